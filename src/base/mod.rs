@@ -1,0 +1,13 @@
+//! Floor 0: what everything else stands on and that knows nothing of logs, metrics or endpoints.
+//!
+//! Promises: no module here blocks on the network or reads configuration. Leaves to others: meaning.
+
+pub mod atomic_file;
+pub mod backoff;
+pub mod clock;
+pub mod limits;
+pub mod metrics;
+pub mod secret;
+pub mod shutdown;
+pub mod units;
+pub mod wake;

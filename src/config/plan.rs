@@ -1,0 +1,29 @@
+//! The configuration as the agent needs it: checked, defaults applied, nothing optional that is not optional at run time.
+
+use crate::{sink, source};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where logs go. At least one when there is a source.
+    pub loki: Vec<sink::settings::Endpoint>,
+    /// Where logs come from.
+    pub files: Vec<FileSource>,
+    /// Where /ready and /metrics are served; `None`: nowhere.
+    pub http: Option<SocketAddr>,
+    /// Checkpoints and dead letters. Absolute.
+    pub state_dir: PathBuf,
+    /// Bound of the process's memory, bytes.
+    pub memory_bytes: u64,
+}
+
+/// A file source and the endpoints that it goes to.
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    /// What to read.
+    pub settings: source::file::settings::Settings,
+    /// Indices into [`Plan::loki`], ascending, not empty.
+    pub to: Vec<usize>,
+}

@@ -1,0 +1,56 @@
+//! The bound of what is in flight: bytes charged when a batch is sealed and given back when it is gone.
+//!
+//! Promises: a charge is given back exactly once, whatever happens to the batch, and giving back wakes the source that
+//! may be waiting for room. Leaves to others: waiting (a source asks [`Budget::has_room`] before it reads).
+
+use crate::base::wake::Wake;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A bound on bytes, shared by all sources. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    max: u64,
+    used: AtomicU64,
+}
+
+/// Bytes taken from a budget; dropping it gives them back.
+#[derive(Debug)]
+pub struct Charge {
+    budget: Budget,
+    bytes: u64,
+    wake: Wake,
+}
+
+impl Budget {
+    /// A budget of `max` bytes.
+    pub fn new(max: u64) -> Self {
+        Budget(Arc::new(State { max, used: AtomicU64::new(0) }))
+    }
+
+    /// Whether more may be read. A single batch may overshoot the bound by its own size.
+    pub fn has_room(&self) -> bool {
+        self.used() < self.0.max
+    }
+
+    /// Bytes in flight.
+    pub fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Acquire)
+    }
+
+    /// Takes `bytes`; `wake` is woken when they come back.
+    pub fn charge(&self, bytes: u64, wake: &Wake) -> Charge {
+        self.0.used.fetch_add(bytes, Ordering::AcqRel);
+        Charge { budget: self.clone(), bytes, wake: wake.clone() }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.wake.wake();
+    }
+}

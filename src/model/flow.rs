@@ -1,0 +1,85 @@
+//! How a source hands on what it reads, and how it hears of it again.
+//!
+//! A source calls [`Output::write`] with a chunk at a time. The output encodes it at once: nothing of the chunk is kept but its
+//! receipt. When a batch is sealed the output shows its receipts to the source's [`Ledger`] *before* anything is sent
+//! ([`Ledger::intend`]), and again when every endpoint has stored it, in the order of reading ([`Ledger::commit`]).
+//!
+//! Promises: receipts of one output are committed in the order in which they were written, without gaps.
+
+use crate::model::labels::Labels;
+use std::time::Instant;
+
+/// A line's place in a chunk's buffer: from `start` up to `end`, without its newline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// A stream of an output, made by [`Output::stream`]. Valid for that output only, until released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamId(pub u32);
+
+/// The range of a cursor that a chunk covers, and what makes its entries' timestamps a function of what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which cursor; the source's own number for it.
+    pub cursor: u32,
+    /// Incremented when the cursor starts again (a truncated file); older receipts then no longer move it.
+    pub generation: u32,
+    /// Where the chunk starts, in the cursor's own unit (bytes, for a file).
+    pub start: u64,
+    /// Where it ends: the place to go on from.
+    pub end: u64,
+    /// The chunk's time, nanoseconds since 1970: line `i` is stamped `time_ns + i`.
+    pub time_ns: i64,
+    /// How many lines the chunk has.
+    pub lines: u32,
+}
+
+/// One read's worth of complete lines.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// The bytes read. Valid UTF-8 within each span.
+    pub bytes: &'a [u8],
+    /// The lines, in order.
+    pub lines: &'a [Span],
+    /// The stream that the lines belong to.
+    pub stream: StreamId,
+    /// What the chunk covers.
+    pub receipt: Receipt,
+}
+
+/// Where receipts are written down. Implemented by sources.
+pub trait Ledger {
+    /// These chunks are about to be sent for the first time.
+    fn intend(&mut self, receipts: &[Receipt]);
+    /// These chunks are stored by all endpoints: the cursors may move.
+    fn commit(&mut self, receipts: &[Receipt]);
+}
+
+/// Where a source's chunks go. Implemented by the batcher of the sink floor; `agent` connects the two.
+pub trait Output: Send {
+    /// The stream with these labels.
+    fn stream(&mut self, labels: &Labels) -> StreamId;
+
+    /// The stream is not used by the caller any more.
+    fn release(&mut self, stream: StreamId);
+
+    /// Whether a chunk may be written now; if not, the thread's wake handle is woken when it may.
+    fn has_room(&self) -> bool;
+
+    /// Encodes a chunk; seals and sends the batch when that makes it large enough.
+    fn write(&mut self, chunk: &Chunk<'_>, ledger: &mut dyn Ledger);
+
+    /// Seals what is old enough, takes in what has been stored, and tells when it wants to be called again.
+    fn tick(&mut self, now: Instant, ledger: &mut dyn Ledger) -> Option<Instant>;
+
+    /// Seals what there is, however young.
+    fn flush(&mut self, ledger: &mut dyn Ledger);
+
+    /// Whether everything written has been committed.
+    fn is_settled(&self) -> bool;
+}

@@ -1,0 +1,6 @@
+//! Floor 4: the only speakers of HTTP to endpoints. A batcher encodes chunks into batches; an endpoint delivers them.
+//!
+//! Promises: what an endpoint did not store is kept or sent again; a refusal for good is counted and written to the dead
+//! letters; a batch is never acknowledged otherwise. Leaves to others: where the lines come from.
+
+pub mod settings;

@@ -1,0 +1,74 @@
+//! What an endpoint is told: plain values, already checked.
+
+use crate::base::secret::Secret;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One `loki` entry.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Name in metrics, messages and `to`; unique.
+    pub name: String,
+    /// The push URL: `http` or `https`, without user and password (they are in `auth`).
+    pub url: String,
+    /// Sent as `X-Scope-OrgID`.
+    pub tenant_id: Option<String>,
+    /// Further request headers; values may be secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// How the agent shows who it is.
+    pub auth: Auth,
+    /// TLS, for `https`.
+    pub tls: Tls,
+    /// `http://` or `https://` proxy; `None`: none, also not from the environment.
+    pub proxy: Option<String>,
+    /// From connect to the last byte of the answer.
+    pub timeout: Duration,
+    /// Uncompressed size at which a batch is sealed, bytes.
+    pub batch_bytes: usize,
+    /// Age at which a batch is sealed.
+    pub batch_wait: Duration,
+    /// First and longest pause between attempts.
+    pub backoff: (Duration, Duration),
+}
+
+/// How the agent shows who it is. `File` secrets are read again before each attempt that follows a 401 or 403, so that they can be
+/// replaced without a restart.
+#[derive(Debug, Clone, Default)]
+pub enum Auth {
+    /// It does not.
+    #[default]
+    None,
+    /// HTTP basic authentication.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Credential,
+    },
+    /// `Authorization: Bearer …`.
+    Bearer(Credential),
+}
+
+/// A secret, as it stands in the configuration or in a file of its own.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The secret itself.
+    Inline(Secret),
+    /// The file that has it; trailing newlines do not count.
+    File(PathBuf),
+}
+
+/// TLS towards an endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// PEM file of the only authorities to trust; `None`: the host's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client's key.
+    pub key_file: Option<PathBuf>,
+    /// Name to expect in the endpoint's certificate and to send as SNI, instead of the URL's.
+    pub server_name: Option<String>,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+}

@@ -1,0 +1,30 @@
+//! What the file source is told: plain values, already checked.
+
+use crate::model::labels::Labels;
+
+/// Where to start in a file that has no checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartAt {
+    /// At its first byte.
+    #[default]
+    Beginning,
+    /// At its end, if the file was there when the source started for the first time; files that appear later are read whole.
+    End,
+}
+
+/// One `logs` entry with a `file` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name in metrics, messages and checkpoints; unique among file sources.
+    pub name: String,
+    /// Absolute glob patterns: `*`, `?`, `[…]`, `{a,b}` within a component, `**` for any number of directories.
+    pub include: Vec<String>,
+    /// Absolute glob patterns (or ones that begin with `**/`) of files and directories to leave out.
+    pub exclude: Vec<String>,
+    /// Where to start in a file without a checkpoint.
+    pub start_at: StartAt,
+    /// The labels of every line, beside `filename`, which the source adds.
+    pub labels: Labels,
+    /// The cap of a line, bytes ([`crate::base::limits::LINE_BYTES_MIN`] to `LINE_BYTES_MAX`).
+    pub line_bytes: usize,
+}
