@@ -37,6 +37,8 @@ pub struct Receipt {
     pub time_ns: i64,
     /// How many lines the chunk has.
     pub lines: u32,
+    /// What the source needs to recognise the place `end` again (for a file, a checksum of the bytes before it).
+    pub mark: u32,
 }
 
 /// One read's worth of complete lines.
@@ -82,4 +84,7 @@ pub trait Output: Send {
 
     /// Whether everything written has been committed.
     fn is_settled(&self) -> bool;
+
+    /// When the oldest entry that is not yet committed was written.
+    fn oldest(&self) -> Option<Instant>;
 }

@@ -3,4 +3,5 @@
 //! Promises: what an endpoint did not store is kept or sent again; a refusal for good is counted and written to the dead
 //! letters; a batch is never acknowledged otherwise. Leaves to others: where the lines come from.
 
+pub mod batcher;
 pub mod settings;

@@ -1,1 +1,8 @@
-//! (floor being built)
+//! Floor 3: what must survive the process. Checkpoints (a journal of cursors and intents over a snapshot).
+//!
+//! Promises: whatever is found on disk, opening succeeds or says why the directory cannot be used; damage costs only what
+//! it touches, is reported, and is set aside. Leaves to others: what a cursor means.
+
+pub mod checkpoint;
+mod frame;
+mod record;

@@ -1,0 +1,282 @@
+//! The batcher: chunks in, sealed batches out, receipts back in order.
+//!
+//! One batcher serves one set of endpoints: a batch is encoded and compressed once for all of them. It runs on the thread
+//! of the source that writes to it, so that compressing the next batch overlaps the sending of this one.
+//!
+//! Promises: the ledger sees a batch's receipts before any endpoint sees the batch; receipts are committed in the order
+//! of writing, without gaps, and only when every endpoint has settled their batch; buffers are recycled, so that the steady state
+//! allocates only the compressed body. Leaves to others: sending, and deciding when to write (see [`Output::has_room`]).
+
+use crate::base::wake::Wake;
+use crate::format::loki_encode::{append_entries, begin_stream, finish_stream, labels_field};
+use crate::model::batch::{Batch, Inbox, Ticket};
+use crate::model::budget::Budget;
+use crate::model::flow::{Chunk, Ledger, Output, Receipt, StreamId};
+use crate::model::labels::Labels;
+use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where sealed batches go: an endpoint's queue. Called once a batch; must not block.
+pub type Target = Box<dyn Fn(Arc<Batch>) + Send>;
+
+/// When a batch is sealed.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Uncompressed size, bytes. One chunk may come on top.
+    pub bytes: usize,
+    /// Age of its first entry.
+    pub wait: Duration,
+}
+
+/// Buffers of more than this are not kept for reuse: a burst of streams must not hold its memory.
+const POOLED_BUFFERS: usize = 32;
+/// What a receipt and a queue's slot cost beside the body, bytes, so that the budget sees many tiny batches too.
+const OVERHEAD_BYTES: u64 = 256;
+
+struct Stream {
+    labels_field: Arc<[u8]>,
+    /// Empty while the stream has nothing in the open batch.
+    buffer: Vec<u8>,
+    users: u32,
+}
+
+struct Pending {
+    sequence: u64,
+    opened: Instant,
+    receipts: Vec<Receipt>,
+    settled: bool,
+}
+
+/// See the module.
+pub struct Batcher {
+    limits: Limits,
+    targets: Vec<Target>,
+    budget: Budget,
+    wake: Wake,
+    inbox: Inbox,
+    streams: Vec<Stream>,
+    free: Vec<u32>,
+    by_labels: HashMap<Arc<[u8]>, u32>,
+    /// Streams with entries in the open batch, in order of their first entry.
+    active: Vec<u32>,
+    raw_bytes: usize,
+    entries: u32,
+    opened: Option<Instant>,
+    receipts: Vec<Receipt>,
+    pending: VecDeque<Pending>,
+    sequence: u64,
+    pool: Vec<Vec<u8>>,
+    joined: Vec<u8>,
+    compressed: Vec<u8>,
+    encoder: snap::raw::Encoder,
+    arrived: Vec<u64>,
+}
+
+impl Batcher {
+    /// A batcher that gives each batch to all `targets`, charges `budget`, and wakes `wake` when something was settled.
+    pub fn new(limits: Limits, targets: Vec<Target>, budget: Budget, wake: &Wake) -> Self {
+        Batcher {
+            limits,
+            targets,
+            budget,
+            wake: wake.clone(),
+            inbox: Inbox::new(wake.clone()),
+            streams: Vec::new(),
+            free: Vec::new(),
+            by_labels: HashMap::new(),
+            active: Vec::new(),
+            raw_bytes: 0,
+            entries: 0,
+            opened: None,
+            receipts: Vec::new(),
+            pending: VecDeque::new(),
+            sequence: 0,
+            pool: Vec::new(),
+            joined: Vec::new(),
+            compressed: Vec::new(),
+            encoder: snap::raw::Encoder::new(),
+            arrived: Vec::new(),
+        }
+    }
+
+    fn seal(&mut self, ledger: &mut dyn Ledger) {
+        let Some(opened) = self.opened.take() else { return };
+        self.sequence += 1;
+        let receipts = std::mem::take(&mut self.receipts);
+        if self.entries == 0 {
+            // Only skipped bytes: nothing to send, but the cursors move, in their turn.
+            self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: true });
+            return;
+        }
+        let body = self.encode();
+        ledger.intend(&receipts);
+        let held = body.len() as u64 + OVERHEAD_BYTES + (receipts.len() * size_of::<Receipt>()) as u64;
+        let charge = self.budget.charge(held, &self.wake);
+        let ticket = Ticket::new(self.sequence, self.targets.len() as u32, self.inbox.clone());
+        let batch = Arc::new(Batch::new(body, self.raw_bytes, self.entries, opened, ticket, charge));
+        self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: false });
+        self.raw_bytes = 0;
+        self.entries = 0;
+        for target in &self.targets {
+            target(batch.clone());
+        }
+    }
+
+    /// Joins the streams of the open batch and compresses them; leaves every stream without entries.
+    fn encode(&mut self) -> Bytes {
+        self.joined.clear();
+        let mut single = None;
+        for &id in &self.active {
+            let Some(stream) = self.streams.get_mut(id as usize) else { continue };
+            let mut buffer = std::mem::take(&mut stream.buffer);
+            let field = finish_stream(&mut buffer, &stream.labels_field);
+            if self.active.len() == 1 {
+                // The usual case of one busy file: compressed from where it is.
+                single = Some(compress(&mut self.encoder, field, &mut self.compressed));
+            } else {
+                self.joined.extend_from_slice(field);
+            }
+            if self.pool.len() < POOLED_BUFFERS {
+                self.pool.push(buffer);
+            }
+        }
+        let used: Vec<u32> = self.active.drain(..).collect();
+        for id in used {
+            self.drop_if_unused(id);
+        }
+        match single {
+            Some(body) => body,
+            None => compress(&mut self.encoder, &self.joined, &mut self.compressed),
+        }
+    }
+
+    fn drop_if_unused(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(id as usize)
+            && stream.users == 0
+            && stream.buffer.is_empty()
+        {
+            let labels = std::mem::take(&mut stream.labels_field);
+            if self.by_labels.remove(&labels).is_some() {
+                self.free.push(id);
+            }
+        }
+    }
+
+    fn settle(&mut self, ledger: &mut dyn Ledger) {
+        self.inbox.drain(&mut self.arrived);
+        for sequence in self.arrived.drain(..) {
+            // Numbers in `pending` are consecutive, so that the place follows from the number.
+            let first = self.pending.front().map_or(0, |p| p.sequence);
+            let place = usize::try_from(sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+            if let Some(pending) = self.pending.get_mut(place) {
+                pending.settled = true;
+            }
+        }
+        while self.pending.front().is_some_and(|p| p.settled) {
+            if let Some(done) = self.pending.pop_front() {
+                ledger.commit(&done.receipts);
+            }
+        }
+    }
+}
+
+fn compress(encoder: &mut snap::raw::Encoder, raw: &[u8], scratch: &mut Vec<u8>) -> Bytes {
+    let most = snap::raw::max_compress_len(raw.len());
+    if scratch.len() < most {
+        scratch.resize(most, 0);
+    }
+    match encoder.compress(raw, scratch) {
+        Ok(len) => Bytes::copy_from_slice(&scratch[..len]),
+        // The scratch buffer is large enough and the input far below 4 GiB: snap has no other errors.
+        Err(error) => {
+            debug_assert!(false, "snappy refused {} bytes: {error}", raw.len());
+            Bytes::new()
+        }
+    }
+}
+
+impl Output for Batcher {
+    fn stream(&mut self, labels: &Labels) -> StreamId {
+        let field: Arc<[u8]> = labels_field(&labels.encoded()).into();
+        if let Some(&id) = self.by_labels.get(&field) {
+            if let Some(stream) = self.streams.get_mut(id as usize) {
+                stream.users += 1;
+            }
+            return StreamId(id);
+        }
+        let stream = Stream { labels_field: field.clone(), buffer: Vec::new(), users: 1 };
+        let id = match self.free.pop() {
+            Some(id) if (id as usize) < self.streams.len() => {
+                self.streams[id as usize] = stream;
+                id
+            }
+            _ => {
+                self.streams.push(stream);
+                (self.streams.len() - 1) as u32
+            }
+        };
+        self.by_labels.insert(field, id);
+        StreamId(id)
+    }
+
+    fn release(&mut self, stream: StreamId) {
+        if let Some(slot) = self.streams.get_mut(stream.0 as usize) {
+            slot.users = slot.users.saturating_sub(1);
+        }
+        self.drop_if_unused(stream.0);
+    }
+
+    fn has_room(&self) -> bool {
+        self.budget.has_room()
+    }
+
+    fn write(&mut self, chunk: &Chunk<'_>, ledger: &mut dyn Ledger) {
+        if self.opened.is_none() {
+            self.opened = Some(Instant::now());
+        }
+        self.receipts.push(chunk.receipt);
+        if chunk.lines.is_empty() {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(chunk.stream.0 as usize) else { return };
+        if stream.buffer.is_empty() {
+            stream.buffer = self.pool.pop().unwrap_or_default();
+            begin_stream(&mut stream.buffer, &stream.labels_field);
+            self.raw_bytes += stream.buffer.len();
+            self.active.push(chunk.stream.0);
+        }
+        let before = stream.buffer.len();
+        append_entries(&mut stream.buffer, chunk.bytes, chunk.lines, chunk.receipt.time_ns);
+        self.raw_bytes += stream.buffer.len() - before;
+        self.entries += chunk.lines.len() as u32;
+        if self.raw_bytes >= self.limits.bytes {
+            self.seal(ledger);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, ledger: &mut dyn Ledger) -> Option<Instant> {
+        self.settle(ledger);
+        let due = self.opened? + self.limits.wait;
+        if due <= now {
+            self.seal(ledger);
+            return None;
+        }
+        Some(due)
+    }
+
+    fn flush(&mut self, ledger: &mut dyn Ledger) {
+        self.settle(ledger);
+        self.seal(ledger);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.opened.is_none() && self.pending.is_empty()
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.pending.front().map(|p| p.opened).or(self.opened)
+    }
+}
