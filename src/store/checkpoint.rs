@@ -12,6 +12,7 @@
 use super::frame::{self, Frames};
 use super::record::Record;
 use crate::base::atomic_file;
+use crate::base::clock::Clock;
 use crate::base::limits::{CHECKPOINT_KEEP_S, JOURNAL_BYTES, JOURNAL_SYNC_MS};
 use crate::base::metrics::{Counter, Registry};
 use rustix::fs::{FlockOperation, flock};
@@ -73,7 +74,12 @@ pub struct Saved {
     pub intents: VecDeque<Intent>,
     /// When it was used last, seconds since 1970.
     pub seen_s: i64,
+    /// Whether a source uses it now, so that it does not age.
+    claimed: bool,
 }
+
+/// How often the age of claimed cursors is written down when nothing else happens.
+const AGE_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
 struct Journal {
@@ -105,6 +111,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     write_errors: Counter,
+    clock: Clock,
     _lock: File,
 }
 
@@ -122,9 +129,10 @@ struct Keeper {
 }
 
 impl Checkpoints {
-    /// Opens (and if need be makes) the state directory, reads what is there and begins a new pair of files. `now_s` is the time, seconds
-    /// since 1970: cursors not seen for [`CHECKPOINT_KEEP_S`] are dropped.
-    pub fn open(directory: &Path, now_s: i64, registry: &Registry) -> Result<Self, StoreError> {
+    /// Opens (and if need be makes) the state directory, reads what is there and begins a new pair of files. Cursors
+    /// that nobody claimed for [`CHECKPOINT_KEEP_S`] are dropped.
+    pub fn open(directory: &Path, clock: Clock, registry: &Registry) -> Result<Self, StoreError> {
+        let now_s = now_s(&clock);
         let fail = |action| {
             let path = directory.to_path_buf();
             move |source| StoreError::Io { path, action, source }
@@ -164,7 +172,7 @@ impl Checkpoints {
             scratch: Vec::new(),
             payload: Vec::new(),
         };
-        let snapshot = state.snapshot();
+        let snapshot = state.snapshot(now_s);
         write_snapshot(directory, state.journal.number, &snapshot).map_err(fail("write to it"))?;
         state.snapshot_bytes = snapshot.len() as u64;
         let shared = Arc::new(Shared {
@@ -172,6 +180,7 @@ impl Checkpoints {
             state: Mutex::new(state),
             changed: Condvar::new(),
             write_errors,
+            clock,
             _lock: lock,
         });
         let for_thread = shared.clone();
@@ -189,7 +198,8 @@ impl Checkpoints {
     }
 
     /// A new cursor.
-    pub fn define(&self, key: &[u8], meta: &[u8], position: u64, mark: &[u8], now_s: i64) -> u32 {
+    pub fn define(&self, key: &[u8], meta: &[u8], position: u64, mark: &[u8]) -> u32 {
+        let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
         let slot = match state.free.pop() {
             Some(slot) => slot,
@@ -199,15 +209,7 @@ impl Checkpoints {
             }
         };
         if let Some(entry) = state.entries.get_mut(slot as usize) {
-            *entry = Some(Saved {
-                slot,
-                key: key.into(),
-                meta: meta.into(),
-                position,
-                mark: mark.into(),
-                intents: VecDeque::new(),
-                seen_s: now_s,
-            });
+            *entry = Some(Saved { claimed: true, ..Saved::new(slot, key, meta, position, mark, now_s) });
         }
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
         state.put(&Record::Move { slot, position, mark });
@@ -215,13 +217,31 @@ impl Checkpoints {
         slot
     }
 
-    /// The cursor is in use: its age starts anew, and `meta` replaces what was remembered.
-    pub fn renew(&self, slot: u32, key: &[u8], meta: &[u8], now_s: i64) {
+    /// The cursor is in use from now on: it does not age.
+    pub fn claim(&self, slot: u32) {
+        if let Some(entry) = self.shared.lock().entry(slot) {
+            entry.claimed = true;
+        }
+    }
+
+    /// The cursor is not in use for now, but may be again: it ages.
+    pub fn unclaim(&self, slot: u32) {
+        let now_s = now_s(&self.shared.clock);
+        if let Some(entry) = self.shared.lock().entry(slot) {
+            entry.claimed = false;
+            entry.seen_s = now_s;
+        }
+    }
+
+    /// The cursor is in use, and `key` and `meta` replace what was remembered.
+    pub fn renew(&self, slot: u32, key: &[u8], meta: &[u8]) {
+        let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
         let Some(entry) = state.entry(slot) else { return };
         entry.key = key.into();
         entry.meta = meta.into();
         entry.seen_s = now_s;
+        entry.claimed = true;
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
         self.shared.append(state);
     }
@@ -302,6 +322,21 @@ impl Drop for Keeper {
 }
 
 impl Saved {
+    /// A cursor without intents that nobody uses yet.
+    pub fn new(slot: u32, key: &[u8], meta: &[u8], position: u64, mark: &[u8], seen_s: i64) -> Self {
+        let intents = VecDeque::new();
+        Saved {
+            slot,
+            key: key.into(),
+            meta: meta.into(),
+            position,
+            mark: mark.into(),
+            intents,
+            seen_s,
+            claimed: false,
+        }
+    }
+
     fn advance(&mut self, position: u64, mark: &[u8]) {
         self.position = position;
         self.mark = mark.into();
@@ -329,7 +364,7 @@ impl State {
         frame::append(&mut self.scratch, &self.payload);
     }
 
-    fn snapshot(&self) -> Vec<u8> {
+    fn snapshot(&self, now_s: i64) -> Vec<u8> {
         let mut out = Vec::new();
         let mut payload = Vec::new();
         let mut count = 0u64;
@@ -344,7 +379,8 @@ impl State {
         let mut records = 1;
         for entry in self.entries.iter().flatten() {
             let slot = entry.slot;
-            put(Record::Define { slot, seen_s: entry.seen_s, key: &entry.key, meta: &entry.meta });
+            let seen_s = if entry.claimed { now_s } else { entry.seen_s };
+            put(Record::Define { slot, seen_s, key: &entry.key, meta: &entry.meta });
             records = put(Record::Move { slot, position: entry.position, mark: &entry.mark });
             for intent in &entry.intents {
                 let &Intent { start, end, time_ns } = intent;
@@ -402,10 +438,11 @@ impl Shared {
     fn keep(&self) {
         loop {
             let mut state = self.lock();
-            while !state.dirty && !state.stop {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if !state.stop {
+            let is_idle = |state: &mut State| !state.dirty && !state.stop;
+            let waited = self.changed.wait_timeout_while(state, AGE_PERIOD, is_idle);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if !state.stop && !timeout.timed_out() {
                 // Gathers a second's worth of appends into one sync; a stop ends the wait.
                 let pause = Duration::from_millis(JOURNAL_SYNC_MS);
                 let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stop);
@@ -415,7 +452,8 @@ impl Shared {
             state.dirty = false;
             let file = state.journal.file.clone();
             let grown = state.journal.bytes > JOURNAL_BYTES.max(4 * state.snapshot_bytes);
-            let compact = state.broken || grown;
+            // Cursors of quiet files must not look old after a crash.
+            let compact = state.broken || grown || timeout.timed_out();
             drop(state);
             let result = if compact && !stop { self.compact() } else { file.sync_data() };
             if let Err(error) = result {
@@ -435,7 +473,7 @@ impl Shared {
         let number = state.journal.number + 1;
         let journal = new_journal(&self.directory, number)?;
         let before = std::mem::replace(&mut state.journal, journal);
-        let snapshot = state.snapshot();
+        let snapshot = state.snapshot(now_s(&self.clock));
         drop(state);
         // The old journal must be whole on disk for as long as it is the only source of its records.
         before.file.sync_data()?;
@@ -446,6 +484,10 @@ impl Shared {
         state.broken = false;
         Ok(())
     }
+}
+
+fn now_s(clock: &Clock) -> i64 {
+    clock.now_ns() / 1_000_000_000
 }
 
 fn path_of(directory: &Path, number: u64, kind: &str) -> PathBuf {
@@ -590,15 +632,7 @@ fn apply(entries: &mut Vec<Option<Saved>>, record: &Record<'_>) {
             if place >= entries.len() {
                 entries.resize(place + 1, None);
             }
-            entries[place] = Some(Saved {
-                slot,
-                key: key.into(),
-                meta: meta.into(),
-                position: 0,
-                mark: Box::default(),
-                intents: VecDeque::new(),
-                seen_s,
-            });
+            entries[place] = Some(Saved::new(slot, key, meta, 0, b"", seen_s));
         }
         Record::Move { slot, position, mark } => {
             if let Some(known) = entry(entries, slot) {

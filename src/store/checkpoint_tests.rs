@@ -5,8 +5,12 @@ use tempfile::TempDir;
 
 const NOW: i64 = 1_800_000_000;
 
+fn clock() -> Clock {
+    Clock::Manual(Arc::new((NOW * 1_000_000_000).into()))
+}
+
 fn open(directory: &TempDir) -> Checkpoints {
-    Checkpoints::open(directory.path(), NOW, &Registry::default()).unwrap()
+    Checkpoints::open(directory.path(), clock(), &Registry::default()).unwrap()
 }
 
 fn intent(start: u64, end: u64) -> Intent {
@@ -28,7 +32,7 @@ fn reopen_copy(directory: &TempDir) -> (TempDir, Vec<Saved>) {
 fn a_kill_at_any_moment_leaves_cursors_and_intents() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
-    let slot = store.define(b"file/a", b"/var/log/a", 0, b"m0", NOW);
+    let slot = store.define(b"file/a", b"/var/log/a", 0, b"m0");
     store.intend([(slot, intent(0, 10)), (slot, intent(10, 30))].into_iter());
     store.commit([(slot, 10, b"m1".as_slice())].into_iter());
     let (_copy, saved) = reopen_copy(&directory);
@@ -42,6 +46,7 @@ fn a_kill_at_any_moment_leaves_cursors_and_intents() {
             mark: b"m1".as_slice().into(),
             intents: [intent(10, 30)].into(),
             seen_s: NOW,
+            claimed: false,
         }]
     );
 }
@@ -50,12 +55,12 @@ fn a_kill_at_any_moment_leaves_cursors_and_intents() {
 fn restart_forget_and_slot_reuse_survive() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
-    let a = store.define(b"a", b"", 5, b"", NOW);
-    let b = store.define(b"b", b"", 7, b"", NOW);
+    let a = store.define(b"a", b"", 5, b"");
+    let b = store.define(b"b", b"", 7, b"");
     store.intend([(b, intent(7, 9))].into_iter());
     store.restart(b, 0, b"new");
     store.forget(a);
-    let c = store.define(b"c", b"meta", 3, b"x", NOW);
+    let c = store.define(b"c", b"meta", 3, b"x");
     assert_eq!(c, a);
     let (_copy, saved) = reopen_copy(&directory);
     let found: Vec<_> = saved.iter().map(|s| (&*s.key, s.position, s.intents.len())).collect();
@@ -72,7 +77,7 @@ fn a_clean_close_leaves_one_snapshot_and_its_predecessor() {
                 assert_eq!(saved.position, round);
                 saved.slot
             }
-            None => store.define(b"k", b"", 0, b"", NOW),
+            None => store.define(b"k", b"", 0, b""),
         };
         store.commit([(slot, round + 1, b"".as_slice())].into_iter());
         store.close();
@@ -84,18 +89,29 @@ fn a_clean_close_leaves_one_snapshot_and_its_predecessor() {
 fn a_second_agent_on_the_same_directory_is_told_so() {
     let directory = TempDir::new().unwrap();
     let _first = open(&directory);
-    let second = Checkpoints::open(directory.path(), NOW, &Registry::default());
+    let second = Checkpoints::open(directory.path(), clock(), &Registry::default());
     assert!(matches!(second, Err(StoreError::Locked { .. })));
 }
 
 #[test]
-fn cursors_not_seen_for_long_are_forgotten() {
+fn cursors_that_nobody_claims_are_forgotten_in_the_end() {
     let directory = TempDir::new().unwrap();
-    let store = open(&directory);
-    store.define(b"old", b"", 1, b"", NOW - CHECKPOINT_KEEP_S - 1);
-    store.define(b"new", b"", 1, b"", NOW - CHECKPOINT_KEEP_S + 1);
-    let (_copy, saved) = reopen_copy(&directory);
-    assert_eq!(saved.iter().map(|s| &*s.key).collect::<Vec<_>>(), vec![b"new".as_slice()]);
+    let time = Arc::new(std::sync::atomic::AtomicI64::new(NOW * 1_000_000_000));
+    let pass = |seconds: i64| time.fetch_add(seconds * 1_000_000_000, std::sync::atomic::Ordering::Relaxed);
+    let open = || Checkpoints::open(directory.path(), Clock::Manual(time.clone()), &Registry::default()).unwrap();
+    let store = open();
+    store.define(b"used", b"", 1, b"");
+    let unused = store.define(b"unused", b"", 1, b"");
+    store.unclaim(unused);
+    pass(CHECKPOINT_KEEP_S + 1);
+    store.close();
+    drop(store);
+    let keys = |store: &Checkpoints| store.saved(b"").iter().map(|s| s.key.to_vec()).collect::<Vec<_>>();
+    let store = open();
+    assert_eq!(keys(&store), vec![b"used".to_vec()]);
+    drop(store);
+    pass(CHECKPOINT_KEEP_S + 1);
+    assert_eq!(keys(&open()), Vec::<Vec<u8>>::new());
 }
 
 /// The newest file of a kind.
@@ -111,7 +127,7 @@ fn a_damaged_snapshot_is_set_aside_and_the_one_before_serves() {
     for damage in ["nul", "empty", "torn", "flip"] {
         let directory = TempDir::new().unwrap();
         let store = open(&directory);
-        let slot = store.define(b"k", b"", 0, b"", NOW);
+        let slot = store.define(b"k", b"", 0, b"");
         store.commit([(slot, 42, b"".as_slice())].into_iter());
         store.close();
         drop(store);
@@ -128,7 +144,7 @@ fn a_damaged_snapshot_is_set_aside_and_the_one_before_serves() {
         }
         std::fs::write(&snapshot, bytes).unwrap();
         let registry = Registry::default();
-        let store = Checkpoints::open(directory.path(), NOW, &registry).unwrap();
+        let store = Checkpoints::open(directory.path(), clock(), &registry).unwrap();
         assert_eq!(store.saved(b"k").first().map(|s| s.position), Some(42), "{damage}");
         assert!(registry.render().contains("lugger_checkpoint_damaged_total 1"), "{damage}");
         let aside = std::fs::read_dir(directory.path()).unwrap();
@@ -140,7 +156,7 @@ fn a_damaged_snapshot_is_set_aside_and_the_one_before_serves() {
 fn every_truncation_of_the_journal_gives_an_older_cursor_never_a_newer_one() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
-    let slot = store.define(b"k", b"", 0, b"", NOW);
+    let slot = store.define(b"k", b"", 0, b"");
     for position in 1..20 {
         store.commit([(slot, position, b"".as_slice())].into_iter());
     }
@@ -164,7 +180,7 @@ fn every_truncation_of_the_journal_gives_an_older_cursor_never_a_newer_one() {
 fn random_bytes_in_every_file_never_stop_the_start() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
-    store.define(b"k", b"", 1, b"", NOW);
+    store.define(b"k", b"", 1, b"");
     store.close();
     drop(store);
     for (i, (_, path)) in files(directory.path()).unwrap().into_iter().enumerate() {
@@ -173,7 +189,7 @@ fn random_bytes_in_every_file_never_stop_the_start() {
     }
     let store = open(&directory);
     assert!(store.saved(b"").is_empty());
-    store.define(b"again", b"", 1, b"", NOW);
+    store.define(b"again", b"", 1, b"");
     store.close();
     drop(store);
     assert_eq!(open(&directory).saved(b"").len(), 1);
@@ -183,7 +199,7 @@ fn random_bytes_in_every_file_never_stop_the_start() {
 fn the_journal_is_compacted_when_it_has_grown() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
-    let slot = store.define(b"k", b"", 0, b"", NOW);
+    let slot = store.define(b"k", b"", 0, b"");
     let mark = [0u8; 200];
     for position in 1..=(2 * JOURNAL_BYTES / 200) {
         store.commit([(slot, position, mark.as_slice())].into_iter());

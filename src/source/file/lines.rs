@@ -1,0 +1,244 @@
+//! Cutting what was read into lines, and repairing the lines that Loki would not take.
+//!
+//! A line ends with `\n`; a `\r` before it does not count. The usual chunk is cut without touching a byte: the index refers to
+//! the read buffer. Only when a chunk has a line that is too long, bytes that are not UTF-8, or a run of NUL bytes, its lines are
+//! copied, and each repair is visible in the line and counted:
+//!
+//! - too long: the head is kept, followed by ` [truncated: line of N bytes]`, the cap in all;
+//! - not UTF-8: each bad sequence becomes U+FFFD;
+//! - a run of at least [`NUL_RUN_BYTES`] NUL bytes (a hole, a block that was never written): `[N NUL bytes]`.
+//!
+//! Promises: every span is valid UTF-8 and at most the cap long; the cut depends on the bytes alone. No I/O.
+
+use crate::base::limits::{CHUNK_LINES, NUL_RUN_BYTES};
+use crate::model::flow::Span;
+use std::fmt::Write;
+
+/// How many lines were repaired, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Repairs {
+    pub truncated: u64,
+    pub not_utf8: u64,
+    pub nul_runs: u64,
+}
+
+/// Recycled space for the cutting of one chunk after the other.
+#[derive(Debug, Default)]
+pub(super) struct Cutter {
+    spans: Vec<Span>,
+    repaired: Vec<u8>,
+    is_repaired: bool,
+    text: String,
+}
+
+impl Cutter {
+    /// Cuts `data`, which begins at the start of a line. Gives the number of bytes that are in complete lines, at most [`CHUNK_LINES`] of
+    /// them, and the repairs. With `last_too`, a rest without newline counts as a line.
+    pub(super) fn cut(&mut self, data: &[u8], line_bytes: usize, last_too: bool) -> (usize, Repairs) {
+        self.spans.clear();
+        self.is_repaired = false;
+        let mut start = 0;
+        let mut longest = 0;
+        for newline in memchr::memchr_iter(b'\n', data) {
+            longest = longest.max(newline - start);
+            self.push_span(data, start, newline);
+            start = newline + 1;
+            if self.spans.len() == CHUNK_LINES {
+                break;
+            }
+        }
+        if last_too && start < data.len() && self.spans.len() < CHUNK_LINES {
+            longest = longest.max(data.len() - start);
+            self.push_span(data, start, data.len());
+            start = data.len();
+        }
+        let whole = data.get(..start).unwrap_or_default();
+        let suspicious = longest > line_bytes || has_nul_run(whole) || std::str::from_utf8(whole).is_err();
+        let repairs = if suspicious { self.repair_all(whole, line_bytes) } else { Repairs::default() };
+        (start, repairs)
+    }
+
+    /// Makes the chunk of a single line that is longer than a chunk: its first bytes after `leading_nuls` NUL bytes, and its whole length.
+    pub(super) fn long_line(&mut self, head: &[u8], leading_nuls: u64, total: u64, line_bytes: usize) -> Repairs {
+        self.spans.clear();
+        self.repaired.clear();
+        self.is_repaired = true;
+        let mut repairs = Repairs::default();
+        self.push_repaired(head, leading_nuls, total, line_bytes, &mut repairs);
+        repairs
+    }
+
+    /// The lines of the last cut.
+    pub(super) fn lines(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The bytes that the lines refer to, given the data of the last cut.
+    pub(super) fn bytes<'a>(&'a self, data: &'a [u8]) -> &'a [u8] {
+        if self.is_repaired { &self.repaired } else { data }
+    }
+
+    fn push_span(&mut self, data: &[u8], start: usize, end: usize) {
+        let has_return = end > start && data.get(end - 1) == Some(&b'\r');
+        // A chunk is far below 4 GiB.
+        self.spans.push(Span { start: start as u32, end: (end - usize::from(has_return)) as u32 });
+    }
+
+    fn repair_all(&mut self, data: &[u8], line_bytes: usize) -> Repairs {
+        let mut repairs = Repairs::default();
+        let spans = std::mem::take(&mut self.spans);
+        self.spans.reserve(spans.len());
+        self.repaired.clear();
+        self.is_repaired = true;
+        for span in &spans {
+            let line = data.get(span.start as usize..span.end as usize).unwrap_or_default();
+            self.push_repaired(line, 0, line.len() as u64, line_bytes, &mut repairs);
+        }
+        repairs
+    }
+
+    fn push_repaired(&mut self, line: &[u8], leading_nuls: u64, total: u64, line_bytes: usize, repairs: &mut Repairs) {
+        self.text.clear();
+        let mut nul_run = leading_nuls;
+        let mut had_nul_run = false;
+        let mut not_utf8 = false;
+        let mut rest = line;
+        // Enough of the line to fill the cap; the rest is cut off anyway.
+        while self.text.len() <= line_bytes {
+            let nuls = rest.iter().take_while(|b| **b == 0).count();
+            nul_run += nuls as u64;
+            rest = rest.get(nuls..).unwrap_or_default();
+            if nul_run >= NUL_RUN_BYTES as u64 {
+                had_nul_run = true;
+                // Writing to a String cannot fail.
+                let _ = write!(self.text, "[{nul_run} NUL bytes]");
+            } else {
+                self.text.extend(std::iter::repeat_n('\0', nul_run as usize));
+            }
+            nul_run = 0;
+            if rest.is_empty() {
+                break;
+            }
+            let end = memchr::memchr(0, rest).unwrap_or(rest.len());
+            let (part, after) = rest.split_at(end);
+            for piece in part.utf8_chunks() {
+                self.text.push_str(piece.valid());
+                if !piece.invalid().is_empty() {
+                    not_utf8 = true;
+                    self.text.push(char::REPLACEMENT_CHARACTER);
+                }
+                if self.text.len() > line_bytes {
+                    break;
+                }
+            }
+            rest = after;
+        }
+        // A line that shrank by its repair may fit after all; one of which only the head is here does not.
+        let whole_seen = total == leading_nuls + line.len() as u64;
+        if self.text.len() > line_bytes || !whole_seen {
+            repairs.truncated += 1;
+            let mark = format!(" [truncated: line of {total} bytes]");
+            let keep = self.text.floor_char_boundary(line_bytes.saturating_sub(mark.len()));
+            self.text.truncate(keep);
+            self.text.push_str(&mark);
+        }
+        repairs.nul_runs += u64::from(had_nul_run);
+        repairs.not_utf8 += u64::from(not_utf8);
+        let start = self.repaired.len() as u32;
+        self.repaired.extend_from_slice(self.text.as_bytes());
+        self.spans.push(Span { start, end: self.repaired.len() as u32 });
+    }
+}
+
+fn has_nul_run(data: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(found) = data.get(at..).and_then(|rest| memchr::memchr(0, rest)) {
+        let start = at + found;
+        let run = data.get(start..).unwrap_or_default().iter().take(NUL_RUN_BYTES).take_while(|b| **b == 0).count();
+        if run >= NUL_RUN_BYTES {
+            return true;
+        }
+        at = start + run;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(data: &[u8], line_bytes: usize, last_too: bool) -> (Vec<String>, usize, Repairs) {
+        let mut cutter = Cutter::default();
+        let (consumed, repairs) = cutter.cut(data, line_bytes, last_too);
+        (texts(&cutter, data), consumed, repairs)
+    }
+
+    fn texts(cutter: &Cutter, data: &[u8]) -> Vec<String> {
+        let bytes = cutter.bytes(data);
+        let line = |s: &Span| String::from_utf8(bytes[s.start as usize..s.end as usize].to_vec()).unwrap();
+        cutter.lines().iter().map(line).collect()
+    }
+
+    #[test]
+    fn lines_end_with_newline_and_a_return_does_not_count() {
+        let (lines, consumed, repairs) = cut(b"one\r\n\n\r\ntwo\rx\nrest", 256, false);
+        assert_eq!(lines, ["one", "", "", "two\rx"]);
+        assert_eq!((consumed, repairs), (14, Repairs::default()));
+        assert_eq!(cut(b"a\nrest", 256, true).0, ["a", "rest"]);
+        assert_eq!(cut(b"a\n", 256, true).0, ["a"]);
+        assert_eq!(cut(b"rest", 256, false), (vec![], 0, Repairs::default()));
+    }
+
+    #[test]
+    fn a_line_over_the_cap_keeps_its_head_and_says_its_length() {
+        let data = [b"ok\n".as_slice(), "ä".repeat(300).as_bytes(), b"\nafter\n"].concat();
+        let (lines, _, repairs) = cut(&data, 256, false);
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].starts_with("ää") && lines[1].ends_with(" [truncated: line of 600 bytes]"), "{}", lines[1]);
+        assert!(lines[1].len() <= 256);
+        assert_eq!((lines[0].as_str(), lines[2].as_str()), ("ok", "after"));
+        assert_eq!(repairs, Repairs { truncated: 1, ..Repairs::default() });
+    }
+
+    #[test]
+    fn bad_utf8_and_nul_runs_are_visible() {
+        let data = [b"a\xffb\n".as_slice(), b"x", &[0; 20], b"y\n", b"few\0\0nuls\n"].concat();
+        let (lines, _, repairs) = cut(&data, 256, false);
+        assert_eq!(lines, ["a\u{fffd}b", "x[20 NUL bytes]y", "few\0\0nuls"]);
+        assert_eq!(repairs, Repairs { truncated: 0, not_utf8: 1, nul_runs: 1 });
+    }
+
+    #[test]
+    fn a_long_line_is_made_of_its_head() {
+        let mut cutter = Cutter::default();
+        let repairs = cutter.long_line(b"head", 1 << 30, (1 << 30) + 4, 256);
+        assert_eq!(texts(&cutter, b""), ["[1073741824 NUL bytes]head"]);
+        assert_eq!(repairs, Repairs { nul_runs: 1, ..Repairs::default() });
+        let repairs = cutter.long_line(&[b'x'; 1000], 0, 5000, 256);
+        assert!(texts(&cutter, b"")[0].ends_with("x [truncated: line of 5000 bytes]"));
+        assert_eq!(repairs, Repairs { truncated: 1, ..Repairs::default() });
+    }
+
+    #[test]
+    fn a_chunk_has_a_bounded_number_of_lines() {
+        let data = vec![b'\n'; CHUNK_LINES + 5];
+        let (lines, consumed, _) = cut(&data, 256, false);
+        assert_eq!((lines.len(), consumed), (CHUNK_LINES, CHUNK_LINES));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_valid_lines_within_the_cap(
+            data in prop::collection::vec(prop_oneof![Just(b'\n'), Just(0u8), any::<u8>(), Just(b'a')], 0..3000),
+            last_too: bool,
+        ) {
+            let (lines, consumed, _) = cut(&data, 300, last_too);
+            prop_assert!(lines.iter().all(|l| l.len() <= 300 && !l.contains('\n')));
+            let newlines = data[..consumed].iter().filter(|b| **b == b'\n').count();
+            let rest = consumed > 0 && data[consumed - 1] != b'\n';
+            prop_assert_eq!(lines.len(), newlines + usize::from(rest));
+            prop_assert!(!data[consumed..].contains(&b'\n'));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Reading one chunk of one file.
+//!
+//! One `pread` does all: it begins a few bytes before the offset, and those bytes must be the ones that were there. That is how a truncated
+//! file, and one that was truncated and has grown past the offset again, are told from one that grew, without a further call.
+//!
+//! Promises: the offset is always the start of a line; a line longer than a chunk is never held in memory whole; bytes that were sent
+//! before a restart are cut and stamped as they were. Leaves to others: which file, and when.
+
+use super::identity::{Mark, tail_len, tail_mark};
+use super::lines::{Cutter, Repairs};
+use super::tracked::{LongLine, Tracked};
+use crate::base::clock::Clock;
+use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, CLOCK_AHEAD_NS, HEAD_BYTES, TAIL_BYTES};
+use crate::model::flow::Span;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A chunk: see [`Reader::lines`] and [`Reader::bytes`]. With `more`, the file has probably more.
+    Chunk { piece: Piece, more: bool },
+    /// A part of a long line was passed over; there is more.
+    Scanned,
+    /// Nothing new, or only a line that has not ended yet.
+    End,
+    /// The bytes before the offset are not what they were: the file begins again.
+    Truncated,
+    /// Its head says that it is compressed.
+    Compressed,
+}
+
+/// Where a chunk lies in its file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub start: u64,
+    pub end: u64,
+    pub time_ns: i64,
+    pub repairs: Repairs,
+    /// The file's checksums at `end`.
+    pub mark: Mark,
+}
+
+/// Recycled space for reading, and the time of the last chunk.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffer: Vec<u8>,
+    /// Where the data of the last chunk is in the buffer.
+    data: (usize, usize),
+    cutter: Cutter,
+    clock: Clock,
+    /// The time after the last line's: chunks never go back behind it.
+    next_ns: i64,
+}
+
+impl Reader {
+    /// A reader whose chunk times come after `after_ns`.
+    pub(super) fn new(clock: Clock, after_ns: i64) -> Self {
+        let buffer = vec![0; TAIL_BYTES + CHUNK_BYTES];
+        let next_ns = after_ns.saturating_add(CHUNK_LINES as i64);
+        Reader { buffer, data: (0, 0), cutter: Cutter::default(), clock, next_ns }
+    }
+
+    /// The lines of the last chunk.
+    pub(super) fn lines(&self) -> &[Span] {
+        self.cutter.lines()
+    }
+
+    /// What they refer to.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.cutter.bytes(self.buffer.get(self.data.0..self.data.1).unwrap_or_default())
+    }
+
+    /// Reads on at the file's offset. With `last_too`, a rest without newline is a line. Does not move the offset: that is
+    /// [`Tracked::advance`], when the chunk has been handed on.
+    pub(super) fn read(
+        &mut self,
+        file: &mut Tracked,
+        handle: &File,
+        line_bytes: usize,
+        last_too: bool,
+    ) -> io::Result<Outcome> {
+        if file.long.is_some() {
+            return self.read_long(file, handle, line_bytes, last_too);
+        }
+        let before = tail_len(file.offset);
+        let wanted = before + CHUNK_BYTES;
+        let got = read_at(handle, self.buffer.get_mut(..wanted).unwrap_or_default(), file.offset - before as u64)?;
+        let head = self.buffer.get(..before.min(got)).unwrap_or_default();
+        if got < before || tail_mark(head) != file.mark.tail {
+            return Ok(Outcome::Truncated);
+        }
+        file.at_end = got < wanted;
+        file.size = file.size.max(file.offset + (got - before) as u64);
+        let data = self.buffer.get(before..got).unwrap_or_default();
+        if file.offset == 0 && is_compressed(data) {
+            return Ok(Outcome::Compressed);
+        }
+        let limit = replay_limit(file, data.len());
+        let (data, exact) = match limit {
+            Some(limit) => (data.get(..limit).unwrap_or(data), true),
+            None => (data, false),
+        };
+        let (consumed, repairs) = self.cutter.cut(data, line_bytes, last_too || exact);
+        if consumed == 0 {
+            if file.at_end || data.len() < CHUNK_BYTES {
+                return Ok(Outcome::End);
+            }
+            let leading_nuls = data.iter().take_while(|b| **b == 0).count() as u64;
+            file.long = Some(Box::new(LongLine { scanned: data.len() as u64, leading_nuls }));
+            return Ok(Outcome::Scanned);
+        }
+        let seen = self.buffer.get(before..before + consumed).unwrap_or_default();
+        let mut mark = file.mark;
+        extend_head(&mut mark, file.offset, seen);
+        mark.tail = tail_mark(self.buffer.get(..before + consumed).unwrap_or_default());
+        self.data = (before, before + consumed);
+        let start = file.offset;
+        let end = start + consumed as u64;
+        let time_ns = self.time_of(file, start, end);
+        let more = !file.at_end || before + consumed < got;
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, repairs, mark }, more })
+    }
+
+    /// Goes on looking for the end of a line that is longer than a chunk.
+    fn read_long(
+        &mut self,
+        file: &mut Tracked,
+        handle: &File,
+        line_bytes: usize,
+        last_too: bool,
+    ) -> io::Result<Outcome> {
+        let Some(long) = file.long.as_deref_mut() else { return Ok(Outcome::Scanned) };
+        let buffer = self.buffer.get_mut(..CHUNK_BYTES).unwrap_or_default();
+        let got = read_at(handle, buffer, file.offset + long.scanned)?;
+        let data = self.buffer.get(..got).unwrap_or_default();
+        let at_end = got < CHUNK_BYTES;
+        let newline = memchr::memchr(b'\n', data);
+        let line_part = data.get(..newline.unwrap_or(got)).unwrap_or_default();
+        if long.leading_nuls == long.scanned {
+            long.leading_nuls += line_part.iter().take_while(|b| **b == 0).count() as u64;
+        }
+        long.scanned += line_part.len() as u64;
+        file.size = file.size.max(file.offset + long.scanned);
+        file.at_end = at_end;
+        let (total, leading_nuls) = (long.scanned, long.leading_nuls);
+        let before = tail_len(file.offset);
+        if newline.is_none() && !(at_end && last_too) {
+            if !at_end {
+                return Ok(Outcome::Scanned);
+            }
+            // Nothing tells a shrunken file from a quiet one but its size.
+            let size = handle.metadata()?.len();
+            let shrunk = size < file.offset + total;
+            return Ok(if shrunk { Outcome::Truncated } else { Outcome::End });
+        }
+
+        // The line's end is known: its head is read again. The cap bounds how much.
+        let wanted = usize::try_from(total - leading_nuls).map_or(line_bytes + 1, |rest| rest.min(line_bytes + 1));
+        let mut head = vec![0; wanted];
+        let got = read_at(handle, &mut head, file.offset + leading_nuls)?;
+        head.truncate(got);
+        let mut check = [0; TAIL_BYTES];
+        let check = check.get_mut(..before).unwrap_or_default();
+        if got < wanted || handle.read_exact_at(check, file.offset - before as u64).is_err() {
+            return Ok(Outcome::Truncated);
+        }
+        if tail_mark(check) != file.mark.tail {
+            return Ok(Outcome::Truncated);
+        }
+        let whole = leading_nuls + head.len() as u64 == total;
+        if whole && head.last() == Some(&b'\r') {
+            head.pop();
+        }
+        let shown_total = if whole { leading_nuls + head.len() as u64 } else { total };
+        let repairs = self.cutter.long_line(&head, leading_nuls, shown_total, line_bytes);
+        file.long = None;
+        let start = file.offset;
+        let end = start + total + u64::from(newline.is_some());
+        let mut mark = file.mark;
+        // The head of a file that begins with a long line is that line's.
+        if file.offset < HEAD_BYTES as u64 {
+            let mut first = [0; HEAD_BYTES];
+            handle.read_exact_at(&mut first, 0)?;
+            mark.head_len = HEAD_BYTES as u16;
+            mark.head = crc32fast::hash(&first);
+        }
+        let mut tail = [0; TAIL_BYTES];
+        handle.read_exact_at(&mut tail, end - TAIL_BYTES as u64)?;
+        mark.tail = tail_mark(&tail);
+        self.data = (0, 0);
+        let time_ns = self.time_of(file, start, end);
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, repairs, mark }, more: true })
+    }
+
+    /// The chunk's time: what it was sent under before, or now.
+    fn time_of(&mut self, file: &mut Tracked, start: u64, end: u64) -> i64 {
+        if let Some(replay) = &mut file.replay {
+            let known = replay.front().is_some_and(|i| i.start == start && i.end == end);
+            if known && let Some(intent) = replay.pop_front() {
+                if replay.is_empty() {
+                    file.replay = None;
+                }
+                return intent.time_ns;
+            }
+        }
+        let now = self.clock.now_ns();
+        let time = if self.next_ns.saturating_sub(now) > CLOCK_AHEAD_NS { now } else { now.max(self.next_ns) };
+        self.next_ns = time.saturating_add(self.lines().len().max(1) as i64);
+        time
+    }
+}
+
+impl Tracked {
+    /// The chunk was handed on.
+    pub(super) fn advance(&mut self, piece: &Piece) {
+        self.offset = piece.end;
+        self.mark = piece.mark;
+    }
+}
+
+/// How much of the data may be in the chunk, so that it ends where one that was sent before ended (or began).
+fn replay_limit(file: &mut Tracked, available: usize) -> Option<usize> {
+    let offset = file.offset;
+    let at_end = file.at_end;
+    let replay = file.replay.as_mut()?;
+    while replay.front().is_some_and(|intent| intent.start < offset) {
+        replay.pop_front();
+    }
+    let bound = replay.front().map(|intent| if intent.start == offset { intent.end } else { intent.start });
+    let Some(limit) = bound.and_then(|bound| usize::try_from(bound - offset).ok()) else {
+        file.replay = None;
+        return None;
+    };
+    if limit > available {
+        if at_end {
+            // The file ends before what was sent from it: its content is another one.
+            file.replay = None;
+        }
+        return None;
+    }
+    Some(limit)
+}
+
+/// The head's checksum grows with the file until it covers [`HEAD_BYTES`].
+fn extend_head(mark: &mut Mark, offset: u64, seen: &[u8]) {
+    let have = usize::from(mark.head_len);
+    if have < HEAD_BYTES && offset == have as u64 {
+        let more = seen.get(..seen.len().min(HEAD_BYTES - have)).unwrap_or_default();
+        let mut hasher = crc32fast::Hasher::new_with_initial(mark.head);
+        hasher.update(more);
+        mark.head = hasher.finalize();
+        mark.head_len = (have + more.len()) as u16;
+    }
+}
+
+/// `pread`, again if a signal came between.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match rustix::io::pread(file, &mut *buffer, offset) {
+            Ok(got) => return Ok(got),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// gzip, xz, zstd, lz4 frames, zip and bzip2 begin with these bytes (their format descriptions).
+fn is_compressed(head: &[u8]) -> bool {
+    const MAGICS: [&[u8]; 5] = [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
+    let is_bzip2 = head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY");
+    is_bzip2 || MAGICS.iter().any(|magic| head.starts_with(magic))
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! One followed file: who it is, where it is, how far it has been read and stored.
+//!
+//! Promises: small, since there may be a hundred thousand; what only few files have is boxed. Leaves to others: reading.
+
+use super::identity::{Identity, Mark, stat_file};
+use super::tree::DirId;
+use crate::model::flow::StreamId;
+use crate::store::checkpoint::Intent;
+use rustix::fs::{Mode, OFlags};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A file's number in the set of followed files; numbers are used again.
+pub(super) type FileId = u32;
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub dir: DirId,
+    pub name: Box<OsStr>,
+}
+
+/// A line that is longer than a chunk, as far as it has been looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LongLine {
+    /// Bytes after the offset that are known to have no newline.
+    pub scanned: u64,
+    /// How many NUL bytes the line begins with.
+    pub leading_nuls: u64,
+}
+
+/// A failing file's next attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Failing {
+    pub retry_at: Instant,
+    pub pause: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub source: u16,
+    pub identity: Identity,
+    /// A name under which it can be opened; `None` when it has none in a directory we see.
+    pub place: Option<Place>,
+    /// How many names lead to it.
+    pub names: u16,
+    /// The path it was matched under: the `filename` label, and where its successor appears.
+    pub origin: Box<Path>,
+    pub file: Option<File>,
+    /// Everything before is read. Always the start of a line.
+    pub offset: u64,
+    /// Everything before is stored by every endpoint.
+    pub stored: u64,
+    /// The largest size seen.
+    pub size: u64,
+    /// Changes when the file begins again, unique over all files, so that late receipts of what was before are recognised.
+    pub generation: u32,
+    /// Its cursor, once there is something to remember.
+    pub slot: Option<u32>,
+    pub stream: Option<StreamId>,
+    /// Checksums of the head and of the bytes before `offset`.
+    pub mark: Mark,
+    /// In the queue of files to read.
+    pub queued: bool,
+    /// An earlier generation is to be finished first.
+    pub gated: bool,
+    /// No longer at the path it was matched under.
+    pub rotated: bool,
+    /// The last read found the end.
+    pub at_end: bool,
+    /// Named by the list of idle descriptors.
+    pub idle_listed: bool,
+    /// When it was last rotated or had something to read; moves only while `rotated`.
+    pub quiet_since: Option<Instant>,
+    /// It was left out for being compressed.
+    pub compressed: bool,
+    pub long: Option<Box<LongLine>>,
+    /// What was sent before the restart and is to be cut and stamped the same.
+    pub replay: Option<Box<VecDeque<Intent>>>,
+    pub failing: Option<Box<Failing>>,
+    /// The directory of a link's target, watched for this file.
+    pub alias: Option<Place>,
+}
+
+/// Why a file could not be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The path leads to another file now, or to none.
+    Replaced,
+    Io(io::Error),
+}
+
+impl Tracked {
+    pub(super) fn new(source: u16, identity: Identity, origin: &Path, generation: u32) -> Self {
+        Tracked {
+            source,
+            identity,
+            place: None,
+            names: 0,
+            origin: origin.into(),
+            file: None,
+            offset: 0,
+            stored: 0,
+            size: 0,
+            generation,
+            slot: None,
+            stream: None,
+            mark: Mark::default(),
+            queued: false,
+            gated: false,
+            rotated: false,
+            at_end: false,
+            idle_listed: false,
+            quiet_since: None,
+            compressed: false,
+            long: None,
+            replay: None,
+            failing: None,
+            alias: None,
+        }
+    }
+
+    /// Opens the file at `path`, if it is still this one.
+    pub(super) fn open(&mut self, path: &Path) -> Result<(), OpenError> {
+        let file = match open_for_reading(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Replaced),
+            Err(error) => return Err(OpenError::Io(error)),
+        };
+        let stat = stat_file(&file).map_err(OpenError::Io)?;
+        if stat.identity != self.identity {
+            return Err(OpenError::Replaced);
+        }
+        self.size = self.size.max(stat.size);
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Starts again at the first byte, as another generation.
+    pub(super) fn restart(&mut self, generation: u32) {
+        self.generation = generation;
+        self.offset = 0;
+        self.stored = 0;
+        self.size = 0;
+        self.mark = Mark::default();
+        self.long = None;
+        self.replay = None;
+        self.at_end = false;
+        self.compressed = false;
+    }
+
+    /// Everything that was read is stored.
+    pub(super) fn is_settled(&self) -> bool {
+        self.stored == self.offset
+    }
+}
+
+/// Opens for reading; never waits for the other end of a FIFO, never becomes a controlling terminal.
+pub(super) fn open_for_reading(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Whether no process has the file open for writing, so that it will not grow. `None`: the kernel does not tell us (a read lease is for the
+/// file's owner or a process with CAP_LEASE, and not on every file system).
+pub(super) fn has_no_writer(file: &File) -> Option<bool> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: `fcntl` with F_SETLEASE takes two integers and touches no memory of ours; the descriptor is open for as long as `file`
+    // is borrowed. A lease that was taken is given back at once, so that nobody is ever kept waiting or signalled by it.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+    if taken == 0 {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+        return Some(true);
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EAGAIN) => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_seen() -> io::Result<()> {
+        let writer = tempfile::NamedTempFile::new()?;
+        let reader = open_for_reading(writer.path())?;
+        assert_eq!(has_no_writer(&reader), Some(false));
+        let path = writer.into_temp_path();
+        assert_eq!(has_no_writer(&reader), Some(true));
+        drop(path);
+        assert_eq!(has_no_writer(&reader), Some(true));
+        Ok(())
+    }
+}

@@ -1,0 +1,494 @@
+//! The thread that reads files: it waits, takes in what has gathered, reads, and hands on.
+//!
+//! It works at its own pace: a wake-up drains every event that has gathered, at most every [`PACE_MS`]; files with something to read take
+//! turns, a chunk each. With nothing to do it sleeps, and no timer runs but the output's and the slow sweep's.
+//!
+//! Promises: a checkpoint moves only after the output says that the chunk is stored; while the output has no room nothing is read, but what happens to
+//! files is still seen, and those with unread content stay open. Stopping flushes, waits for what is in flight as long as it may, and closes
+//! the checkpoints.
+
+use super::follow::{Follow, Source};
+use super::identity::key_prefix;
+use super::pattern::{Excludes, Pattern, PatternError};
+use super::read::{Outcome, Piece, Reader};
+use super::saved::SavedFiles;
+use super::settings::Settings;
+use super::status::Status;
+use super::tracked::FileId;
+use super::tree::{Rules, Tree};
+use super::watch::{Events, Watcher};
+use crate::base::clock::Clock;
+use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, STOP_MS, SWEEP_MS};
+use crate::base::metrics::{Counter, Registry};
+use crate::base::wake::Wake;
+use crate::model::flow::{Chunk, Ledger, Output, Receipt};
+use crate::model::labels::Labels;
+use crate::store::checkpoint::{Checkpoints, Intent};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Why the file sources could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A pattern that the configuration should have refused.
+    #[error("source {source_name}: {error}")]
+    Pattern {
+        /// The source's name.
+        source_name: String,
+        /// What is wrong with the pattern.
+        error: PatternError,
+    },
+    /// No thread could be made.
+    #[error("cannot start the thread that reads files: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    /// The sources, each with the index of its output.
+    pub sources: Vec<(Settings, usize)>,
+    /// Where chunks go.
+    pub outputs: Vec<Box<dyn Output>>,
+    /// The open checkpoints.
+    pub store: Checkpoints,
+    /// Wakes the worker; the outputs wake it too.
+    pub wake: Wake,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where the sources' series are registered.
+    pub registry: Registry,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Handle {
+    /// By source, in the order given.
+    pub status: Vec<(String, Status)>,
+    stop: Arc<AtomicBool>,
+    wake: Wake,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Tells the worker to stop; see [`Handle::is_finished`].
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    /// Whether the thread has ended: after a stop, or because it failed.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end. False when the thread failed.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Starts the thread that reads the files of all sources.
+pub fn start(parts: Parts) -> Result<Handle, StartError> {
+    let Parts { sources, outputs, store, wake, clock, registry } = parts;
+    let mut rules = Vec::new();
+    let mut states = Vec::new();
+    let names: Vec<String> = sources.iter().map(|(settings, _)| settings.name.clone()).collect();
+    let saved = SavedFiles::new(store.saved(&key_prefix()), names);
+    for (settings, output) in sources {
+        let fail = |error| StartError::Pattern { source_name: settings.name.clone(), error };
+        let mut patterns = Vec::new();
+        for text in &settings.include {
+            patterns.extend(Pattern::parse(text).map_err(fail)?);
+        }
+        let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
+        rules.push(Rules { patterns, excludes });
+        let status = Status::new(&registry, &settings.name);
+        let is_new = !saved.knows_source(&settings.name);
+        states.push(Source { settings, status, output, is_new, in_flight: 0 });
+    }
+    let watcher = Watcher::new()
+        .inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "cannot be told of changes, so directories are looked at every second; raise fs.inotify.max_user_instances"
+            );
+        })
+        .ok();
+    let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = Reader::new(clock, saved.latest_ns());
+    let worker = Worker {
+        follow: Follow::new(states, Tree::new(rules, watcher), saved, store),
+        reader,
+        outputs,
+        wake: wake.clone(),
+        stop: stop.clone(),
+        events: Events::default(),
+        overflows: registry.counter(
+            "lugger_watch_overflows_total",
+            "Times that events of the file system were lost and everything was looked at again.",
+            &[],
+        ),
+        scratch: Vec::new(),
+    };
+    let thread =
+        std::thread::Builder::new().name("lugger-files".into()).spawn(move || worker.run()).map_err(StartError::Thread)?;
+    Ok(Handle { status, stop, wake, thread })
+}
+
+struct Worker {
+    follow: Follow,
+    reader: Reader,
+    outputs: Vec<Box<dyn Output>>,
+    wake: Wake,
+    stop: Arc<AtomicBool>,
+    events: Events,
+    overflows: Counter,
+    scratch: Vec<FileId>,
+}
+
+/// Chunks read before events are looked at again.
+const TURNS: usize = 32;
+/// How often unfinished things are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often links without target are looked at.
+const DANGLING: Duration = Duration::from_millis(100);
+
+impl Worker {
+    fn run(mut self) {
+        self.follow.start();
+        let mut timers = Timers::new(Instant::now());
+        loop {
+            if self.stop.load(Ordering::Acquire) {
+                break;
+            }
+            self.take_events(&mut timers);
+            let due = self.tick();
+            let is_stalled = self.read_files();
+            let now = Instant::now();
+            self.look_after(now, &mut timers);
+            if !is_stalled && self.follow.files.ready_len() > 0 {
+                continue;
+            }
+            let next = [due, timers.next()].into_iter().flatten().min();
+            self.wait(&timers, next);
+        }
+        self.finish();
+    }
+
+    /// Takes in the events that have gathered, if the last time is long enough ago.
+    fn take_events(&mut self, timers: &mut Timers) {
+        let now = Instant::now();
+        if now < timers.events_at {
+            return;
+        }
+        let mut more = true;
+        while more {
+            let Some(watcher) = self.follow.tree().watcher() else { return };
+            more = watcher.drain(&mut self.events);
+            for i in 0..self.events.len() {
+                if let Some((event, name)) = self.events.get(i) {
+                    self.follow.handle(&event, name);
+                }
+            }
+            timers.has_work |= self.events.len() > 0;
+        }
+        timers.events_at = now + Duration::from_millis(PACE_MS);
+        if std::mem::take(&mut self.follow.overflowed) {
+            self.overflows.add(1);
+            timers.sweep_at = now;
+        }
+    }
+
+    /// Lets the outputs seal and commit. Gives the time when one of them wants to be called again.
+    fn tick(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        for output in &mut self.outputs {
+            let due = output.tick(now, &mut Books(&mut self.follow));
+            next = [next, due].into_iter().flatten().min();
+        }
+        for (output, stream) in self.follow.released.drain(..) {
+            if let Some(output) = self.outputs.get_mut(output) {
+                output.release(stream);
+            }
+        }
+        next
+    }
+
+    /// Reads files in turn. True when there is something to read and no room for it.
+    fn read_files(&mut self) -> bool {
+        let mut stalled = std::mem::take(&mut self.scratch);
+        for _ in 0..TURNS {
+            let Some(id) = self.follow.files.pop_ready() else { break };
+            if self.has_room(id) {
+                self.read_file(id);
+            } else {
+                stalled.push(id);
+            }
+        }
+        let is_stalled = !stalled.is_empty();
+        for id in stalled.drain(..) {
+            // Unread content must not go away with its last name.
+            self.follow.open_file(id);
+            self.follow.files.make_ready(id);
+        }
+        self.scratch = stalled;
+        is_stalled
+    }
+
+    fn has_room(&self, id: FileId) -> bool {
+        let source = self.follow.files.get(id).and_then(|f| self.follow.sources.get(usize::from(f.source)));
+        source.and_then(|s| self.outputs.get(s.output)).is_some_and(|o| o.has_room())
+    }
+
+    /// Reads one chunk of a file.
+    fn read_file(&mut self, id: FileId) {
+        if !self.follow.open_file(id) {
+            return;
+        }
+        let mut last_too = false;
+        loop {
+            let Some(file) = self.follow.files.get_mut(id) else { return };
+            if file.compressed {
+                return;
+            }
+            let Some(source) = self.follow.sources.get(usize::from(file.source)) else { return };
+            let Some(handle) = file.file.take() else { return };
+            let result = self.reader.read(file, &handle, source.settings.line_bytes, last_too);
+            file.file = Some(handle);
+            match result {
+                Ok(Outcome::Chunk { piece, more }) => {
+                    self.hand_on(id, &piece);
+                    if more {
+                        self.follow.files.make_ready(id);
+                    } else if self.follow.at_end(id) {
+                        last_too = true;
+                        continue;
+                    }
+                }
+                Ok(Outcome::Scanned) => self.follow.files.make_ready(id),
+                Ok(Outcome::End) => {
+                    if !last_too && self.follow.at_end(id) {
+                        last_too = true;
+                        continue;
+                    }
+                }
+                Ok(Outcome::Truncated) => self.follow.truncated(id),
+                Ok(Outcome::Compressed) => self.follow.compressed(id),
+                Err(error) => {
+                    let path = self.follow.path(id);
+                    self.follow.failed(id, &path, "read", &error);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Gives a chunk to the output.
+    fn hand_on(&mut self, id: FileId, piece: &Piece) {
+        let Some(file) = self.follow.files.get_mut(id) else { return };
+        let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
+        let Some(output) = self.outputs.get_mut(source.output) else { return };
+        let stream = match file.stream {
+            Some(stream) => stream,
+            None => {
+                let stream = output.stream(&labels_of(&source.settings, &file.origin));
+                file.stream = Some(stream);
+                stream
+            }
+        };
+        if file.slot.is_none() {
+            let key = super::identity::encode_key(&source.settings.name, &file.identity);
+            let meta = super::saved::path_to_bytes(&file.origin);
+            file.slot = Some(self.follow.store.define(&key, meta, file.stored, &file.mark.encode()));
+        }
+        let bytes = piece.end - piece.start;
+        let lines = self.reader.lines();
+        let status = &source.status;
+        status.bytes.add(bytes);
+        status.lines.add(lines.len() as u64);
+        status.lines_truncated.add(piece.repairs.truncated);
+        status.lines_not_utf8.add(piece.repairs.not_utf8);
+        status.lines_nul.add(piece.repairs.nul_runs);
+        source.in_flight += bytes;
+        let receipt = Receipt {
+            cursor: id,
+            generation: file.generation,
+            start: piece.start,
+            end: piece.end,
+            time_ns: piece.time_ns,
+            lines: lines.len() as u32,
+            mark: piece.mark.tail,
+        };
+        file.advance(piece);
+        if file.rotated {
+            self.follow.unsettle(id);
+        }
+        let chunk = Chunk { bytes: self.reader.bytes(), lines, stream, receipt };
+        output.write(&chunk, &mut Books(&mut self.follow));
+    }
+
+    /// What is due once a second, or more rarely.
+    fn look_after(&mut self, now: Instant, timers: &mut Timers) {
+        if now >= timers.sweep_at {
+            self.follow.sweep();
+            // Ten seconds for a few files, a minute for many: one sweep looks at each of them.
+            let files = self.follow.files.len() as u64;
+            timers.sweep_at = now + Duration::from_millis(SWEEP_MS * (1 + files / 2000).min(6));
+            timers.has_work = true;
+        }
+        if timers.dangling_at.is_some_and(|at| now >= at) || timers.has_work {
+            timers.dangling_at = self.follow.check_dangling().then(|| now + DANGLING);
+        }
+        if timers.has_work && timers.housekeeping_at.is_none() {
+            timers.housekeeping_at = Some(now + HOUSEKEEPING);
+        }
+        timers.has_work = false;
+        if timers.housekeeping_at.is_some_and(|at| now >= at) {
+            let busy = self.follow.housekeeping(now);
+            let polling = self.follow.is_polling();
+            if polling {
+                self.follow.poll();
+            }
+            self.publish(now);
+            let settled = self.outputs.iter().all(|o| o.is_settled());
+            let again = busy || polling || !settled || self.follow.files.ready_len() > 0;
+            timers.housekeeping_at = again.then(|| now + HOUSEKEEPING);
+        }
+    }
+
+    /// Brings the gauges up to date.
+    fn publish(&self, now: Instant) {
+        let mut unread: Vec<u64> = vec![0; self.follow.sources.len()];
+        let mut files: Vec<u64> = vec![0; self.follow.sources.len()];
+        for id in self.follow.files.ready() {
+            let Some(file) = self.follow.files.get(id) else { continue };
+            let size = file.file.as_ref().and_then(|f| f.metadata().ok()).map_or(file.size, |m| m.len());
+            if let Some(sum) = unread.get_mut(usize::from(file.source)) {
+                *sum += size.saturating_sub(file.offset);
+            }
+        }
+        for (_, file) in self.follow.files.iter() {
+            if let Some(count) = files.get_mut(usize::from(file.source)) {
+                *count += 1;
+            }
+        }
+        for (i, source) in self.follow.sources.iter().enumerate() {
+            let lag = source.in_flight + unread.get(i).copied().unwrap_or(0);
+            source.status.lag_bytes.set(lag as f64);
+            source.status.files.set(files.get(i).copied().unwrap_or(0) as f64);
+            let oldest = self.outputs.get(source.output).and_then(|o| o.oldest()).filter(|_| source.in_flight > 0);
+            source.status.lag_seconds.set(oldest.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64()));
+        }
+    }
+
+    /// Sleeps until something happens or `next` comes.
+    fn wait(&mut self, timers: &Timers, next: Option<Instant>) {
+        let now = Instant::now();
+        let timeout = next.map(|at| at.saturating_duration_since(now));
+        let pause = timers.events_at.saturating_duration_since(now);
+        let result = if pause.is_zero() {
+            let fd = self.follow.tree().watcher().map(|w| w.fd());
+            self.wake.wait(fd, timeout)
+        } else {
+            // Events gather for the rest of the pace; what is settled wakes at once.
+            self.wake.wait(None, Some(timeout.map_or(pause, |t| t.min(pause))))
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "waiting for events failed; they are looked for every second");
+            // The one wait that needs nothing that could have failed.
+            std::thread::park_timeout(HOUSEKEEPING);
+        }
+    }
+
+    /// Flushes and waits until all is stored, or the time for stopping is over.
+    fn finish(mut self) {
+        let until = Instant::now() + Duration::from_millis(STOP_MS);
+        for output in &mut self.outputs {
+            output.flush(&mut Books(&mut self.follow));
+        }
+        loop {
+            self.tick();
+            let now = Instant::now();
+            if self.outputs.iter().all(|o| o.is_settled()) || now >= until {
+                break;
+            }
+            // An error here can only make the loop turn faster until the time is over.
+            let _ = self.wake.wait(None, Some(until - now));
+        }
+        self.publish(Instant::now());
+        self.follow.store.close();
+    }
+}
+
+/// When things are due.
+struct Timers {
+    /// Events may be taken in from then on.
+    events_at: Instant,
+    sweep_at: Instant,
+    housekeeping_at: Option<Instant>,
+    dangling_at: Option<Instant>,
+    /// Something happened since housekeeping was last arranged.
+    has_work: bool,
+}
+
+impl Timers {
+    fn new(now: Instant) -> Self {
+        Timers {
+            events_at: now,
+            sweep_at: now + Duration::from_millis(SWEEP_MS),
+            housekeeping_at: Some(now),
+            dangling_at: None,
+            has_work: true,
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        [Some(self.sweep_at), self.housekeeping_at, self.dangling_at].into_iter().flatten().min()
+    }
+}
+
+/// Writes receipts into the checkpoints, and moves the files they speak of.
+struct Books<'a>(&'a mut Follow);
+
+impl Ledger for Books<'_> {
+    fn intend(&mut self, receipts: &[Receipt]) {
+        let files = &self.0.files;
+        self.0.store.intend(receipts.iter().filter_map(|r| {
+            let file = files.get(r.cursor).filter(|f| f.generation == r.generation)?;
+            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns }))
+        }));
+    }
+
+    fn commit(&mut self, receipts: &[Receipt]) {
+        let mut moves = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            let file = self.0.files.get_mut(receipt.cursor).filter(|f| f.generation == receipt.generation);
+            // A file that began again has nothing to do with what was read before.
+            let Some(file) = file else { continue };
+            file.stored = receipt.end;
+            if let Some(source) = self.0.sources.get_mut(usize::from(file.source)) {
+                source.in_flight = source.in_flight.saturating_sub(receipt.end - receipt.start);
+            }
+            let Some(slot) = file.slot else { continue };
+            let mut mark = file.mark;
+            mark.tail = receipt.mark;
+            moves.push((slot, receipt.end, mark.encode()));
+        }
+        self.0.store.commit(moves.iter().map(|(slot, end, mark)| (*slot, *end, mark.as_slice())));
+    }
+}
+
+/// A source's labels and the file's name. A path that is longer than a label may be is cut.
+fn labels_of(settings: &Settings, origin: &Path) -> Labels {
+    let path = origin.to_string_lossy();
+    let cut = path.floor_char_boundary(LABEL_VALUE_BYTES);
+    let filename = path.get(..cut).unwrap_or_default();
+    let pairs = settings.labels.iter().chain([("filename", filename)]);
+    // The configuration leaves room for `filename`; without that room the source's own labels stand alone.
+    Labels::new(pairs).unwrap_or_else(|_| settings.labels.clone())
+}
