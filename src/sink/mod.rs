@@ -3,4 +3,11 @@
 //! Promises: what an endpoint did not store is kept or sent again; a refusal for good is counted and written to the dead
 //! letters; a batch is never acknowledged otherwise. Leaves to others: where the lines come from.
 
+pub mod client;
+pub mod dead_letter;
+pub mod endpoint;
+pub mod piece;
+pub mod queue;
 pub mod settings;
+pub mod status;
+pub mod tls;
