@@ -49,6 +49,18 @@ pub const BACKOFF_MIN_MS_DEFAULT: u64 = 500;
 pub const BACKOFF_MAX_MS_DEFAULT: u64 = 60_000;
 /// Longest pause that an endpoint's `Retry-After` may ask for, milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 600_000;
+/// A learned limit of an endpoint's request size does not go below this, uncompressed bytes.
+pub const DIVIDED_REQUEST_BYTES_MIN: usize = 64 * 1024;
+/// How long an endpoint's learned request size limit is believed, milliseconds.
+pub const REQUEST_LIMIT_KEEP_MS: u64 = 600_000;
+/// A single entry of at most this size that is refused as too large says something of the endpoint, not of the entry.
+pub const SURELY_SMALL_BYTES: usize = 4 * 1024;
+/// Single entries that are tried when an endpoint refuses everything for a reason that is not known, before it is left alone.
+pub const PROBED_ENTRIES: usize = 16;
+/// After this many rate-limited attempts in a row a request is divided: it may be above the endpoint's burst.
+pub const RATE_LIMITED_ATTEMPTS: u32 = 4;
+/// Refusals for good are reported in the log at most this often for an endpoint, milliseconds.
+pub const REFUSAL_REPORT_MS: u64 = 60_000;
 /// How much of an endpoint's error text is read and kept.
 pub const ERROR_BODY_BYTES: usize = 16 * 1024;
 /// How much of an endpoint's error text goes into a message.

@@ -1,6 +1,9 @@
 //! Floor 2: bytes in, values out. No I/O.
 //!
-//! Promises: nothing here panics on any input; each format is tested against an independent implementation or its
-//! published form. Leaves to others: where the bytes come from.
+//! Promises: no decoder here panics or allocates without bound, whatever it is given; each format is tested against an independent
+//! implementation or its published form. Leaves to others: where the bytes come from and go to.
 
+pub mod civil;
+pub mod loki;
 pub mod loki_encode;
+pub mod push_response;

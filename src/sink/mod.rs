@@ -4,4 +4,11 @@
 //! letters; a batch is never acknowledged otherwise. Leaves to others: where the lines come from.
 
 pub mod batcher;
+pub mod client;
+pub mod dead_letter;
+pub mod endpoint;
+pub mod piece;
+pub mod queue;
 pub mod settings;
+pub mod status;
+pub mod tls;

@@ -1,0 +1,256 @@
+//! Dead letters: entries that an endpoint refused for good, kept in a bounded file of JSON lines for a person to look at.
+//!
+//! `dead-letters.jsonl` in the state directory, mode 0600; when it reaches half of [`DEAD_LETTER_BYTES`] it becomes
+//! `dead-letters.jsonl.1`, whose former content goes and is counted. Promises: never more than that bound on disk; a file that
+//! cannot be written is reported and counted, and stops nothing. Leaves to others: deciding what is refused for good.
+
+use crate::base::clock::Clock;
+use crate::base::limits::DEAD_LETTER_BYTES;
+use crate::base::metrics::{Counter, Registry};
+use crate::format::civil;
+use crate::format::loki::EntryAdapter;
+use crate::format::push_response::Reason;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Encoded entries are gathered up to this size before they are written, bytes.
+const GATHER_BYTES: usize = 256 * 1024;
+
+/// The file, shared by all endpoints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DeadLetters(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    clock: Clock,
+    written: Counter,
+    lost: Counter,
+    dropped_bytes: Counter,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    file: Option<File>,
+    bytes: u64,
+    /// Whether the last write failed, so that a failure is reported once.
+    failing: bool,
+}
+
+#[derive(Serialize)]
+struct Letter<'a> {
+    time: &'a str,
+    endpoint: &'a str,
+    reason: &'static str,
+    message: &'a str,
+    labels: &'a str,
+    timestamp: String,
+    line: Cow<'a, str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+impl DeadLetters {
+    /// The file in `state_dir`. Nothing is opened before the first entry.
+    pub fn new(state_dir: &Path, registry: &Registry, clock: Clock) -> Self {
+        DeadLetters(Arc::new(Shared {
+            path: state_dir.join("dead-letters.jsonl"),
+            clock,
+            written: registry.counter("lugger_dead_letters_total", "Entries written to the dead letters.", &[]),
+            lost: registry.counter(
+                "lugger_dead_letters_failed_total",
+                "Refused entries that could not be written to the dead letters.",
+                &[],
+            ),
+            dropped_bytes: registry.counter(
+                "lugger_dead_letters_dropped_bytes_total",
+                "Bytes of the oldest dead letters that went because the file had reached its bound.",
+                &[],
+            ),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Writes entries (stream labels, entry, reason) that `endpoint` refused with `message`.
+    pub fn write<'a>(
+        &self,
+        endpoint: &str,
+        message: &str,
+        entries: impl IntoIterator<Item = (&'a str, &'a EntryAdapter, Reason)>,
+    ) {
+        let shared = &*self.0;
+        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = civil::format_rfc3339_ms(shared.clock.now_ns());
+        let mut gathered = Vec::new();
+        let mut count = 0;
+        for (labels, entry, reason) in entries {
+            let letter = Letter {
+                time: &time,
+                endpoint,
+                reason: reason.as_str(),
+                message,
+                labels,
+                timestamp: entry.ns().to_string(),
+                line: entry.text(),
+                metadata: entry.structured_metadata.iter().map(|p| (p.name.as_str(), p.value.as_str())).collect(),
+                truncated: false,
+            };
+            gathered.extend(render(letter));
+            count += 1;
+            if gathered.len() >= GATHER_BYTES {
+                shared.flush(&mut state, &mut gathered, &mut count);
+            }
+        }
+        shared.flush(&mut state, &mut gathered, &mut count);
+    }
+}
+
+/// One line of JSON, its text cut down when escapes blow it up beyond any sense.
+fn render(mut letter: Letter<'_>) -> Vec<u8> {
+    let bound = usize::try_from(DEAD_LETTER_BYTES / 8).unwrap_or(usize::MAX);
+    // Strings and maps of strings always have a JSON form.
+    let mut json = serde_json::to_vec(&letter).unwrap_or_default();
+    if json.len() > bound {
+        let text: String = letter.line.chars().take(bound / 64).collect();
+        letter.line = Cow::Owned(text);
+        letter.metadata.clear();
+        letter.truncated = true;
+        json = serde_json::to_vec(&letter).unwrap_or_default();
+    }
+    json.push(b'\n');
+    json
+}
+
+impl Shared {
+    fn flush(&self, state: &mut State, gathered: &mut Vec<u8>, count: &mut u64) {
+        if gathered.is_empty() {
+            return;
+        }
+        match self.append(state, gathered) {
+            Ok(()) => {
+                self.written.add(*count);
+                state.failing = false;
+            }
+            Err(error) => {
+                self.lost.add(*count);
+                state.file = None;
+                if !state.failing {
+                    tracing::error!(
+                        path = %self.path.display(),
+                        %error,
+                        "entries that an endpoint refused for good cannot be written to the dead letters; \
+                         they are counted in lugger_dead_letters_failed_total. Free space or check the directory's rights"
+                    );
+                }
+                state.failing = true;
+            }
+        }
+        gathered.clear();
+        *count = 0;
+    }
+
+    fn append(&self, state: &mut State, bytes: &[u8]) -> io::Result<()> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if state.file.is_none() {
+            self.open(state)?;
+        }
+        if state.bytes > 0 && state.bytes.saturating_add(length) > DEAD_LETTER_BYTES / 2 {
+            let older = self.path.with_extension("jsonl.1");
+            let going = std::fs::metadata(&older).map(|m| m.len()).unwrap_or(0);
+            std::fs::rename(&self.path, &older)?;
+            self.dropped_bytes.add(going);
+            self.open(state)?;
+        }
+        match &mut state.file {
+            Some(file) => file.write_all(bytes)?,
+            None => return Err(io::Error::other("the file is not open")),
+        }
+        state.bytes = state.bytes.saturating_add(length);
+        Ok(())
+    }
+
+    /// Opens the file for appending; a torn last line of an earlier failure is ended.
+    fn open(&self, state: &mut State) -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        state.bytes = file.metadata()?.len();
+        if state.bytes > 0 {
+            let mut last = [0u8];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+                state.bytes += 1;
+            }
+        }
+        state.file = Some(file);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::loki::Timestamp;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::AtomicI64;
+
+    fn entry(ns: i64, line: &[u8]) -> EntryAdapter {
+        EntryAdapter { timestamp: Some(Timestamp::from_ns(ns)), line: line.to_vec(), structured_metadata: Vec::new() }
+    }
+
+    #[test]
+    fn one_line_of_json_an_entry_readable_by_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::new(dir.path(), &Registry::default(), Clock::Manual(Arc::new(AtomicI64::new(0))));
+        letters.write("home", "no", [("{a=\"b\"}", &entry(5, b"x\"\xff"), Reason::TooOld)]);
+        let path = dir.path().join("dead-letters.jsonl");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"endpoint\":\"home\",\"reason\":\"too_old\",\"message\":\"no\",\
+             \"labels\":\"{a=\\\"b\\\"}\",\"timestamp\":\"5\",\"line\":\"x\\\"\u{fffd}\"}\n"
+        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn bounded_with_one_older_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::default();
+        let letters = DeadLetters::new(dir.path(), &registry, Clock::System);
+        let long = entry(1, &vec![b'x'; 1 << 20]);
+        let evil = entry(1, &vec![1; 2 << 20]);
+        for _ in 0..20 {
+            letters.write("home", "no", [("{}", &long, Reason::Other), ("{}", &evil, Reason::Other)]);
+        }
+        let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
+        assert!(size("dead-letters.jsonl") + size("dead-letters.jsonl.1") <= DEAD_LETTER_BYTES);
+        assert!(registry.counter("lugger_dead_letters_dropped_bytes_total", "", &[]).get() > 0);
+        assert_eq!(registry.counter("lugger_dead_letters_total", "", &[]).get(), 40);
+        let text = std::fs::read_to_string(dir.path().join("dead-letters.jsonl")).unwrap();
+        assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn a_failure_is_counted_and_a_torn_line_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::default();
+        let state_dir = dir.path().join("state");
+        let letters = DeadLetters::new(&state_dir, &registry, Clock::System);
+        letters.write("home", "no", [("{}", &entry(1, b"x"), Reason::Other)]);
+        assert_eq!(registry.counter("lugger_dead_letters_failed_total", "", &[]).get(), 1);
+        std::fs::create_dir(&state_dir).unwrap();
+        std::fs::write(state_dir.join("dead-letters.jsonl"), "{\"torn").unwrap();
+        letters.write("home", "no", [("{}", &entry(1, b"x"), Reason::Other)]);
+        let text = std::fs::read_to_string(state_dir.join("dead-letters.jsonl")).unwrap();
+        assert!(text.starts_with("{\"torn\n{\"time\""), "{text}");
+    }
+}

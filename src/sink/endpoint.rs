@@ -1,0 +1,582 @@
+//! The sender of one endpoint: takes batches from its queue and sees to it that every entry is stored or refused for good.
+//!
+//! One request at a time, in order. A batch that the endpoint does not take as it is is divided: because it is too large, or to
+//! find the entries that are the reason. Sending an entry again is harmless, since Loki keeps identical entries once.
+//!
+//! Promises: nothing is given up but what Loki itself has refused for good, entry by entry, and that is counted and written to
+//! the dead letters; a batch is settled once; an endpoint that refuses everything without being recognisable as Loki loses
+//! nothing, it is waited for. Leaves to others: what answers mean (`format::push_response`), making batches.
+
+use super::client::{Answer, Client, ClientError, SendError, excerpt};
+use super::dead_letter::DeadLetters;
+use super::piece::{Halved, Piece};
+use super::queue::Queue;
+use super::settings::Endpoint;
+use super::status::{EndpointStatus, Retry, State, Status};
+use crate::base::backoff::Backoff;
+use crate::base::clock::Clock;
+use crate::base::limits::{
+    DIVIDED_REQUEST_BYTES_MIN, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS, REFUSAL_REPORT_MS, REQUEST_BYTES_MAX,
+    REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
+};
+use crate::base::metrics::Registry;
+use crate::base::shutdown::Shutdown;
+use crate::base::units::format_duration;
+use crate::format::loki::{DecodeError, decode_snappy};
+use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
+use crate::model::batch::Batch;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// Why an endpoint cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint {endpoint}: {error}")]
+pub struct SinkError {
+    /// Its name in the configuration.
+    pub endpoint: String,
+    /// What is wrong.
+    pub error: ClientError,
+}
+
+/// A running endpoint.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where its batches go.
+    pub queue: Arc<Queue>,
+    /// Ends after shutdown.
+    pub task: JoinHandle<()>,
+    status: Arc<Status>,
+}
+
+impl Handle {
+    /// How the endpoint is doing.
+    pub fn status(&self) -> EndpointStatus {
+        self.status.snapshot()
+    }
+}
+
+/// Starts an endpoint's sender as a task of the current tokio runtime. After `shutdown` the request under way gets `stop_within`
+/// to finish; what is still queued then stays unacknowledged.
+pub fn start(
+    settings: Endpoint,
+    dead_letters: DeadLetters,
+    registry: &Registry,
+    shutdown: Shutdown,
+    stop_within: Duration,
+) -> Result<Handle, SinkError> {
+    let client = Client::new(&settings).map_err(|error| SinkError { endpoint: settings.name.clone(), error })?;
+    let queue = Arc::new(Queue::new());
+    let status = Arc::new(Status::new(&settings.name, client.shown_url(), Arc::clone(&queue), registry));
+    let (min, max) = settings.backoff;
+    let sender = Sender {
+        name: settings.name,
+        client,
+        queue: Arc::clone(&queue),
+        status: Arc::clone(&status),
+        dead_letters,
+        clock: Clock::System,
+        backoff: Backoff::new(min, max),
+        patience: Backoff::new(max, max),
+        shutdown,
+        stop_within,
+        trouble: None,
+        reload_credentials: false,
+        size_limit: None,
+        refusals_said: None,
+    };
+    Ok(Handle { queue, task: tokio::spawn(sender.run()), status })
+}
+
+/// Shutdown came before the work was done.
+#[derive(Debug)]
+struct Stopped;
+
+/// A streak of failures.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    attempts: u64,
+    degraded: bool,
+}
+
+/// An attempt that ended with something other than "try the same again".
+#[derive(Debug)]
+enum Step {
+    Stored,
+    Partial { refusals: Vec<Refusal>, text: String },
+    Refused { reason: Option<Reason>, text: String },
+    TooLarge { text: String },
+    Empty { text: String },
+    Divide,
+}
+
+/// A failed attempt, for status and log.
+struct Failure {
+    kind: Retry,
+    state: State,
+    what: String,
+    advice: &'static str,
+    retry_after: Option<Duration>,
+}
+
+/// What is still to be sent of a batch, last first.
+enum Work {
+    /// The batch as it was made.
+    Whole,
+    Part(Piece),
+}
+
+/// The search for the entries that a refusal of unknown origin is about. Until the endpoint has accepted something nobody
+/// knows whether it refuses some entries or everything.
+struct Probe {
+    /// All that was to be sent when the search began.
+    root: Piece,
+    /// How much other work lay below it.
+    floor: usize,
+    accepted: bool,
+    /// Single entries that were refused.
+    suspects: Vec<Piece>,
+    /// What the endpoint said last.
+    text: String,
+}
+
+struct Sender {
+    name: String,
+    client: Client,
+    queue: Arc<Queue>,
+    status: Arc<Status>,
+    dead_letters: DeadLetters,
+    clock: Clock,
+    backoff: Backoff,
+    /// For what only a person can change.
+    patience: Backoff,
+    shutdown: Shutdown,
+    stop_within: Duration,
+    trouble: Option<Trouble>,
+    reload_credentials: bool,
+    /// What the endpoint has shown to be too much, uncompressed bytes, and until when that is believed.
+    size_limit: Option<(usize, Instant)>,
+    refusals_said: Option<Instant>,
+}
+
+impl Sender {
+    async fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = shutdown.raised() => return,
+                batch = queue.pop() => batch,
+            };
+            self.status.measure_queue();
+            let delivered = self.deliver(&batch).await;
+            if delivered.is_ok() {
+                self.status.batch_settled();
+                batch.settled();
+            }
+            queue.finished();
+            self.status.measure_queue();
+            if delivered.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns when every entry is stored or refused for good.
+    async fn deliver(&mut self, batch: &Batch) -> Result<(), Stopped> {
+        let mut work = vec![Work::Whole];
+        let mut probe: Option<Probe> = None;
+        let limit = self.request_limit();
+        if batch.raw_bytes > limit {
+            let piece = self.decode(batch).await?;
+            work = piece.divide(limit).into_iter().rev().map(Work::Part).collect();
+        }
+        while let Some(item) = work.pop() {
+            let (body, piece) = match item {
+                Work::Whole => (batch.body.clone(), None),
+                Work::Part(piece) => (piece.body(), Some(piece)),
+            };
+            let entries = piece.as_ref().map_or(usize::try_from(batch.entries).unwrap_or(usize::MAX), Piece::entries);
+            let step = self.attempt(&body, entries > 1).await?;
+            if matches!(step, Step::Stored) {
+                self.stored(entries, body.len());
+                accept(&mut probe, &mut work);
+            } else {
+                let piece = match piece {
+                    Some(piece) => piece,
+                    None => self.decode(batch).await?,
+                };
+                self.follow(step, piece, &mut work, &mut probe).await?;
+            }
+            let ended = probe.take_if(|p| work.len() <= p.floor || p.suspects.len() >= PROBED_ENTRIES);
+            if let Some(ended) = ended
+                && !ended.accepted
+            {
+                work.truncate(ended.floor);
+                work.push(Work::Part(ended.root));
+                self.failed(&refuses_everything(&ended.text));
+                self.pause(true, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what an answer that concerns `piece` asks for.
+    async fn follow(
+        &mut self,
+        step: Step,
+        piece: Piece,
+        work: &mut Vec<Work>,
+        probe: &mut Option<Probe>,
+    ) -> Result<(), Stopped> {
+        match step {
+            Step::Stored => {}
+            Step::Partial { refusals, text } => {
+                self.partly_stored(&piece, &refusals, &text);
+                accept(probe, work);
+            }
+            Step::Divide => self.halve(piece, work),
+            Step::TooLarge { text } => {
+                let size = piece.raw_bytes();
+                if piece.entries() > 1 {
+                    let until = Instant::now() + Duration::from_millis(REQUEST_LIMIT_KEEP_MS);
+                    self.size_limit = Some(((size / 2).max(DIVIDED_REQUEST_BYTES_MIN), until));
+                    self.halve(piece, work);
+                } else if let Some(search) = probe.as_mut().filter(|p| !p.accepted) {
+                    search.suspects.push(piece);
+                    search.text = text;
+                } else if size > SURELY_SMALL_BYTES {
+                    self.give_up(&piece, Reason::TooLarge, &text);
+                } else {
+                    work.push(Work::Part(piece));
+                    self.failed(&Failure {
+                        kind: Retry::TooLarge,
+                        state: State::Degraded,
+                        what: format!("even a request of {size} bytes is refused as too large: {text}"),
+                        advice: "check the size limits of Loki and of any proxy in front of it",
+                        retry_after: None,
+                    });
+                    self.pause(true, None).await?;
+                }
+            }
+            Step::Empty { .. } if piece.entries() == 0 => {
+                tracing::error!(endpoint = %self.name, "an empty request was dropped; this is a bug of the agent");
+                self.status.empty();
+            }
+            Step::Refused { reason: Some(reason), text } => {
+                // Whoever names a reason is Loki: what it says of one entry holds.
+                accept(probe, work);
+                let whole_stream = reason == Reason::InvalidLabels && piece.is_one_stream();
+                if whole_stream || piece.entries() <= 1 {
+                    self.give_up(&piece, reason, &text);
+                } else {
+                    self.halve(piece, work);
+                }
+            }
+            Step::Refused { reason: None, text } | Step::Empty { text } => {
+                let search = probe.get_or_insert_with(|| Probe {
+                    root: piece.clone(),
+                    floor: work.len(),
+                    accepted: false,
+                    suspects: Vec::new(),
+                    text: String::new(),
+                });
+                if piece.entries() > 1 {
+                    self.halve(piece, work);
+                } else if search.accepted {
+                    self.give_up(&piece, Reason::Other, &text);
+                } else {
+                    search.suspects.push(piece);
+                    search.text = text;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn halve(&mut self, piece: Piece, work: &mut Vec<Work>) {
+        match piece.halve() {
+            Halved::Two(left, right) => work.extend([Work::Part(right), Work::Part(left)]),
+            Halved::Whole(piece) => work.push(Work::Part(piece)),
+        }
+    }
+
+    /// Sends `body` until there is an answer that is not "later".
+    async fn attempt(&mut self, body: &Bytes, divisible: bool) -> Result<Step, Stopped> {
+        let mut limited = 0;
+        loop {
+            let unreadable = match std::mem::take(&mut self.reload_credentials) {
+                true => self.client.reload_credentials().err(),
+                false => None,
+            };
+            let started = Instant::now();
+            let result = self.send(body).await?;
+            self.status.requested(started.elapsed());
+            let failure = match result {
+                Err(error) => no_answer(error),
+                Ok(answer) => {
+                    let now_s = self.clock.now_ns() / 1_000_000_000;
+                    let verdict =
+                        push_response::classify(answer.status, answer.retry_after.as_deref(), &answer.body, now_s);
+                    let text = shown_answer(&answer);
+                    match verdict {
+                        Verdict::Stored => return Ok(Step::Stored),
+                        Verdict::Partial(refusals) => return Ok(Step::Partial { refusals, text }),
+                        Verdict::Whole { reason } => {
+                            self.status.retried(Retry::Refused);
+                            return Ok(Step::Refused { reason, text });
+                        }
+                        Verdict::TooLarge => {
+                            self.status.retried(Retry::TooLarge);
+                            return Ok(Step::TooLarge { text });
+                        }
+                        Verdict::Empty => return Ok(Step::Empty { text }),
+                        Verdict::RateLimited { retry_after, limit } => {
+                            limited += 1;
+                            let failure = rate_limited(retry_after, limit, text);
+                            self.failed(&failure);
+                            self.pause(false, retry_after).await?;
+                            // A request above the endpoint's burst would never pass.
+                            if divisible && limited >= RATE_LIMITED_ATTEMPTS {
+                                return Ok(Step::Divide);
+                            }
+                            continue;
+                        }
+                        Verdict::Blocked => blocked(text),
+                        Verdict::Misconfigured(what) => {
+                            self.reload_credentials =
+                                what == Misconfigured::Credentials && self.client.has_credentials_file();
+                            let mut failure = misconfigured(what, text);
+                            if let Some(error) = unreadable {
+                                failure.what = format!("{}; {error}", failure.what);
+                            }
+                            failure
+                        }
+                        Verdict::Transient { retry_after } => Failure {
+                            kind: Retry::Server,
+                            state: State::Retrying,
+                            what: text,
+                            advice: "the endpoint or a proxy in front of it has a problem of its own",
+                            retry_after,
+                        },
+                    }
+                }
+            };
+            self.failed(&failure);
+            self.pause(failure.state == State::Degraded, failure.retry_after).await?;
+        }
+    }
+
+    /// One request; after shutdown it has `stop_within` left.
+    async fn send(&self, body: &Bytes) -> Result<Result<Answer, SendError>, Stopped> {
+        let mut shutdown = self.shutdown.clone();
+        if shutdown.is_raised() {
+            return Err(Stopped);
+        }
+        let request = self.client.send(body.clone());
+        tokio::pin!(request);
+        tokio::select! {
+            biased;
+            result = &mut request => return Ok(result),
+            () = shutdown.raised() => {}
+        }
+        tokio::time::timeout(self.stop_within, request).await.map_err(|_| Stopped)
+    }
+
+    async fn pause(&mut self, long: bool, at_least: Option<Duration>) -> Result<(), Stopped> {
+        let pause = if long { self.patience.next_pause() } else { self.backoff.next_pause() };
+        let asked = at_least.unwrap_or_default().min(Duration::from_millis(RETRY_AFTER_MS_MAX));
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.raised() => Err(Stopped),
+            () = tokio::time::sleep(pause.max(asked)) => Ok(()),
+        }
+    }
+
+    /// The largest request to send now, uncompressed bytes.
+    fn request_limit(&mut self) -> usize {
+        self.size_limit = self.size_limit.filter(|(_, until)| Instant::now() < *until);
+        self.size_limit.map_or(REQUEST_BYTES_MAX, |(limit, _)| limit.min(REQUEST_BYTES_MAX))
+    }
+
+    /// The entries of a batch. Batches are the agent's own work, so that a failure is a bug or broken memory; the batch is kept.
+    async fn decode(&mut self, batch: &Batch) -> Result<Piece, Stopped> {
+        loop {
+            let decoded: Result<_, DecodeError> = decode_snappy(&batch.body, batch.raw_bytes.max(REQUEST_BYTES_MAX));
+            match decoded {
+                Ok(request) => return Ok(Piece(request)),
+                Err(error) => {
+                    self.failed(&Failure {
+                        kind: Retry::Refused,
+                        state: State::Degraded,
+                        what: format!("a batch cannot be decoded to divide it: {error}"),
+                        advice: "this is a bug of the agent; a restart makes the batch anew",
+                        retry_after: None,
+                    });
+                    self.pause(true, None).await?;
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, entries: usize, bytes: usize) {
+        self.status.stored(u64::try_from(entries).unwrap_or(0), bytes, self.clock.now_ns());
+        self.backoff.reset();
+        self.status.enter(State::Ok, None);
+        if let Some(trouble) = self.trouble.take() {
+            // Whole milliseconds read better.
+            let lasted = Duration::from_millis(u64::try_from(trouble.since.elapsed().as_millis()).unwrap_or(u64::MAX));
+            tracing::info!(
+                endpoint = %self.name,
+                attempts = trouble.attempts,
+                lasted = %format_duration(lasted),
+                "the endpoint works again"
+            );
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        self.status.retried(failure.kind);
+        self.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
+        let degraded = failure.state == State::Degraded;
+        let first = self.trouble.is_none();
+        let trouble =
+            self.trouble.get_or_insert_with(|| Trouble { since: Instant::now(), attempts: 0, degraded: false });
+        trouble.attempts += 1;
+        if first || (degraded && !trouble.degraded) {
+            trouble.degraded |= degraded;
+            tracing::warn!(
+                endpoint = %self.name,
+                url = %self.client.shown_url(),
+                error = %failure.what,
+                advice = %failure.advice,
+                "the endpoint does not store what it is sent; it is kept and sent again until it does"
+            );
+        }
+    }
+
+    /// All of `piece` is stored but what `refusals` mean.
+    fn partly_stored(&mut self, piece: &Piece, refusals: &[Refusal], text: &str) {
+        let refused = push_response::refused(&piece.0, refusals);
+        let entries = refused.entries.iter().filter_map(|((s, e), reason)| {
+            let stream = piece.0.streams.get(*s)?;
+            Some((stream.labels.as_str(), stream.entries.get(*e)?, *reason))
+        });
+        self.dead_letters.write(&self.name, text, entries);
+        for reason in refused.entries.values() {
+            self.status.refused(*reason, 1);
+        }
+        for (reason, count) in &refused.unidentified {
+            self.status.refused(*reason, *count);
+        }
+        let total = refused.total();
+        self.say_refused(total, text);
+        let stored = piece.entries().saturating_sub(usize::try_from(total).unwrap_or(usize::MAX));
+        self.stored(stored, piece.body().len());
+    }
+
+    /// Every entry of `piece` is refused for good.
+    fn give_up(&mut self, piece: &Piece, reason: Reason, text: &str) {
+        let streams = piece.0.streams.iter();
+        let entries = streams.flat_map(|s| s.entries.iter().map(move |e| (s.labels.as_str(), e, reason)));
+        self.dead_letters.write(&self.name, text, entries);
+        let count = u64::try_from(piece.entries()).unwrap_or(0);
+        self.status.refused(reason, count);
+        self.say_refused(count, text);
+    }
+
+    fn say_refused(&mut self, entries: u64, text: &str) {
+        let quiet = Duration::from_millis(REFUSAL_REPORT_MS);
+        if self.refusals_said.is_some_and(|said| said.elapsed() < quiet) {
+            return;
+        }
+        self.refusals_said = Some(Instant::now());
+        tracing::warn!(
+            endpoint = %self.name,
+            entries,
+            answer = %text,
+            "the endpoint refused entries for good; those it names are in the dead letters. \
+             Further ones are counted in lugger_endpoint_refused_entries_total"
+        );
+    }
+}
+
+/// The endpoint has taken something, so that what it refuses is refused for itself. Earlier suspects get another chance: the endpoint
+/// may have been changed in between.
+fn accept(probe: &mut Option<Probe>, work: &mut Vec<Work>) {
+    if let Some(search) = probe
+        && !search.accepted
+    {
+        search.accepted = true;
+        work.extend(search.suspects.drain(..).rev().map(Work::Part));
+    }
+}
+
+fn shown_answer(answer: &Answer) -> String {
+    let text = excerpt(&answer.body);
+    if text.is_empty() { format!("HTTP {}", answer.status) } else { format!("HTTP {}: {text}", answer.status) }
+}
+
+fn no_answer(error: SendError) -> Failure {
+    let kind = match error.kind {
+        "timeout" => Retry::Timeout,
+        "connect" => Retry::Connect,
+        _ => Retry::Transport,
+    };
+    let says = |text: &str| error.text.contains(text);
+    let advice = if says("certificate") {
+        "check tls_config: ca_file, server_name, cert_file and key_file"
+    } else if says("dns error") || says("lookup") {
+        "check the host name in url and this host's name resolution"
+    } else if kind == Retry::Timeout {
+        "the endpoint is slow or unreachable; `timeout` says how long to wait for it"
+    } else {
+        "check that the endpoint runs and can be reached from this host"
+    };
+    Failure { kind, state: State::Retrying, what: excerpt(&error.text), advice, retry_after: None }
+}
+
+fn rate_limited(retry_after: Option<Duration>, limit: RateLimit, what: String) -> Failure {
+    let advice = match limit {
+        RateLimit::Tenant => "less log volume or a higher ingestion_rate_mb in Loki's limits_config helps",
+        RateLimit::Stream => "more labels to spread the stream or a higher per_stream_rate_limit in Loki helps",
+        RateLimit::StreamCount => "fewer label values or a higher max_global_streams_per_user in Loki helps",
+        RateLimit::Unknown => "the endpoint or a proxy in front of it limits the rate",
+    };
+    Failure { kind: Retry::RateLimited, state: State::Retrying, what, advice, retry_after }
+}
+
+fn refuses_everything(text: &str) -> Failure {
+    Failure {
+        kind: Retry::Refused,
+        state: State::Degraded,
+        what: format!("every request is refused: {text}"),
+        advice: "this is no text of Loki's: check that url is Loki's push URL, and any proxy in front of it. Nothing is dropped",
+        retry_after: None,
+    }
+}
+
+fn blocked(what: String) -> Failure {
+    Failure {
+        kind: Retry::Blocked,
+        state: State::Degraded,
+        what,
+        advice: "Loki blocks ingestion for this tenant (block_ingestion_until in its limits): ask who runs it",
+        retry_after: None,
+    }
+}
+
+fn misconfigured(problem: Misconfigured, what: String) -> Failure {
+    let (kind, advice) = match problem {
+        Misconfigured::Credentials => {
+            (Retry::Credentials, "check basic_auth or the bearer token, and tenant_id; secrets in files are read again")
+        }
+        Misconfigured::Address => (Retry::Address, "check url: Loki's push URL ends in /loki/api/v1/push"),
+        Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
+    };
+    Failure { kind, state: State::Degraded, what, advice, retry_after: None }
+}
