@@ -25,12 +25,13 @@ const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 310
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// End after this time with a summary, such as 10s; exit code 0 only if lines arrived. Without it: until Ctrl-C
+    /// End after this time, such as 10s: exit code 0 only if lines arrived [default: until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
 
-    /// Where the page and the receiver listen; 127.0.0.1:3100 by default, or a free port if that is taken. Everybody who
-    /// reaches the address sees this host's log lines
+    /// Where the page and the receiver listen [default: 127.0.0.1:3100, or a free port if that is taken].
+    ///
+    /// Everybody who reaches the address sees this host's log lines.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 }

@@ -20,8 +20,9 @@ const ABOUT: &str = "lugger carries a Linux host's log files to Loki: one binary
 
 const LONG_ABOUT: &str = "lugger carries a Linux host's log files to Loki.
 
-It follows files through rotations, truncations and restarts, sends each line once, and waits as long as it takes when \
-an endpoint is away. It needs one YAML file and a directory for its state.";
+It follows files through rotations, truncations and restarts, sends each line once, and
+waits as long as it takes when an endpoint is away. It needs one YAML file and a directory
+for its state.";
 
 const NEXT: &str = "\
 A configuration that works:
@@ -43,17 +44,16 @@ Where to go next:
 ";
 
 #[derive(Debug, Parser)]
-#[command(name = "lugger", version, about = ABOUT, long_about = LONG_ABOUT, after_help = NEXT, max_term_width = 100)]
+#[command(name = "lugger", version, about = ABOUT, long_about = LONG_ABOUT, after_help = NEXT)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// From which level on messages are written to stderr
+    /// From which level on messages are written to stderr.
     #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value = "info")]
     log_level: log::Level,
 
-    /// How messages are written: auto is human on a terminal and logfmt elsewhere (without time, with priorities, for the
-    /// systemd journal)
+    /// How messages are written to stderr.
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "auto")]
     log_format: log::Format,
 }

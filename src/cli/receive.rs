@@ -16,7 +16,9 @@ use tokio::sync::Notify;
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The address to listen on, such as 127.0.0.1:3100; port 0 takes a free one. Everybody who reaches it sees the page
+    /// The address to listen on, such as 127.0.0.1:3100; port 0 takes a free one.
+    ///
+    /// Everybody who reaches the address sees the lines.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 

@@ -47,7 +47,7 @@ pub struct Stream {
 pub struct Entry {
     /// Its time, nanoseconds since 1970.
     pub time_ns: i64,
-    /// Its text.
+    /// Its text, with U+FFFD where it was not UTF-8.
     pub line: String,
     /// Structured metadata.
     pub metadata: Vec<(String, String)>,
@@ -210,10 +210,11 @@ fn stream(sent: loki::StreamAdapter) -> Result<Stream, Refusal> {
 }
 
 fn entry(sent: loki::EntryAdapter) -> Entry {
-    let time_ns =
-        sent.timestamp.map_or(0, |t| t.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(t.nanos)));
+    let time_ns = sent.ns();
+    // Loki's own definition says UTF-8; what is not is shown as far as it goes.
+    let line = String::from_utf8(sent.line).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
     let metadata = sent.structured_metadata.into_iter().map(|pair| (pair.name, pair.value)).collect();
-    Entry { time_ns, line: sent.line, metadata }
+    Entry { time_ns, line, metadata }
 }
 
 #[cfg(test)]
@@ -229,7 +230,7 @@ mod tests {
     fn request(entries: usize) -> PushRequest {
         let entry = EntryAdapter {
             timestamp: Some(Timestamp { seconds: 1, nanos: 5 }),
-            line: "x".to_owned(),
+            line: b"x".to_vec(),
             structured_metadata: vec![LabelPairAdapter { name: "m".to_owned(), value: "v".to_owned() }],
         };
         PushRequest {

@@ -1,42 +1,49 @@
-//! The Loki push protocol: decoding what a client sent.
+//! Loki's push protocol: its protobuf messages, its JSON form and the text form of a label set.
 //!
-//! Promises: memory is bounded by the caller's bound; bad bytes are errors. Leaves to others: HTTP.
+//! Promises: a compressed body is refused by its announced size before anything is allocated for it; a line that is not UTF-8
+//! is taken as it is. The message types mirror Loki's `push.proto` (field numbers as there). Leaves to others: the encoder of
+//! the hot path, limits that a receiver enforces.
 
+use crate::model::labels::{LabelError, Labels};
 use prost::Message;
+use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// A push.
+/// The body of a push.
 #[derive(Clone, PartialEq, Message)]
 pub struct PushRequest {
-    /// Its streams.
+    /// The streams, each with its entries.
     #[prost(message, repeated, tag = "1")]
     pub streams: Vec<StreamAdapter>,
 }
 
-/// A stream of a push.
+/// Entries of one stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct StreamAdapter {
     /// `{a="b", c="d"}`.
     #[prost(string, tag = "1")]
     pub labels: String,
-    /// Its entries.
+    /// In the order of sending.
     #[prost(message, repeated, tag = "2")]
     pub entries: Vec<EntryAdapter>,
-    /// Never set by clients.
+    /// Loki's own; never set by a client.
     #[prost(uint64, tag = "3")]
     pub hash: u64,
 }
 
-/// An entry of a stream.
+/// One line.
 #[derive(Clone, PartialEq, Message)]
 pub struct EntryAdapter {
-    /// When it happened.
+    /// When.
     #[prost(message, optional, tag = "1")]
     pub timestamp: Option<Timestamp>,
-    /// Its text.
-    #[prost(string, tag = "2")]
-    pub line: String,
-    /// Structured metadata.
+    /// What. A `string` in the definition, but nobody checks that it is UTF-8; on the wire the two are the same.
+    #[prost(bytes = "vec", tag = "2")]
+    pub line: Vec<u8>,
+    /// Pairs that belong to this line only.
     #[prost(message, repeated, tag = "3")]
     pub structured_metadata: Vec<LabelPairAdapter>,
 }
@@ -44,141 +51,401 @@ pub struct EntryAdapter {
 /// A name and its value.
 #[derive(Clone, PartialEq, Message)]
 pub struct LabelPairAdapter {
-    /// The name.
+    /// Name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The value.
+    /// Value.
     #[prost(string, tag = "2")]
     pub value: String,
 }
 
-/// A point in time.
-#[derive(Clone, Copy, PartialEq, Message)]
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Timestamp {
     /// Seconds since 1970.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// Nanoseconds within the second.
+    /// 0 to 999,999,999.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
 
-/// Why a push was not understood.
+impl Timestamp {
+    /// From nanoseconds since 1970.
+    pub fn from_ns(ns: i64) -> Self {
+        let nanos = i32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0);
+        Timestamp { seconds: ns.div_euclid(1_000_000_000), nanos }
+    }
+
+    /// Nanoseconds since 1970; held at the ends of what 64 bits can say.
+    pub fn as_ns(&self) -> i64 {
+        self.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(self.nanos))
+    }
+}
+
+impl EntryAdapter {
+    /// Nanoseconds since 1970; 0 when there is no timestamp.
+    pub fn ns(&self) -> i64 {
+        self.timestamp.map_or(0, |t| t.as_ns())
+    }
+
+    /// The line, with U+FFFD where it is not UTF-8.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.line)
+    }
+}
+
+impl PushRequest {
+    /// How many entries there are in all streams.
+    pub fn entries(&self) -> usize {
+        self.streams.iter().map(|s| s.entries.len()).sum()
+    }
+}
+
+/// Why a body is not a push request.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Larger than the caller's bound.
-    #[error("the request has {0} bytes after decompression, the bound is {1}")]
-    TooLarge(usize, usize),
+    /// The announced size is above the limit.
+    #[error("the body is {announced} bytes uncompressed, the limit is {limit}")]
+    TooLarge {
+        /// What the snappy header says, bytes.
+        announced: usize,
+        /// What is allowed, bytes.
+        limit: usize,
+    },
     /// Not a raw snappy block.
-    #[error("the body is not a raw snappy block: {0}")]
+    #[error("the body is not one raw snappy block: {0}")]
     Snappy(#[from] snap::Error),
-    /// Not a push request.
-    #[error("the body is not a push request: {0}")]
+    /// Not protobuf.
+    #[error("the body is not a push request in protobuf: {0}")]
     Protobuf(#[from] prost::DecodeError),
     /// Not the JSON form.
     #[error("the body is not a push request in JSON: {0}")]
-    Json(String),
-    /// Not a label set.
-    #[error("the labels {0:?} cannot be read")]
-    Labels(String),
+    Json(#[from] serde_json::Error),
+    /// Labels of a stream in the JSON form.
+    #[error("a stream's labels are not valid: {0}")]
+    Labels(#[from] LabelError),
 }
 
-/// Decodes one raw snappy block with a push of at most `max` bytes.
-pub fn decode_snappy(body: &[u8], max: usize) -> Result<PushRequest, DecodeError> {
-    let size = snap::raw::decompress_len(body)?;
-    if size > max {
-        return Err(DecodeError::TooLarge(size, max));
+/// Decodes one raw snappy block of a push request of at most `max_bytes` uncompressed.
+pub fn decode_snappy(body: &[u8], max_bytes: usize) -> Result<PushRequest, DecodeError> {
+    let announced = snap::raw::decompress_len(body)?;
+    if announced > max_bytes {
+        return Err(DecodeError::TooLarge { announced, limit: max_bytes });
     }
-    Ok(PushRequest::decode(snap::raw::Decoder::new().decompress_vec(body)?.as_slice())?)
+    let raw = snap::raw::Decoder::new().decompress_vec(body)?;
+    Ok(PushRequest::decode(raw.as_slice())?)
 }
 
-/// Decodes the JSON form.
-pub fn decode_json(body: &[u8]) -> Result<PushRequest, DecodeError> {
-    #[derive(serde::Deserialize)]
-    struct Push {
-        streams: Vec<Stream>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Stream {
-        stream: BTreeMap<String, String>,
-        values: Vec<Vec<serde_json::Value>>,
-    }
-    let bad = |text: &str| DecodeError::Json(text.to_owned());
-    let push: Push = serde_json::from_slice(body).map_err(|error| DecodeError::Json(error.to_string()))?;
-    let mut streams = Vec::new();
-    for stream in push.streams {
-        let mut entries = Vec::new();
-        for value in stream.values {
-            let [time, line, meta @ ..] = value.as_slice() else { return Err(bad("a value needs a time and a line")) };
-            let ns: i64 =
-                time.as_str().and_then(|t| t.parse().ok()).ok_or_else(|| bad("a time is a string of nanoseconds"))?;
-            let line = line.as_str().ok_or_else(|| bad("a line is a string"))?.to_owned();
-            let mut structured_metadata = Vec::new();
-            if let Some(meta) = meta.first() {
-                let pairs = meta.as_object().ok_or_else(|| bad("metadata is an object"))?;
-                for (name, value) in pairs {
-                    let value = value.as_str().ok_or_else(|| bad("metadata has strings as values"))?.to_owned();
-                    structured_metadata.push(LabelPairAdapter { name: name.clone(), value });
-                }
+/// Encodes and compresses. For rare paths and tests; batches are made by the hot path's own encoder.
+pub fn encode_snappy(request: &PushRequest) -> Vec<u8> {
+    let raw = request.encode_to_vec();
+    // The only error is an input above 4 GiB, which no batch comes near.
+    snap::raw::Encoder::new().compress_vec(&raw).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+struct JsonPush {
+    streams: Vec<JsonStream>,
+}
+
+#[derive(Deserialize)]
+struct JsonStream {
+    stream: BTreeMap<String, String>,
+    values: Vec<JsonEntry>,
+}
+
+struct JsonEntry(EntryAdapter);
+
+impl<'de> Deserialize<'de> for JsonEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor;
+        impl<'de> Visitor<'de> for EntryVisitor {
+            type Value = JsonEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[\"<nanoseconds>\", \"line\"] or [\"<nanoseconds>\", \"line\", {\"name\": \"value\"}]")
             }
-            let seconds = ns.div_euclid(1_000_000_000);
-            let nanos = i32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0);
-            entries.push(EntryAdapter { timestamp: Some(Timestamp { seconds, nanos }), line, structured_metadata });
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<JsonEntry, A::Error> {
+                let time: String = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                let line: String = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
+                let metadata: Option<BTreeMap<String, String>> = seq.next_element()?;
+                if seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
+                    return Err(A::Error::invalid_length(4, &self));
+                }
+                let ns: i64 = time
+                    .parse()
+                    .map_err(|_| A::Error::custom(format_args!("expected nanoseconds since 1970, found {time:?}")))?;
+                let pairs = metadata.unwrap_or_default().into_iter();
+                Ok(JsonEntry(EntryAdapter {
+                    timestamp: Some(Timestamp::from_ns(ns)),
+                    line: line.into_bytes(),
+                    structured_metadata: pairs.map(|(name, value)| LabelPairAdapter { name, value }).collect(),
+                }))
+            }
         }
-        let pairs: Vec<String> = stream.stream.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
-        streams.push(StreamAdapter { labels: format!("{{{}}}", pairs.join(", ")), entries, hash: 0 });
+        deserializer.deserialize_seq(EntryVisitor)
+    }
+}
+
+/// Decodes the JSON form, `{"streams":[{"stream":{"k":"v"},"values":[["<ns>","line",{"meta":"v"}]]}]}`.
+pub fn decode_json(body: &[u8]) -> Result<PushRequest, DecodeError> {
+    let push: JsonPush = serde_json::from_slice(body)?;
+    let mut streams = Vec::with_capacity(push.streams.len());
+    for stream in push.streams {
+        let labels = Labels::new(stream.stream)?.encoded();
+        let entries = stream.values.into_iter().map(|entry| entry.0).collect();
+        streams.push(StreamAdapter { labels, entries, hash: 0 });
     }
     Ok(PushRequest { streams })
 }
 
-/// Reads `{a="b", c="d"}`.
-pub fn parse_labels(text: &str) -> Result<Vec<(String, String)>, DecodeError> {
-    parse_pairs(text).ok_or_else(|| DecodeError::Labels(text.chars().take(200).collect()))
+/// Why a text is not a label set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("labels are written {{a=\"b\", c=\"d\"}}: expected {expected} at byte {at}")]
+pub struct LabelsTextError {
+    /// What should have come.
+    pub expected: &'static str,
+    /// Where, in bytes from the start.
+    pub at: usize,
 }
 
-fn parse_pairs(text: &str) -> Option<Vec<(String, String)>> {
-    let mut rest = text.trim().strip_prefix('{')?.trim_start();
+/// Parses `{a="b", c="d"}`, values quoted as Go quotes them.
+pub fn parse_labels(text: &str) -> Result<Vec<(String, String)>, LabelsTextError> {
+    let trimmed = text.trim();
+    let (pairs, len) = parse_labels_prefix(trimmed)?;
+    if len == trimmed.len() { Ok(pairs) } else { Err(LabelsTextError { expected: "the end", at: len }) }
+}
+
+/// Like [`parse_labels`], with more text behind it; tells also how many bytes the label set took.
+pub fn parse_labels_prefix(text: &str) -> Result<(Vec<(String, String)>, usize), LabelsTextError> {
+    let mut at = 0;
     let mut pairs = Vec::new();
+    expect(text, &mut at, b'{', "{")?;
     loop {
-        if let Some(after) = rest.strip_prefix('}') {
-            return after.is_empty().then_some(pairs);
+        skip_spaces(text, &mut at);
+        if peek(text, at) == Some(b'}') {
+            at += 1;
+            return Ok((pairs, at));
         }
-        let (name, after) = rest.split_once('=')?;
-        let mut characters = after.trim_start().strip_prefix('"')?.chars();
-        let mut value = String::new();
-        loop {
-            match characters.next()? {
-                '"' => break,
-                '\\' => value.push(match characters.next()? {
-                    'n' => '\n',
-                    'r' => '\r',
-                    't' => '\t',
-                    'a' => '\u{7}',
-                    'b' => '\u{8}',
-                    'f' => '\u{c}',
-                    'v' => '\u{b}',
-                    'x' => code(&mut characters, 2)?,
-                    'u' => code(&mut characters, 4)?,
-                    'U' => code(&mut characters, 8)?,
-                    c @ ('"' | '\\') => c,
-                    _ => return None,
-                }),
-                c => value.push(c),
+        let start = at;
+        while peek(text, at).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            at += 1;
+        }
+        let name = text.get(start..at).unwrap_or_default();
+        if crate::model::labels::check_name(name).is_err_and(|e| matches!(e, LabelError::Name(_))) {
+            return Err(LabelsTextError { expected: "a label name or }", at: start });
+        }
+        skip_spaces(text, &mut at);
+        expect(text, &mut at, b'=', "=")?;
+        skip_spaces(text, &mut at);
+        let value = quoted(text, &mut at)?;
+        pairs.push((name.to_owned(), value));
+        skip_spaces(text, &mut at);
+        match peek(text, at) {
+            Some(b',') => at += 1,
+            Some(b'}') => {}
+            _ => return Err(LabelsTextError { expected: ", or }", at }),
+        }
+    }
+}
+
+fn peek(text: &str, at: usize) -> Option<u8> {
+    text.as_bytes().get(at).copied()
+}
+
+fn skip_spaces(text: &str, at: &mut usize) {
+    while peek(text, *at).is_some_and(|b| b.is_ascii_whitespace()) {
+        *at += 1;
+    }
+}
+
+fn expect(text: &str, at: &mut usize, byte: u8, expected: &'static str) -> Result<(), LabelsTextError> {
+    if peek(text, *at) != Some(byte) {
+        return Err(LabelsTextError { expected, at: *at });
+    }
+    *at += 1;
+    Ok(())
+}
+
+/// A Go string literal: `"…"` with escapes or `` `…` `` as it stands.
+fn quoted(text: &str, at: &mut usize) -> Result<String, LabelsTextError> {
+    let mut out = Vec::new();
+    if peek(text, *at) == Some(b'`') {
+        let start = *at + 1;
+        let len = text.get(start..).and_then(|rest| rest.find('`'));
+        let len = len.ok_or(LabelsTextError { expected: "a closing `", at: text.len() })?;
+        *at = start + len + 1;
+        return Ok(text.get(start..start + len).unwrap_or_default().to_owned());
+    }
+    expect(text, at, b'"', "a quoted value")?;
+    loop {
+        match peek(text, *at) {
+            None | Some(b'\n') => return Err(LabelsTextError { expected: "a closing \"", at: *at }),
+            Some(b'"') => {
+                *at += 1;
+                // `\x` escapes can spell bytes that are not UTF-8; a text cannot hold them.
+                return Ok(
+                    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+                );
+            }
+            Some(b'\\') => {
+                unescape(text, at, &mut out)?;
+            }
+            Some(byte) => {
+                out.push(byte);
+                *at += 1;
             }
         }
-        pairs.push((name.trim().to_owned(), value));
-        rest = characters.as_str().trim_start();
-        rest = match rest.strip_prefix(',') {
-            Some(after) => after.trim_start(),
-            None => rest,
-        };
     }
 }
 
-fn code(characters: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
-    let mut code = 0u32;
-    for _ in 0..digits {
-        code = code.checked_mul(16)?.checked_add(characters.next()?.to_digit(16)?)?;
+fn unescape(text: &str, at: &mut usize, out: &mut Vec<u8>) -> Result<(), LabelsTextError> {
+    let fail = LabelsTextError { expected: "a Go escape sequence", at: *at };
+    let kind = peek(text, *at + 1).ok_or_else(|| fail.clone())?;
+    let simple = match kind {
+        b'a' => Some(7),
+        b'b' => Some(8),
+        b'f' => Some(12),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        b'v' => Some(11),
+        b'\\' | b'"' => Some(kind),
+        _ => None,
+    };
+    if let Some(byte) = simple {
+        out.push(byte);
+        *at += 2;
+        return Ok(());
     }
-    char::from_u32(code)
+    let (start, len, radix) = match kind {
+        b'x' => (*at + 2, 2, 16),
+        b'u' => (*at + 2, 4, 16),
+        b'U' => (*at + 2, 8, 16),
+        b'0'..=b'7' => (*at + 1, 3, 8),
+        _ => return Err(fail),
+    };
+    let digits = text.get(start..start + len).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+    let code = digits.and_then(|d| u32::from_str_radix(d, radix).ok()).ok_or_else(|| fail.clone())?;
+    if kind == b'u' || kind == b'U' {
+        let c = char::from_u32(code).ok_or_else(|| fail.clone())?;
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    } else {
+        out.push(u8::try_from(code).map_err(|_| fail)?);
+    }
+    *at = start + len;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(ns: i64, line: &str) -> EntryAdapter {
+        EntryAdapter { timestamp: Some(Timestamp::from_ns(ns)), line: line.into(), structured_metadata: Vec::new() }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_definition() {
+        let request = PushRequest {
+            streams: vec![StreamAdapter {
+                labels: "{a=\"b\"}".into(),
+                entries: vec![entry(1_000_000_002, "hi")],
+                hash: 0,
+            }],
+        };
+        let expected = b"\x0a\x15\x0a\x07{a=\"b\"}\x12\x0a\x0a\x04\x08\x01\x10\x02\x12\x02hi";
+        assert_eq!(request.encode_to_vec(), expected.to_vec());
+        assert_eq!(decode_snappy(&encode_snappy(&request), 1000).ok(), Some(request));
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_announced_size() {
+        let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; 1 << 20]).unwrap();
+        assert!(matches!(decode_snappy(&bomb, 1000), Err(DecodeError::TooLarge { announced: 1_048_576, limit: 1000 })));
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_is_taken() {
+        let request = PushRequest {
+            streams: vec![StreamAdapter {
+                labels: "{a=\"b\"}".into(),
+                entries: vec![EntryAdapter {
+                    timestamp: None,
+                    line: vec![b'x', 0xff],
+                    structured_metadata: Vec::new(),
+                }],
+                hash: 0,
+            }],
+        };
+        let decoded = decode_snappy(&encode_snappy(&request), 1000).unwrap();
+        assert_eq!(decoded.streams[0].entries[0].text(), "x\u{fffd}");
+    }
+
+    #[test]
+    fn json() {
+        let body =
+            br#"{"streams":[{"stream":{"b":"2","a":"1"},"values":[["-1","line"],["1000000001","two",{"m":"v"}]]}]}"#;
+        let request = decode_json(body).unwrap();
+        assert_eq!(request.streams[0].labels, r#"{a="1", b="2"}"#);
+        assert_eq!(request.streams[0].entries[0], entry(-1, "line"));
+        assert_eq!(request.streams[0].entries[1].ns(), 1_000_000_001);
+        assert_eq!(request.streams[0].entries[1].structured_metadata[0].value, "v");
+        for bad in [
+            "",
+            "{}",
+            r#"{"streams":[{"stream":{"a":"1"},"values":[[1,"line"]]}]}"#,
+            r#"{"streams":[{"stream":{"a":"1"},"values":[["x","line"]]}]}"#,
+            r#"{"streams":[{"stream":{"a":"1"},"values":[["1"]]}]}"#,
+            r#"{"streams":[{"stream":{"a":"1"},"values":[["1","l",{},1]]}]}"#,
+            r#"{"streams":[{"stream":{"a-b":"1"},"values":[["1","l"]]}]}"#,
+        ] {
+            assert!(decode_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn label_texts() {
+        let ok = |text| parse_labels(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(ok("{}"), vec![]);
+        assert_eq!(ok(" { a = \"b\" , c=`d\\n`, } "), vec![("a".into(), "b".into()), ("c".into(), "d\\n".into())]);
+        assert_eq!(ok(r#"{a="\x41\101\u00e4\U0001F600\"\\\n"}"#)[0].1, "AAä😀\"\\\n");
+        for bad in [
+            "",
+            "{",
+            "}",
+            "{a}",
+            "{a=}",
+            "{a=\"b}",
+            "{a=\"b\" c=\"d\"}",
+            "{1=\"b\"}",
+            "{a=\"\\q\"}",
+            "{a=\"b\"}x",
+            "{a=\"\\777\"}",
+            "{a=\"\\x+1\"}",
+            "{a=\"\\uä",
+        ] {
+            assert!(parse_labels(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_labels_are_read_back(pairs in proptest::collection::btree_map("[a-zA-Z][a-zA-Z0-9_]{0,8}", any::<String>(), 0..10)) {
+            let labels = Labels::new(pairs).unwrap();
+            let expected: Vec<_> = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(parse_labels(&labels.encoded()), Ok(expected));
+        }
+
+        #[test]
+        fn nothing_panics(text: String, bytes: Vec<u8>, raw in "[{}a=\"`,\\\\xuU0-9 ä]{0,30}") {
+            let _ = parse_labels(&text);
+            let _ = parse_labels(&raw);
+            let _ = decode_snappy(&bytes, 1 << 16);
+            let _ = decode_json(&bytes);
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! Floor 2: bytes in, values out.
+//! Floor 2: bytes in, values out, no I/O.
 //!
-//! Promises: no I/O; whatever the bytes are, an error and never a panic. Leaves to others: where the bytes come from.
+//! Promises: no decoder here panics or allocates without bound, whatever it is given. Leaves to others: where the bytes come
+//! from and go to.
 
 pub mod loki;

@@ -42,7 +42,7 @@ pub enum Level {
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// human on a terminal; logfmt otherwise, without the time and with priorities when stderr goes to the journal.
+    /// human on a terminal, logfmt elsewhere; for the systemd journal with its priorities and without time.
     Auto,
     /// For eyes: time, level, words; coloured on a terminal unless NO_COLOR is set.
     Human,
