@@ -112,3 +112,52 @@ pub const RECEIVER_ENTRIES: usize = 2_000;
 pub const RECEIVER_BYTES: usize = 4 * 1024 * 1024;
 /// Largest request body that the embedded receiver reads.
 pub const RECEIVER_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Largest push that the embedded receiver takes, after decompression (Loki's own gRPC limit is 4 MiB).
+pub const RECEIVER_DECODED_BYTES: usize = 4 * 1024 * 1024;
+/// Entries in one push that the embedded receiver takes: a decoded entry costs some 80 bytes beside its text.
+pub const RECEIVER_PUSH_ENTRIES: usize = 250_000;
+/// Bytes of bodies that the embedded receiver is reading at the same time, all clients together; what would need more gets a 503.
+pub const RECEIVER_PENDING_BYTES: usize = 32 * 1024 * 1024;
+/// How much of a line the embedded receiver keeps for its page.
+pub const RECEIVER_LINE_BYTES: usize = 16 * 1024;
+/// Streams that the embedded receiver tells apart when it counts them (8 bytes each).
+pub const RECEIVER_STREAMS: usize = 5_000;
+/// Entries in one answer to the receiver's page.
+pub const RECEIVER_TAIL_ENTRIES: usize = 500;
+/// Bytes of text in one answer to the receiver's page.
+pub const RECEIVER_TAIL_BYTES: usize = 1024 * 1024;
+/// Time a request's body may take to come in, milliseconds.
+pub const HTTP_BODY_MS: u64 = 30_000;
+
+/// Connections that a server of ours holds at the same time; further ones wait in the kernel's queue.
+pub const HTTP_CONNECTIONS: usize = 64;
+/// Time a client may take for the head of a request, milliseconds. An idle connection is closed after it as well.
+pub const HTTP_HEAD_MS: u64 = 15_000;
+/// Bytes that the head of a request may have.
+pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
+/// Time a client may take nothing of an answer before its connection is cut, milliseconds.
+pub const HTTP_STALL_MS: u64 = 15_000;
+/// Time that requests get to finish when a server stops, milliseconds.
+pub const HTTP_STOP_MS: u64 = 1_000;
+/// Pause after the system refused a connection (no descriptors left), milliseconds.
+pub const HTTP_ACCEPT_PAUSE_MS: u64 = 200;
+
+/// Length of the window in which repeated messages are counted, milliseconds.
+pub const LOG_WINDOW_MS: u64 = 10_000;
+/// Equal messages that are written within a window; the others are summed up at its end.
+pub const LOG_REPEATS: u64 = 5;
+/// Messages whose repetition is watched at the same time.
+pub const LOG_KEYS: usize = 256;
+/// Bytes of one message or of one of its values; what is longer is cut.
+pub const LOG_TEXT_BYTES: usize = 4 * 1024;
+/// Messages that wait for a slow stderr; further ones are counted and dropped, so that the agent never waits for it.
+pub const LOG_QUEUE: usize = 512;
+/// Time that waiting messages get to be written when the program ends, milliseconds.
+pub const LOG_FLUSH_MS: u64 = 500;
+
+/// Log files of the host that the demo follows.
+pub const DEMO_FILES: usize = 200;
+/// Lines a second that the demo's sample log gets.
+pub const DEMO_LINES_PER_S: u64 = 4;
+/// Size at which the demo's sample log starts again in a new file.
+pub const DEMO_SAMPLE_BYTES: u64 = 1024 * 1024;

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod limits;
 pub mod metrics;
 pub mod secret;
+pub mod serve;
 pub mod shutdown;
 pub mod units;
 pub mod wake;

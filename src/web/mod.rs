@@ -1,1 +1,102 @@
-//! (floor being built)
+//! Floor 7: what the agent shows of itself: /ready, /metrics, the status page and its JSON.
+//!
+//! Promises: only reads, and only what a snapshot and the registry have (no secrets, no log lines); what comes from files or endpoints is
+//! shown as text, never as markup. Leaves to others: gathering the snapshot (agent), the server's bounds (`base::serve`).
+
+mod process;
+
+use crate::agent::status::Snapshot;
+use crate::base::metrics::Registry;
+use crate::base::serve::{self, ListenError, Listener, Reply};
+use crate::base::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode, header};
+use process::Process;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const PATHS: &str = "/, /ready, /metrics, /api/status";
+
+/// What is shown. Cheap to clone.
+#[derive(Clone)]
+pub struct View {
+    /// Gives the agent's state at this moment.
+    pub snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    /// The agent's own metrics.
+    pub registry: Registry,
+}
+
+/// A server that listens but does not answer yet.
+pub struct Web(Listener);
+
+impl Web {
+    /// Listens on `address`. Must be called within a tokio runtime.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        Ok(Web(Listener::bind(address).await?))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Shows `view` until `shutdown` is raised.
+    pub async fn serve(self, view: View, shutdown: Shutdown) {
+        let (process, address) = (Arc::new(Process::new()), self.0.address());
+        let handler = move |request: Request<Incoming>| {
+            let reply = route(&view, &process, address, &request);
+            async move { reply }
+        };
+        self.0.serve(handler, shutdown).await;
+    }
+}
+
+fn route<B>(view: &View, process: &Process, address: SocketAddr, request: &Request<B>) -> Reply {
+    let path = request.uri().path();
+    if !matches!(path, "/" | "/page.css" | "/page.js" | "/ready" | "/metrics" | "/api/status") {
+        return serve::not_found(PATHS);
+    }
+    if !serve::is_read(request.method()) {
+        return serve::wrong_method("GET, HEAD");
+    }
+    match path {
+        "/ready" => ready(&(view.snapshot)(), wants_json(request)),
+        "/metrics" => {
+            let mut text = view.registry.render();
+            process.render(&mut text);
+            serve::reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+        }
+        "/api/status" if serve::is_foreign(address, request.headers()) => {
+            let words = "this agent listens on loopback and shows its status under localhost or an address only";
+            serve::text(StatusCode::FORBIDDEN, words)
+        }
+        "/api/status" => serve::json(StatusCode::OK, &(view.snapshot)()),
+        "/page.css" => serve::reply(StatusCode::OK, "text/css; charset=utf-8", include_str!("page.css")),
+        "/page.js" => serve::reply(StatusCode::OK, "text/javascript; charset=utf-8", include_str!("page.js")),
+        _ => serve::reply(StatusCode::OK, "text/html; charset=utf-8", include_str!("page.html")),
+    }
+}
+
+fn wants_json<B>(request: &Request<B>) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json"))
+}
+
+fn ready(snapshot: &Snapshot, as_json: bool) -> Reply {
+    #[derive(Serialize)]
+    struct Ready<'a> {
+        ready: bool,
+        problems: &'a [String],
+    }
+    let status = if snapshot.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if as_json {
+        return serve::json(status, &Ready { ready: snapshot.ready, problems: &snapshot.problems });
+    }
+    if snapshot.ready {
+        return serve::text(status, "ready");
+    }
+    // One problem stays on one line, whatever an endpoint answered.
+    let lines: Vec<String> = snapshot.problems.iter().map(|p| p.replace(['\n', '\r'], " ")).collect();
+    serve::text(status, if lines.is_empty() { "not ready yet".to_owned() } else { lines.join("\n") }.as_str())
+}

@@ -1,0 +1,73 @@
+//! `lugger check`: reads a configuration and says what would run.
+
+use super::output::{complain, count, say};
+use super::start::load;
+use crate::base::units::format_size;
+use crate::config::plan::Plan;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/lugger/agent.yaml")]
+    pub config: PathBuf,
+}
+
+/// Runs the command: exit code 0 if the file is valid, 1 with a report on stderr if not.
+pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
+    match load(&options.config) {
+        Ok(plan) => {
+            say(&format!("{} is valid.\n{}", options.config.display(), summary(&plan)));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            // The report is complete in itself.
+            complain(&format!("{error:#}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// What a plan does, in a few lines.
+fn summary(plan: &Plan) -> String {
+    let mut lines = vec![count(plan.files.len() as u64, "source", "sources")];
+    for file in &plan.files {
+        let to: Vec<&str> = file.to.iter().filter_map(|index| plan.loki.get(*index)).map(|e| e.name.as_str()).collect();
+        let settings = &file.settings;
+        lines.push(format!("  {} (file): {} to {}", settings.name, settings.include.join(", "), to.join(", ")));
+    }
+    lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
+    for endpoint in &plan.loki {
+        let tenant = endpoint.tenant_id.as_ref().map_or(String::new(), |tenant| format!(", tenant {tenant}"));
+        lines.push(format!("  {} (loki): {}{tenant}", endpoint.name, endpoint.url));
+    }
+    let http = plan.http.map_or("off".to_owned(), |address| format!("http://{address}/"));
+    lines.push(format!(
+        "status page {http}; state in {}; memory at most {}",
+        plan.state_dir.display(),
+        format_size(plan.memory_bytes)
+    ));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::host;
+    use std::path::Path;
+
+    #[test]
+    fn the_summary_names_sources_and_endpoints() {
+        let address = "127.0.0.1:3100".parse().unwrap();
+        let logs = [PathBuf::from("/var/log/syslog")];
+        let plan = host::plan(address, "h", &logs, Path::new("/tmp/sample"), Path::new("/tmp/state")).unwrap();
+        assert_eq!(
+            summary(&plan),
+            "2 sources\n  sample (file): /tmp/sample/*.log to demo\n  host (file): /var/log/syslog to demo\n\
+             1 endpoint\n  demo (loki): http://127.0.0.1:3100/loki/api/v1/push\n\
+             status page off; state in /tmp/state; memory at most 64MiB"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! `lugger run`: the agent, until it is told to stop.
+
+use super::signals::Signals;
+use super::start::{load, start};
+use crate::base::metrics::Registry;
+use crate::base::shutdown;
+use crate::config::plan::Plan;
+use crate::web::Web;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/lugger/agent.yaml")]
+    pub config: PathBuf,
+}
+
+/// Runs the command.
+pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
+    let plan = load(&options.config)?;
+    super::runtime()?.block_on(serve(plan, options))
+}
+
+async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    // Before anything else is started: an address in use is the likeliest mistake.
+    let web = match plan.http {
+        Some(address) => Some(Web::bind(address).await?),
+        None => None,
+    };
+    let (sources, endpoints) = (plan.files.len(), plan.loki.len());
+    let agent = start(plan, Registry::default()).await?;
+    let (stop_web, stopping) = shutdown::channel();
+    let http = web.as_ref().map(Web::address);
+    let web = web.map(|web| tokio::spawn(web.serve(agent.view, stopping)));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %options.config.display(),
+        sources,
+        endpoints,
+        http = http.map_or("off".to_owned(), |address| format!("http://{address}/")),
+        "lugger runs"
+    );
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping; what is under way is finished first");
+    signals.impatient(agent.stop).await;
+    stop_web.raise();
+    if let Some(web) = web {
+        // It ends by itself; an error would be a panic, which has been shown already.
+        let _ = web.await;
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
