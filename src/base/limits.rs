@@ -124,6 +124,10 @@ pub const CONFIG_DEPTH: usize = 64;
 pub const CONFIG_PROBLEMS: usize = 100;
 /// Characters of a configuration line that a report shows; of a longer one, the part around the problem.
 pub const CONFIG_EXCERPT_CHARS: usize = 160;
+/// Entries of `loki` in a configuration. Each has a queue and a connection of its own.
+pub const ENDPOINTS_MAX: usize = 100;
+/// Longest pattern of files, bytes: Linux takes no longer path (`PATH_MAX`).
+pub const PATTERN_BYTES: usize = 4096;
 /// Longest name of a source or endpoint, bytes. It becomes a label of the agent's own metrics.
 pub const NAME_BYTES: usize = 128;
 /// Longest tenant that Loki takes, bytes.

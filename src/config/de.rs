@@ -342,7 +342,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
             Value::Scalar(scalar) if !scalar.is_null() => visitor.visit_enum(scalar.text.as_str().into_deserializer()),
             Value::Map(entries) => match entries.as_slice() {
                 [entry] => visitor.visit_enum(Choice(entry)),
-                _ => Err(Fault::wrong_type(format_args!("a map with one key of {}", some(variants)), self.0)),
+                _ => Err(Fault::wrong_type(format_args!("one of {}", some(variants)), self.0)),
             },
             _ => Err(Fault::wrong_type(format_args!("one of {}", some(variants)), self.0)),
         }

@@ -8,8 +8,8 @@ use super::raw::{Backoff, Loki};
 use super::tree::Node;
 use crate::base::limits::{
     BACKOFF_MAX_MS_DEFAULT, BACKOFF_MIN_MS_DEFAULT, BACKOFF_MS_MAX, BACKOFF_MS_MIN, BATCH_BYTES_DEFAULT,
-    BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_WAIT_MS_DEFAULT, BATCH_WAIT_MS_MAX, BATCH_WAIT_MS_MIN, NAME_BYTES,
-    REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX, REQUEST_TIMEOUT_MS_MIN, TENANT_BYTES,
+    BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_WAIT_MS_DEFAULT, BATCH_WAIT_MS_MAX, BATCH_WAIT_MS_MIN, ENDPOINTS_MAX,
+    NAME_BYTES, REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX, REQUEST_TIMEOUT_MS_MIN, TENANT_BYTES,
 };
 use crate::base::secret::Secret;
 use crate::sink::settings::{Auth, Credential, Endpoint, Tls};
@@ -35,7 +35,7 @@ const OWN_HEADERS: [(&str, &str); 8] = [
     ("proxy-authorization", "remove it: proxies with a password are not supported"),
 ];
 
-/// All entries; as many as there are in `raw`.
+/// All entries, up to the most that there can be.
 pub(super) fn plan(raw: &[Loki], root: &Node, check: &mut Check<'_>) -> Vec<Endpoint> {
     let list = root.child("loki");
     let mut taken: HashSet<String> = HashSet::new();
@@ -48,6 +48,14 @@ pub(super) fn plan(raw: &[Loki], root: &Node, check: &mut Check<'_>) -> Vec<Endp
             }
         }
     }
+    if raw.len() > ENDPOINTS_MAX {
+        check.error(
+            list.item(ENDPOINTS_MAX).span,
+            format!("there are more than {ENDPOINTS_MAX} endpoints"),
+            "remove some; each has a queue and a connection of its own",
+        );
+    }
+    let raw = raw.get(..ENDPOINTS_MAX).unwrap_or(raw);
     let mut suffixes = HashMap::new();
     raw.iter().enumerate().map(|(i, loki)| endpoint(loki, list.item(i), &mut taken, &mut suffixes, check)).collect()
 }

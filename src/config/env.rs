@@ -130,8 +130,6 @@ fn expand(text: &str, env: &Lookup<'_>) -> Result<Option<String>, Bad> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn env(name: &str) -> Option<String> {
         match name {
             "A" => Some("1".to_owned()),

@@ -9,7 +9,7 @@ use super::plan::FileSource;
 use super::raw::{FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use super::words::suggest;
-use crate::base::limits::{LABEL_VALUE_BYTES, LABELS_MAX, NAME_BYTES};
+use crate::base::limits::{LABEL_VALUE_BYTES, LABELS_MAX, NAME_BYTES, PATTERN_BYTES};
 use crate::model::labels::{Labels, check_name};
 use crate::source::file::settings;
 use globset::GlobBuilder;
@@ -50,9 +50,10 @@ pub(super) fn plan(
         let labels = labels(log, node, global, root, check);
         let to = to(log, node, root, endpoints, check);
         let Some(file) = &log.file else {
-            if !node.has_lost("file") {
+            // Another source that this version does not have has been reported already.
+            if !node.is_damaged() {
                 check.error(
-                    node.span,
+                    node.key_span("file"),
                     "this entry of `logs` has no source",
                     "add `file`, such as `file: { include: [/var/log/*.log] }`",
                 );
@@ -206,7 +207,9 @@ fn patterns(file: &FileLog, node: &Node, place: &Node, check: &mut Check<'_>) ->
 /// What makes a pattern invalid, or unable to match any path.
 fn check_pattern(pattern: &str, node: &Node, check: &mut Check<'_>) -> bool {
     let inner = pattern.trim_start_matches('/').trim_end_matches('/');
-    let problem = if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
+    let problem = if pattern.len() > PATTERN_BYTES || pattern.contains('\0') {
+        Some(("this pattern matches no file".to_owned(), "no path has a NUL character or is longer than 4096 bytes"))
+    } else if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
         Some((
             format!("{pattern:?} is not a pattern: {}", error.kind()),
             "put a character that is meant literally in brackets, such as [{]",

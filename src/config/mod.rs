@@ -20,6 +20,7 @@ mod source;
 mod tree;
 mod words;
 
+use crate::base::limits::CONFIG_PROBLEMS;
 use plan::Plan;
 use report::Finding;
 use source::Source;
@@ -64,7 +65,7 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
         Report::new(name, &source, vec![finding])
     })?;
     let mut source = Source::new(text);
-    let (mut root, mut findings) = match tree::parse(text) {
+    let tree::Parsed { mut root, mut findings, dropped } = match tree::parse(text) {
         Ok(parsed) => parsed,
         Err(finding) => {
             let secrets = secrets::in_lines(&source);
@@ -73,6 +74,7 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
         }
     };
     source.hide(secrets::in_tree(&root));
+    source.hide(dropped);
     let plan = understand(&mut root, &source, env, &mut findings);
     let report = Report::new(name, &source, findings);
     match plan {
@@ -96,12 +98,11 @@ fn understand(
     }
     let mut unset = Vec::new();
     env::substitute(root, env, &mut unset);
-    findings.extend(
-        unset.into_iter().map(|(finding, written)| Finding {
-            span: finding.span.map(|span| source.narrow(span, &written)),
-            ..finding
-        }),
-    );
+    // Narrowing costs a search through the line, and more than this is not shown.
+    findings.extend(unset.into_iter().enumerate().map(|(i, (finding, written))| match finding.span {
+        Some(span) if i < CONFIG_PROBLEMS => Finding { span: Some(source.narrow(span, &written)), ..finding },
+        _ => finding,
+    }));
     let raw = de::read(root, findings)?;
     check::plan(&raw, root, env, findings)
 }

@@ -5,6 +5,7 @@
 
 use super::source::{Excerpt, Pos, Source, Span};
 use crate::base::limits::CONFIG_PROBLEMS;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Whether the agent can run with it.
@@ -73,26 +74,17 @@ impl Report {
     pub(super) fn new(file: &str, source: &Source<'_>, mut findings: Vec<Finding>) -> Self {
         // Stable: what was found first at a place stays first. An alias makes one value be checked several times.
         findings.sort_by_key(|finding| finding.span.map(|span| span.start));
-        let mut problems: Vec<Problem> = Vec::new();
-        let mut more = 0;
-        for finding in findings {
-            let problem = Problem {
-                severity: finding.severity,
-                place: finding.span.map(|span| source.clamp(span.start)),
-                message: finding.message,
-                help: finding.help,
-                excerpt: finding.span.map(|span| source.excerpt(span)),
-            };
-            let known = |other: &Problem| other.place == problem.place && other.message == problem.message;
-            if problems.iter().rev().take_while(|other| other.place == problem.place).any(known) {
-                continue;
-            }
-            if problems.len() < CONFIG_PROBLEMS {
-                problems.push(problem);
-            } else {
-                more += 1;
-            }
-        }
+        let mut seen = HashSet::new();
+        findings.retain(|finding| seen.insert((finding.span.map(|span| span.start), finding.message.clone())));
+        let more = findings.len().saturating_sub(CONFIG_PROBLEMS);
+        let problem = |finding: Finding| Problem {
+            severity: finding.severity,
+            place: finding.span.map(|span| source.clamp(span.start)),
+            message: finding.message,
+            help: finding.help,
+            excerpt: finding.span.map(|span| source.excerpt(span)),
+        };
+        let problems = findings.into_iter().take(CONFIG_PROBLEMS).map(problem).collect();
         Report { file: file.to_owned(), problems, more }
     }
 

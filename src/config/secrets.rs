@@ -59,7 +59,7 @@ pub(super) fn in_tree(root: &Node) -> Vec<Span> {
 
 fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
     match &node.value {
-        Value::Scalar(_) if shown => {}
+        Value::Scalar(scalar) if shown || scalar.is_null() => {}
         Value::Scalar(_) => spans.push(node.span),
         Value::List(items) => items.iter().for_each(|item| walk(item, around, shown, spans)),
         Value::Map(entries) => {
@@ -84,7 +84,7 @@ fn enter(key: &str, around: Around) -> (Around, bool) {
     let shown = match around {
         Around::Open => true,
         Around::Endpoint => is_harmless(key),
-        // `auth: { password_file: … }`: the map is suspect, the key is not. Names of headers say nothing.
+        // What is below says nothing: a header may be called `name`.
         Around::Closed => false,
     };
     (around, shown)
@@ -126,7 +126,13 @@ pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
         let mut first = true;
         for (at, _) in content.match_indices([':', '=']) {
             let before = content.get(..at).unwrap_or("");
-            let key = before.rsplit([' ', '\t', '{', '[', ',', ':']).next().unwrap_or("").trim_matches(['"', '\'']);
+            let key =
+                before.rsplit([' ', '\t', '{', '[', ',', ':', '=']).next().unwrap_or("").trim_matches(['"', '\'']);
+            // `http://` and `localhost:3100` have no key; `password:hunter2` is the slip of somebody who meant one.
+            let goes_on = content.get(at + 1..).is_some_and(|rest| !rest.is_empty() && !rest.starts_with([' ', '\t']));
+            if goes_on && !before.ends_with(['"', '\'']) && !sounds_secret(key) {
+                continue;
+            }
             let (around, shown) = enter(key, above);
             if first {
                 open.push((indent, around));
@@ -181,7 +187,7 @@ basic_auth:
 labels: { job: nginx, token: hunter2 }
 shared: &pw hunter2
 again: { password: *pw }";
-        let (root, _) = tree::parse(text).unwrap();
+        let root = tree::parse(text).unwrap().root;
         let shown = shown(&mut Source::new(text), in_tree(&root));
         assert!(!shown.contains("hunter2"), "{shown}");
         for kept in ["http://localhost", "username: me", "batch_sise: 5", "/etc/pass", "job: nginx"] {

@@ -112,13 +112,24 @@ impl<'a> Source<'a> {
     pub fn excerpt(&self, span: Span) -> Excerpt {
         let start = self.clamp(span.start);
         let line = self.lines.get(start.line - 1).copied().unwrap_or("");
+        // Of a very long line, no more is looked at than could be shown.
+        let skipped = (start.column - 1).saturating_sub(CONFIG_EXCERPT_CHARS);
+        let looked_at = 3 * CONFIG_EXCERPT_CHARS;
+        let whole = Span {
+            start: Pos { line: start.line, column: skipped + 1 },
+            end: Pos { line: start.line, column: skipped + looked_at + 1 },
+        };
+        let secrets: Vec<&Span> =
+            self.secrets.iter().filter(|secret| secret.start < whole.end && whole.start < secret.end).collect();
+        let mut chars = line.chars().enumerate().skip(skipped);
         let mut out: Vec<char> = Vec::new();
         let mut marked: Option<(usize, usize)> = None;
         let mut masked = false;
         let mut mask_start = 0;
-        for (i, c) in line.chars().enumerate() {
+        let mut at_start = None;
+        for (i, c) in chars.by_ref().take(looked_at) {
             let pos = Pos { line: start.line, column: i + 1 };
-            let secret = self.secrets.iter().any(|secret| secret.contains(pos));
+            let secret = secrets.iter().any(|secret| secret.contains(pos));
             if secret && !masked {
                 mask_start = out.len();
                 out.extend(MASK.chars());
@@ -127,28 +138,28 @@ impl<'a> Source<'a> {
                 out.push(if c == '\t' || !c.is_control() { c } else { char::REPLACEMENT_CHARACTER });
             }
             masked = secret;
+            let begin = if secret { mask_start } else { out.len() - 1 };
+            if pos == start {
+                at_start = Some(begin);
+            }
             if pos >= start && (pos == start || pos < span.end) && !c.is_whitespace() {
-                let begin = if secret { mask_start } else { out.len() - 1 };
                 marked = Some((marked.map_or(begin, |(first, _)| first), out.len()));
             }
         }
+        let (cut_before, cut_after) = (skipped > 0, chars.next().is_some());
         // The end of a line, or a blank, is marked with one caret.
-        let (mut first, mut last) = marked.unwrap_or_else(|| {
-            let at = if start.column > line.chars().count() { out.len() } else { start.column - 1 };
-            (at, at + 1)
-        });
-        if out.len() > CONFIG_EXCERPT_CHARS {
-            let from = first.saturating_sub(CONFIG_EXCERPT_CHARS / 3).min(out.len() - CONFIG_EXCERPT_CHARS);
-            let to = from + CONFIG_EXCERPT_CHARS;
-            let mut cut = Vec::with_capacity(CONFIG_EXCERPT_CHARS + 2);
-            if from > 0 {
-                cut.push('…');
-            }
-            cut.extend(out.iter().skip(from).take(CONFIG_EXCERPT_CHARS));
-            if to < out.len() {
-                cut.push('…');
-            }
-            let shift = |at: usize| at - from + usize::from(from > 0);
+        let at_start = at_start.unwrap_or(out.len());
+        let (mut first, mut last) = marked.unwrap_or((at_start, at_start + 1));
+        if cut_before || cut_after || out.len() > CONFIG_EXCERPT_CHARS {
+            let latest = out.len().saturating_sub(CONFIG_EXCERPT_CHARS);
+            let from = first.saturating_sub(CONFIG_EXCERPT_CHARS / 3).min(latest);
+            let to = (from + CONFIG_EXCERPT_CHARS).min(out.len());
+            let (left, right) = (cut_before || from > 0, cut_after || to < out.len());
+            let mut cut: Vec<char> = Vec::with_capacity(CONFIG_EXCERPT_CHARS + 2);
+            cut.extend(left.then_some('…'));
+            cut.extend(out.iter().skip(from).take(to - from));
+            cut.extend(right.then_some('…'));
+            let shift = |at: usize| at.saturating_sub(from) + usize::from(left);
             (first, last) = (shift(first), shift(last.min(to).max(first + 1)));
             out = cut;
         }
@@ -160,21 +171,20 @@ impl<'a> Source<'a> {
     fn url_credentials(&self) -> Vec<Span> {
         let mut found = Vec::new();
         for (i, line) in self.lines.iter().enumerate() {
-            let mut from = 0;
-            while let Some(at) = line.get(from..).and_then(|rest| rest.find("://")) {
-                let start = from + at + 3;
-                let word = line.get(start..).unwrap_or("").split_whitespace().next().unwrap_or("");
+            let mut column = 1;
+            for word in line.split(char::is_whitespace) {
                 // The last `@`: a password may have one that somebody forgot to encode.
-                if let (false, Some(length)) =
-                    (line.get(start..).unwrap_or("").starts_with(char::is_whitespace), word.rfind('@'))
+                if let Some(start) = word.find("://").map(|at| at + 3)
+                    && let Some(end) = word.rfind('@')
+                    && start < end
                 {
-                    let column = |byte: usize| line.get(..byte).unwrap_or("").chars().count() + 1;
-                    found.push(Span {
-                        start: Pos { line: i + 1, column: column(start) },
-                        end: Pos { line: i + 1, column: column(start + length) },
-                    });
+                    let place = |byte: usize| {
+                        let before = word.get(..byte).unwrap_or("").chars().count();
+                        Pos { line: i + 1, column: column + before }
+                    };
+                    found.push(Span { start: place(start), end: place(end) });
                 }
-                from = start;
+                column += word.chars().count() + 1;
             }
         }
         found

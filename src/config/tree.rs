@@ -106,6 +106,15 @@ impl Node {
         !self.lost.is_empty()
     }
 
+    /// The places of all scalars in it.
+    fn scalars(&self, places: &mut Vec<Span>) {
+        match &self.value {
+            Value::Scalar(_) => places.push(self.span),
+            Value::List(items) => items.iter().for_each(|item| item.scalars(places)),
+            Value::Map(entries) => entries.iter().for_each(|entry| entry.value.scalars(places)),
+        }
+    }
+
     /// How many values it counts for, and how deep it is.
     fn weight(&self) -> (usize, usize) {
         let inner = |nodes: &mut dyn Iterator<Item = &Node>| {
@@ -122,16 +131,28 @@ impl Node {
     }
 }
 
-/// Reads one document. `Err`: there is no tree; otherwise the findings are those that left one.
-pub(super) fn parse(text: &str) -> Result<(Node, Vec<Finding>), Finding> {
+/// What a text comes to.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) root: Node,
+    /// What was wrong and left a tree all the same.
+    pub(super) findings: Vec<Finding>,
+    /// The places of values that did not make it into the tree.
+    pub(super) dropped: Vec<Span>,
+}
+
+/// Reads one document. `Err`: there is no tree.
+pub(super) fn parse(text: &str) -> Result<Parsed, Finding> {
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| syntax(&error))?;
-        builder.take(event, Span { start: pos(span.start), end: pos(span.end) })?;
+        if !builder.take(event, Span { start: pos(span.start), end: pos(span.end) })? {
+            break;
+        }
     }
     match builder.root {
-        Some(root) if !root.is_null() => Ok((root, builder.findings)),
+        Some(root) if !root.is_null() => Ok(Parsed { root, findings: builder.findings, dropped: builder.dropped }),
         _ => Err(Finding::error(Span::at(1, 1), "the configuration is empty")
             .help("it needs at least `loki`, where logs go, and `logs`, where they come from")),
     }
@@ -167,22 +188,24 @@ struct Builder {
     root: Option<Node>,
     anchors: HashMap<usize, Node>,
     findings: Vec<Finding>,
+    dropped: Vec<Span>,
     nodes: usize,
     documents: usize,
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Finding> {
+    /// `false`: the document is over.
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<bool, Finding> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(Finding::error(
-                        Span::at(span.start.line, span.start.column),
-                        "a second document starts here",
-                    )
-                    .help("a configuration is one YAML document: remove the `---`"));
+                    self.findings.push(
+                        Finding::error(Span::at(span.start.line, span.start.column), "a second document starts here")
+                            .help("a configuration is one YAML document: remove the `---`"),
+                    );
+                    return Ok(false);
                 }
             }
             Event::Alias(anchor) => {
@@ -220,7 +243,7 @@ impl Builder {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn push(&mut self, span: Span, anchor: usize, kind: Open) -> Result<(), Finding> {
@@ -269,7 +292,10 @@ impl Builder {
                 *key = Some((text, span));
             }
             Some(Open::Map { entries, places, key, merges }) => {
-                let Some((Some(text), key_span)) = key.take() else { return Ok(()) };
+                let Some((Some(text), key_span)) = key.take() else {
+                    node.scalars(&mut self.dropped);
+                    return Ok(());
+                };
                 if node.is_null() && node.span.start >= node.span.end {
                     // Where nothing stands, the parser names the place of what follows.
                     node.span = key_span;
@@ -277,6 +303,7 @@ impl Builder {
                 if text == "<<" {
                     merges.push(node);
                 } else if let Some(first) = places.get(&text) {
+                    node.scalars(&mut self.dropped);
                     let Pos { line, column } = first.start;
                     self.findings.push(
                         Finding::error(key_span, format!("the key {text:?} is here for the second time"))
@@ -301,6 +328,7 @@ impl Builder {
             };
             for map in maps {
                 let Value::Map(inherited) = map.value else {
+                    Node::new(map.span, map.value).scalars(&mut self.dropped);
                     self.findings.push(Finding::error(map.span, "`<<` takes a map, or a list of maps"));
                     continue;
                 };
@@ -308,6 +336,8 @@ impl Builder {
                     if !places.contains_key(&entry.key) {
                         places.insert(entry.key.clone(), entry.key_span);
                         entries.push(entry);
+                    } else {
+                        entry.value.scalars(&mut self.dropped);
                     }
                 }
             }
@@ -352,7 +382,8 @@ impl Builder {
 
 /// What the parser says, with the remedy for what people run into.
 fn syntax(error: &ScanError) -> Finding {
-    let info = error.info();
+    // It may quote a character of the file; a terminal must not act on it.
+    let info = error.info().replace(char::is_control, "\u{fffd}");
     let place = pos(*error.marker());
     let finding = Finding::error(Span::at(place.line, place.column), format!("not valid YAML: {info}"));
     let help = if info.contains("tab") {
@@ -365,8 +396,11 @@ fn syntax(error: &ScanError) -> Finding {
         "a quote is opened and not closed, or the text goes on after it"
     } else if info.contains("unexpected character") || info.contains("cannot start any token") {
         "text that begins with one of @ ` % has to be quoted"
-    } else if info.contains("',' or '") || info.contains("flow") {
-        "a [ or { is opened and not closed, or a comma is missing"
+    } else if ["',' or '", "flow", "node content", "bracket", "illegal placement"]
+        .iter()
+        .any(|part| info.contains(part))
+    {
+        "a value is missing, or a comma, or a [ or { is opened and not closed"
     } else if info.contains("escape") {
         "inside double quotes a backslash begins an escape: write \\\\, or use single quotes"
     } else {
