@@ -65,7 +65,7 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
         Report::new(name, &source, vec![finding])
     })?;
     let mut source = Source::new(text);
-    let tree::Parsed { mut root, mut findings, dropped } = match tree::parse(text) {
+    let tree::Parsed { mut root, mut findings } = match tree::parse(text) {
         Ok(parsed) => parsed,
         Err(finding) => {
             let secrets = secrets::in_lines(&source);
@@ -74,7 +74,6 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
         }
     };
     source.hide(secrets::in_tree(&root));
-    source.hide(dropped);
     let plan = understand(&mut root, &source, env, &mut findings);
     let report = Report::new(name, &source, findings);
     match plan {

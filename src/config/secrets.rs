@@ -63,7 +63,7 @@ fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
         Value::Scalar(_) => spans.push(node.span),
         Value::List(items) => items.iter().for_each(|item| walk(item, around, shown, spans)),
         Value::Map(entries) => {
-            for entry in entries {
+            for entry in entries.iter().chain(&node.dropped) {
                 let (around, shown) = enter(&entry.key, around);
                 walk(&entry.value, around, shown, spans);
             }
@@ -124,6 +124,7 @@ pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
         // The first key of the line is the one that later lines belong to; of the others, the first that is secret counts.
         let mut hidden_from = (above == Around::Closed && !content.contains(':')).then_some(0);
         let mut first = true;
+        let mut inside = above;
         for (at, _) in content.match_indices([':', '=']) {
             let before = content.get(..at).unwrap_or("");
             let key =
@@ -133,12 +134,16 @@ pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
             if goes_on && !before.ends_with(['"', '\'']) && !sounds_secret(key) {
                 continue;
             }
-            let (around, shown) = enter(key, above);
+            let (around, shown) = enter(key, inside);
+            inside = around;
             if first {
                 open.push((indent, around));
                 first = false;
             }
-            if (around == Around::Closed || (around == Around::Endpoint && !shown)) && hidden_from.is_none() {
+            // Of `basic_auth: { … }` the keys inside decide.
+            let goes_inside = content.get(at + 1..).is_some_and(|rest| rest.trim_start().starts_with(['{', '[']));
+            let hide = around == Around::Closed || (around == Around::Endpoint && !shown && !goes_inside);
+            if hide && hidden_from.is_none() {
                 hidden_from = Some(before.chars().count() + 1);
             }
         }

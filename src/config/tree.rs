@@ -22,6 +22,8 @@ pub(super) struct Node {
     /// Keys that were removed from a map because they were reported; for a list, an empty text for each element. What is missing
     /// only because of that is not reported again.
     pub(super) lost: Vec<String>,
+    /// Entries of a map that do not count: second ones of a key, overridden ones of `<<`. Kept because they too may hold secrets.
+    pub(super) dropped: Vec<Entry>,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +60,7 @@ impl Scalar {
 
 impl Node {
     fn new(span: Span, value: Value) -> Self {
-        Node { span, value, lost: Vec::new() }
+        Node { span, value, lost: Vec::new(), dropped: Vec::new() }
     }
 
     /// The entries of a map; none of anything else.
@@ -106,15 +108,6 @@ impl Node {
         !self.lost.is_empty()
     }
 
-    /// The places of all scalars in it.
-    fn scalars(&self, places: &mut Vec<Span>) {
-        match &self.value {
-            Value::Scalar(_) => places.push(self.span),
-            Value::List(items) => items.iter().for_each(|item| item.scalars(places)),
-            Value::Map(entries) => entries.iter().for_each(|entry| entry.value.scalars(places)),
-        }
-    }
-
     /// How many values it counts for, and how deep it is.
     fn weight(&self) -> (usize, usize) {
         let inner = |nodes: &mut dyn Iterator<Item = &Node>| {
@@ -137,8 +130,6 @@ pub(super) struct Parsed {
     pub(super) root: Node,
     /// What was wrong and left a tree all the same.
     pub(super) findings: Vec<Finding>,
-    /// The places of values that did not make it into the tree.
-    pub(super) dropped: Vec<Span>,
 }
 
 /// Reads one document. `Err`: there is no tree.
@@ -152,7 +143,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Finding> {
         }
     }
     match builder.root {
-        Some(root) if !root.is_null() => Ok(Parsed { root, findings: builder.findings, dropped: builder.dropped }),
+        Some(root) if !root.is_null() => Ok(Parsed { root, findings: builder.findings }),
         _ => Err(Finding::error(Span::at(1, 1), "the configuration is empty")
             .help("it needs at least `loki`, where logs go, and `logs`, where they come from")),
     }
@@ -179,6 +170,7 @@ enum Open {
         key: Option<(Option<String>, Span)>,
         /// Values of `<<`, in order.
         merges: Vec<Node>,
+        dropped: Vec<Entry>,
     },
 }
 
@@ -188,7 +180,6 @@ struct Builder {
     root: Option<Node>,
     anchors: HashMap<usize, Node>,
     findings: Vec<Finding>,
-    dropped: Vec<Span>,
     nodes: usize,
     documents: usize,
 }
@@ -230,16 +221,27 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), "map", span);
-                let map = Open::Map { entries: Vec::new(), places: HashMap::new(), key: None, merges: Vec::new() };
+                let map = Open::Map {
+                    entries: Vec::new(),
+                    places: HashMap::new(),
+                    key: None,
+                    merges: Vec::new(),
+                    dropped: Vec::new(),
+                };
                 self.push(span, anchor, map)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(frame) = self.open.pop() {
-                    let value = match frame.kind {
-                        Open::List(items) => Value::List(items),
-                        Open::Map { entries, places, merges, .. } => Value::Map(self.merge(entries, places, merges)),
+                    let node = match frame.kind {
+                        Open::List(items) => Node::new(frame.span, Value::List(items)),
+                        Open::Map { mut entries, mut places, merges, mut dropped, .. } => {
+                            for merge in merges {
+                                self.merge(merge, &mut entries, &mut places, &mut dropped);
+                            }
+                            Node { dropped, ..Node::new(frame.span, Value::Map(entries)) }
+                        }
                     };
-                    self.complete(Node::new(frame.span, value), frame.anchor)?;
+                    self.complete(node, frame.anchor)?;
                 }
             }
         }
@@ -285,33 +287,37 @@ impl Builder {
                 let text = match node.value {
                     Value::Scalar(scalar) => Some(scalar.text),
                     _ => {
-                        self.findings.push(Finding::error(span, "a key has to be text, not a list or map"));
+                        self.findings.push(
+                            Finding::error(span, "a key has to be text, not a list or map")
+                                .help("quote it if it is meant as text"),
+                        );
                         None
                     }
                 };
                 *key = Some((text, span));
             }
-            Some(Open::Map { entries, places, key, merges }) => {
-                let Some((Some(text), key_span)) = key.take() else {
-                    node.scalars(&mut self.dropped);
-                    return Ok(());
-                };
+            Some(Open::Map { entries, places, key, merges, dropped }) => {
+                let Some((text, key_span)) = key.take() else { return Ok(()) };
                 if node.is_null() && node.span.start >= node.span.end {
                     // Where nothing stands, the parser names the place of what follows.
                     node.span = key_span;
                 }
-                if text == "<<" {
-                    merges.push(node);
-                } else if let Some(first) = places.get(&text) {
-                    node.scalars(&mut self.dropped);
+                let known = text.is_some();
+                let entry = Entry { key: text.unwrap_or_default(), key_span, value: node };
+                if !known {
+                    dropped.push(entry);
+                } else if entry.key == "<<" {
+                    merges.push(entry.value);
+                } else if let Some(first) = places.get(&entry.key) {
                     let Pos { line, column } = first.start;
                     self.findings.push(
-                        Finding::error(key_span, format!("the key {text:?} is here for the second time"))
+                        Finding::error(key_span, format!("the key {:?} is here for the second time", entry.key))
                             .help(format!("the first is at line {line}, column {column}: keep one of them")),
                     );
+                    dropped.push(entry);
                 } else {
-                    places.insert(text.clone(), key_span);
-                    entries.push(Entry { key: text, key_span, value: node });
+                    places.insert(entry.key.clone(), key_span);
+                    entries.push(entry);
                 }
             }
         }
@@ -319,30 +325,39 @@ impl Builder {
     }
 
     /// Adds what `<<` brings and the map does not have itself; of several maps the first wins.
-    fn merge(&mut self, mut entries: Vec<Entry>, mut places: HashMap<String, Span>, merges: Vec<Node>) -> Vec<Entry> {
-        for merge in merges {
-            let span = merge.span;
-            let maps = match merge.value {
-                Value::List(items) => items,
-                value => vec![Node::new(span, value)],
+    fn merge(
+        &mut self,
+        merge: Node,
+        entries: &mut Vec<Entry>,
+        places: &mut HashMap<String, Span>,
+        dropped: &mut Vec<Entry>,
+    ) {
+        let maps = match merge.value {
+            Value::List(items) => items,
+            value => vec![Node::new(merge.span, value)],
+        };
+        for map in maps {
+            if !matches!(map.value, Value::Map(_)) {
+                let message = "`<<` takes a map, or a list of maps";
+                let help = "give a map a name with &name, and repeat it with *name";
+                self.findings.push(Finding::error(map.span, message).help(help));
+                dropped.push(Entry { key: "<<".to_owned(), key_span: map.span, value: map });
+                continue;
+            }
+            dropped.extend(map.dropped);
+            let inherited = match map.value {
+                Value::Map(inherited) => inherited,
+                Value::List(_) | Value::Scalar(_) => Vec::new(),
             };
-            for map in maps {
-                let Value::Map(inherited) = map.value else {
-                    Node::new(map.span, map.value).scalars(&mut self.dropped);
-                    self.findings.push(Finding::error(map.span, "`<<` takes a map, or a list of maps"));
-                    continue;
-                };
-                for entry in inherited {
-                    if !places.contains_key(&entry.key) {
-                        places.insert(entry.key.clone(), entry.key_span);
-                        entries.push(entry);
-                    } else {
-                        entry.value.scalars(&mut self.dropped);
-                    }
+            for entry in inherited {
+                if places.contains_key(&entry.key) {
+                    dropped.push(entry);
+                } else {
+                    places.insert(entry.key.clone(), entry.key_span);
+                    entries.push(entry);
                 }
             }
         }
-        entries
     }
 
     /// Whether a scalar is to be taken as a plain one: as written, unless its tag says otherwise.
