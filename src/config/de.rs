@@ -155,8 +155,14 @@ impl Fault {
     }
 
     fn wrong_type(expected: impl fmt::Display, node: &Node) -> Self {
-        let message = format!("expected {expected}, found {}", found(node));
-        Fault::new(Kind::Other { message, help: None })
+        let expected = expected.to_string();
+        let help = match expected.as_str() {
+            "a list" => Some("begin each element with `- ` on a line of its own, or write [a, b]"),
+            "text" => Some("write one value; text with characters that mean something in YAML has to be quoted"),
+            map if map.starts_with("a map") => Some("write `key: value` lines, indented, or { key: value }"),
+            _ => None,
+        };
+        Fault::new(Kind::Other { message: format!("expected {expected}, found {}", found(node)), help })
     }
 
     fn step(mut self, step: usize) -> Self {

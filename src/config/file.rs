@@ -76,11 +76,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, (String, Finding)> {
     }
     if let Some(byte) = bad_byte {
         let message = format!("the byte 0x{byte:02X} is not UTF-8");
-        return Err(finding(
-            valid.len(),
-            message,
-            "save the file as UTF-8; outside comments, only quoted text may need more than ASCII",
-        ));
+        return Err(finding(valid.len(), message, "save the file as UTF-8"));
     }
     Ok(valid)
 }

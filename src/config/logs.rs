@@ -217,7 +217,9 @@ fn check_pattern(pattern: &str, node: &Node, check: &mut Check<'_>) -> bool {
     } else if inner.split('/').any(|part| part.contains("**") && part != "**") {
         let message = format!("in {pattern:?}, `**` is not alone between slashes");
         Some((message, "`**` stands for any number of directories, as in /var/log/**/*.log; within a name use `*`"))
-    } else if inner.split('/').any(|part| matches!(part, "" | "." | "..")) || pattern.starts_with("//") {
+    } else if (!inner.is_empty() && inner.split('/').any(|part| matches!(part, "" | "." | "..")))
+        || pattern.starts_with("//")
+    {
         Some((format!("the pattern {pattern:?} matches no file"), "write the path without . and .. and double slashes"))
     } else {
         None

@@ -202,7 +202,10 @@ impl Builder {
             Event::Alias(anchor) => {
                 let node = match self.anchors.get(&anchor) {
                     Some(node) => node.clone(),
-                    None => return Err(Finding::error(span, "this alias stands inside the value that it repeats")),
+                    None => {
+                        return Err(Finding::error(span, "this alias stands inside the value that it repeats")
+                            .help("remove it"));
+                    }
                 };
                 let (count, depth) = node.weight();
                 self.count(count, span)?;
