@@ -28,6 +28,8 @@ pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const REQUEST_BYTES_MAX: usize = 3_500_000;
 /// Age at which a batch is sealed, milliseconds.
 pub const BATCH_WAIT_MS_DEFAULT: u64 = 500;
+/// Smallest configurable batch age, milliseconds: below it nearly every line would be a request of its own.
+pub const BATCH_WAIT_MS_MIN: u64 = 10;
 /// Largest configurable batch age, milliseconds.
 pub const BATCH_WAIT_MS_MAX: u64 = 60_000;
 
@@ -43,10 +45,18 @@ pub const IN_FLIGHT_SHARE: u64 = 4;
 
 /// Time a request may take from connect to the last byte of the answer, milliseconds.
 pub const REQUEST_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Smallest configurable request time, milliseconds: below it a healthy endpoint far away would never be in time.
+pub const REQUEST_TIMEOUT_MS_MIN: u64 = 100;
+/// Largest configurable request time, milliseconds.
+pub const REQUEST_TIMEOUT_MS_MAX: u64 = 600_000;
 /// First pause after a failed request, milliseconds.
 pub const BACKOFF_MIN_MS_DEFAULT: u64 = 500;
 /// Longest pause between attempts, milliseconds.
 pub const BACKOFF_MAX_MS_DEFAULT: u64 = 60_000;
+/// Smallest configurable pause between attempts, milliseconds: below it a failing endpoint would be hammered.
+pub const BACKOFF_MS_MIN: u64 = 10;
+/// Largest configurable pause between attempts, milliseconds: an endpoint that is back should not wait longer.
+pub const BACKOFF_MS_MAX: u64 = 3_600_000;
 /// Longest pause that an endpoint's `Retry-After` may ask for, milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 600_000;
 /// A learned limit of an endpoint's request size does not go below this, uncompressed bytes.
@@ -161,3 +171,25 @@ pub const DEMO_FILES: usize = 200;
 pub const DEMO_LINES_PER_S: u64 = 4;
 /// Size at which the demo's sample log starts again in a new file.
 pub const DEMO_SAMPLE_BYTES: u64 = 1024 * 1024;
+
+/// Largest configuration file that is read. One for a thousand sources is a tenth of this.
+pub const CONFIG_BYTES: usize = 4 * 1024 * 1024;
+/// Values in a configuration after its aliases are expanded; long text counts once more for each [`CONFIG_NODE_BYTES`].
+/// A few lines of nested aliases would otherwise fill the memory.
+pub const CONFIG_NODES: usize = 100_000;
+/// Text of a configuration value that counts as one more value.
+pub const CONFIG_NODE_BYTES: usize = 64;
+/// Lists and maps inside each other in a configuration. The deepest one that means anything has six.
+pub const CONFIG_DEPTH: usize = 64;
+/// Problems of a configuration that are reported at once.
+pub const CONFIG_PROBLEMS: usize = 100;
+/// Characters of a configuration line that a report shows; of a longer one, the part around the problem.
+pub const CONFIG_EXCERPT_CHARS: usize = 160;
+/// Entries of `loki` in a configuration. Each has a queue and a connection of its own.
+pub const ENDPOINTS_MAX: usize = 100;
+/// Longest pattern of files, bytes: Linux takes no longer path (`PATH_MAX`).
+pub const PATTERN_BYTES: usize = 4096;
+/// Longest name of a source or endpoint, bytes. It becomes a label of the agent's own metrics.
+pub const NAME_BYTES: usize = 128;
+/// Longest tenant that Loki takes, bytes.
+pub const TENANT_BYTES: usize = 150;

@@ -1,3 +1,107 @@
-//! Floor 5: the configuration file, as written (`raw`) and as the agent needs it (`plan`). The only place that knows YAML.
+//! Floor 5: the configuration file, as written (`raw`) and as the agent needs it ([`plan`]). The only place that knows YAML.
+//!
+//! The way of a file: text to a tree with places (`tree`), environment (`env`), types (`de`, `raw`), meaning (`check`). Each step
+//! goes on with what the one before could make sense of, so that one report has everything.
+//!
+//! Promises: a plan is complete and consistent; a [`Report`] has each problem with its place, the line, and the remedy; no secret is in
+//! a report or in the debugging output of a plan. Leaves to others: opening what the plan names.
 
+mod check;
+mod de;
+mod endpoint;
+mod env;
+mod file;
+mod logs;
 pub mod plan;
+mod raw;
+mod report;
+mod secrets;
+mod source;
+mod tree;
+mod words;
+
+use crate::base::limits::CONFIG_PROBLEMS;
+use plan::Plan;
+use report::Finding;
+use source::Source;
+use std::path::Path;
+
+pub use env::Lookup;
+pub use report::{Problem, Report, Severity};
+pub use source::Pos;
+
+/// A configuration that can run.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to run.
+    pub plan: Plan,
+    /// What is probably not meant; warnings only, often none.
+    pub warnings: Report,
+}
+
+/// Reads the file at `path`, with the process's environment. Warnings are dropped; [`load_with_warnings`] has them.
+pub fn load(path: &Path) -> Result<Plan, Report> {
+    load_with_warnings(path).map(|loaded| loaded.plan)
+}
+
+/// Reads the file at `path`, with the process's environment.
+pub fn load_with_warnings(path: &Path) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
+    load_bytes(&name, &bytes, &env::process)
+}
+
+/// Reads a configuration from memory: `name` stands for the file in reports, `env` looks environment variables up.
+/// Files and directories that it names are looked at all the same.
+pub fn load_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Loaded, Report> {
+    load_bytes(name, text.as_bytes(), env)
+}
+
+fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Report> {
+    let text = file::text(bytes).map_err(|(readable, finding)| {
+        let mut source = Source::new(&readable);
+        let secrets = secrets::in_lines(&source);
+        source.hide(secrets);
+        Report::new(name, &source, vec![finding])
+    })?;
+    let mut source = Source::new(text);
+    let tree::Parsed { mut root, mut findings } = match tree::parse(text) {
+        Ok(parsed) => parsed,
+        Err(finding) => {
+            let secrets = secrets::in_lines(&source);
+            source.hide(secrets);
+            return Err(Report::new(name, &source, vec![finding]));
+        }
+    };
+    source.hide(secrets::in_tree(&root));
+    let plan = understand(&mut root, &source, env, &mut findings);
+    let report = Report::new(name, &source, findings);
+    match plan {
+        Some(plan) if report.problems().iter().all(|problem| problem.severity == Severity::Warning) => {
+            Ok(Loaded { plan, warnings: report })
+        }
+        _ => Err(report),
+    }
+}
+
+fn understand(
+    root: &mut tree::Node,
+    source: &Source<'_>,
+    env: &Lookup<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<Plan> {
+    if let Some(finding) = check::foreign(root) {
+        // Every other message would be about a file that is not meant for this version at all.
+        *findings = vec![finding];
+        return None;
+    }
+    let mut unset = Vec::new();
+    env::substitute(root, env, &mut unset);
+    // Narrowing costs a search through the line, and more than this is not shown.
+    findings.extend(unset.into_iter().enumerate().map(|(i, (finding, written))| match finding.span {
+        Some(span) if i < CONFIG_PROBLEMS => Finding { span: Some(source.narrow(span, &written)), ..finding },
+        _ => finding,
+    }));
+    let raw = de::read(root, findings)?;
+    check::plan(&raw, root, env, findings)
+}

@@ -1,0 +1,248 @@
+//! From what was written to a plan: meaning, ranges, defaults; here for the file as a whole, its entries in `endpoint` and `logs`.
+//!
+//! Promises: it reports everything that it can judge, also beside errors of form; it does not report what follows only from something that
+//! was reported already. Leaves to others: the form of values (`raw`, `de`).
+
+use super::env::Lookup;
+use super::file::plain;
+use super::plan::Plan;
+use super::raw;
+use super::report::Finding;
+use super::source::Span;
+use super::tree::Node;
+use super::{endpoint, logs};
+use crate::base::limits::{
+    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN,
+    NAME_BYTES,
+};
+use crate::base::units::{format_duration, format_size};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the agent keeps its state if neither the configuration nor systemd says otherwise.
+const STATE_DIR: &str = "/var/lib/lugger";
+/// The port of /ready and /metrics.
+const HTTP_PORT: u16 = 9080;
+
+/// A file that is meant for another program.
+pub(super) fn foreign(root: &Node) -> Option<Finding> {
+    let entry = root.entry("scrape_configs").or_else(|| root.entry("clients"))?;
+    Some(
+        Finding::error(entry.key_span, "this is a Promtail file; this version does not read Promtail files yet").help(
+            "write `loki:` (where logs go; Promtail's clients) and `logs:` (where they come from; Promtail's scrape_configs); \
+             agent.example.yaml shows both",
+        ),
+    )
+}
+
+/// The plan; to be used only if no error was found.
+pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
+    let mut check = Check { findings };
+    let limits = check.limits(raw.limits.as_ref(), root.child("limits"));
+    let http = check.http(raw.http.as_ref(), root.child("http"));
+    let state_dir = check.state_dir(raw.state_dir.as_deref(), root, env);
+    let global = raw.labels.clone().unwrap_or_default();
+    logs::check_labels(&global, root.child("labels"), &mut check);
+
+    let loki = endpoint::plan(raw.loki.as_deref().unwrap_or_default(), root, &mut check);
+    let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    let logs = raw.logs.as_deref().unwrap_or_default();
+    let files = logs::plan(logs, root, &global, &names, limits.line_bytes, &mut check);
+    check.completeness(raw, root);
+    for (i, endpoint) in loki.iter().enumerate() {
+        if !files.is_empty() && !root.child("logs").is_damaged() && files.iter().all(|file| !file.to.contains(&i)) {
+            let span = root.child("loki").item(i).span;
+            check.warn(
+                span,
+                format!("nothing goes to the endpoint {:?}", endpoint.name),
+                "name it in the `to` of a `logs` entry, or remove it",
+            );
+        }
+    }
+    Some(Plan { loki, files, http, state_dir, memory_bytes: limits.memory_bytes })
+}
+
+/// What `limits` comes to.
+struct Limits {
+    memory_bytes: u64,
+    line_bytes: usize,
+}
+
+/// Collects what is found.
+pub(super) struct Check<'a> {
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Check<'_> {
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding::error(span, message).help(help));
+    }
+
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding::warning(span, message).help(help));
+    }
+
+    /// A duration within its range, or the default.
+    pub(super) fn time(
+        &mut self,
+        time: Option<raw::Time>,
+        node: &Node,
+        default_ms: u64,
+        range_ms: (u64, u64),
+    ) -> Duration {
+        let Some(raw::Time(time)) = time else { return Duration::from_millis(default_ms) };
+        let (min, max) = (Duration::from_millis(range_ms.0), Duration::from_millis(range_ms.1));
+        if time < min || time > max {
+            let (min, max) = (format_duration(min), format_duration(max));
+            self.error(
+                node.span,
+                format!("{} is out of range", format_duration(time)),
+                format!("it has to be from {min} to {max}"),
+            );
+        }
+        time
+    }
+
+    /// A size within its range, or the default.
+    pub(super) fn size(&mut self, size: Option<raw::Size>, node: &Node, default: u64, range: (u64, u64)) -> u64 {
+        let Some(raw::Size(size)) = size else { return default };
+        let (min, max) = range;
+        if size < min || size > max {
+            let (min, max) = (format_size(min), format_size(max));
+            self.error(
+                node.span,
+                format!("{} is out of range", format_size(size)),
+                format!("it has to be from {min} to {max}"),
+            );
+        }
+        size
+    }
+
+    /// The name that somebody gave to a source or endpoint. It becomes part of metrics, messages and file names.
+    pub(super) fn name(&mut self, name: &str, node: &Node) {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+        if name.is_empty() || name.len() > NAME_BYTES || name.starts_with('.') || !name.chars().all(fits) {
+            self.error(
+                node.span,
+                format!("{name:?} is not a name"),
+                format!("a name has letters, digits and . _ - : and is at most {NAME_BYTES} bytes long; it does not begin with a dot"),
+            );
+        }
+    }
+
+    /// A file that has to be there and readable, by an absolute path: a service's working directory is nowhere in particular.
+    pub(super) fn file(&mut self, path: &str, node: &Node) -> PathBuf {
+        let path = PathBuf::from(path);
+        if !path.is_absolute() {
+            self.error(node.span, "this path is not absolute", "begin it with /");
+        } else if let Err(error) = readable(&path) {
+            self.error(
+                node.span,
+                format!("this file cannot be read: {}", plain(&error)),
+                "create it, readable for the user that lugger runs as",
+            );
+        }
+        path
+    }
+
+    fn limits(&mut self, limits: Option<&raw::Limits>, node: &Node) -> Limits {
+        let memory = limits.and_then(|limits| limits.memory);
+        let line = limits.and_then(|limits| limits.line);
+        let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let memory_bytes =
+            self.size(memory, node.child("memory"), MEMORY_BYTES_DEFAULT, (MEMORY_BYTES_MIN, MEMORY_BYTES_MAX));
+        let range = (wide(LINE_BYTES_MIN), wide(LINE_BYTES_MAX));
+        let line_bytes = self.size(line, node.child("line"), wide(LINE_BYTES_DEFAULT), range);
+        if line_bytes > wide(LINE_BYTES_DEFAULT) && line_bytes <= range.1 {
+            self.warn(
+                node.child("line").span,
+                format!("a default Loki refuses lines above {}", format_size(wide(LINE_BYTES_DEFAULT))),
+                "raise `limits_config.max_line_size` in Loki too",
+            );
+        }
+        Limits { memory_bytes, line_bytes: usize::try_from(line_bytes).unwrap_or(LINE_BYTES_DEFAULT) }
+    }
+
+    fn http(&mut self, http: Option<&raw::Http>, node: &Node) -> Option<SocketAddr> {
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
+        let Some(listen) = http.and_then(|http| http.listen.as_deref()) else { return Some(default) };
+        if listen == "none" {
+            return None;
+        }
+        let address = listen.parse();
+        if address.is_err() {
+            let port = listen.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(HTTP_PORT);
+            let host = if listen.starts_with(':') { "0.0.0.0" } else { "127.0.0.1" };
+            self.error(
+                node.child("listen").span,
+                "expected an IP address and a port, or none",
+                format!("write it like {host}:{port} or [::1]:{port}"),
+            );
+        }
+        Some(address.unwrap_or(default))
+    }
+
+    fn state_dir(&mut self, written: Option<&str>, root: &Node, env: &Lookup<'_>) -> PathBuf {
+        let Some(written) = written else {
+            // systemd gives a list if the unit has several; the first is the service's main one.
+            let given = env("STATE_DIRECTORY").unwrap_or_default();
+            let first = given.split(':').next().unwrap_or("");
+            if first.is_empty() {
+                return PathBuf::from(STATE_DIR);
+            }
+            if !Path::new(first).is_absolute() {
+                let message = "the environment variable STATE_DIRECTORY is not an absolute path";
+                self.findings.push(Finding::nowhere(message).help("correct it, or set `state_dir`"));
+            }
+            return PathBuf::from(first);
+        };
+        let span = root.child("state_dir").span;
+        let path = PathBuf::from(written);
+        if !path.is_absolute() {
+            self.error(span, "this path is not absolute", format!("begin it with /, such as {STATE_DIR}"));
+        } else if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
+            self.error(span, "this is not a directory", "name a directory; it is created if it is not there");
+        }
+        path
+    }
+
+    /// Something to read, and somewhere to send it.
+    fn completeness(&mut self, raw: &raw::File, root: &Node) {
+        let empty = |key: &str, count: Option<usize>| {
+            let damaged = root.entry(key).is_some_and(|entry| entry.value.is_damaged());
+            count.unwrap_or(0) == 0 && !root.has_lost(key) && !damaged
+        };
+        let logs = empty("logs", raw.logs.as_ref().map(Vec::len));
+        let loki = empty("loki", raw.loki.as_ref().map(Vec::len));
+        if logs {
+            self.error(
+                root.key_span("logs"),
+                "there is nothing to do: `logs` is missing or empty",
+                "say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`",
+            );
+        }
+        if loki {
+            self.error(
+                root.key_span("loki"),
+                "there is nowhere to send logs to: `loki` is missing or empty",
+                "say where logs go, such as `loki: [{ url: \"http://127.0.0.1:3100\" }]`",
+            );
+        }
+    }
+}
+
+/// Whether a file can be opened and read. What is no plain file (a pipe, a device) is not touched: reading it could block, or use it up.
+fn readable(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.is_file() {
+        let mut byte = [0u8; 1];
+        let _ = File::open(path)?.read(&mut byte)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! `logs` entries: from what was written to a source's settings.
+//!
+//! Promises: patterns are absolute and can match something; labels are such that a default Loki takes them, `filename` counted in.
+//! Leaves to others: finding files.
+
+use super::check::Check;
+use super::endpoint::unique;
+use super::plan::FileSource;
+use super::raw::{FileLog, Log, OneOrMany, StartAt};
+use super::tree::Node;
+use super::words::suggest;
+use crate::base::limits::{LABEL_VALUE_BYTES, LABELS_MAX, NAME_BYTES, PATTERN_BYTES};
+use crate::model::labels::{Labels, check_name};
+use crate::source::file::settings;
+use globset::GlobBuilder;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+/// The label that the file source adds.
+const FILENAME: &str = "filename";
+
+/// All entries that have a source. `endpoints` are the names that `to` may have.
+pub(super) fn plan(
+    raw: &[Log],
+    root: &Node,
+    global: &BTreeMap<String, String>,
+    endpoints: &[&str],
+    line_bytes: usize,
+    check: &mut Check<'_>,
+) -> Vec<FileSource> {
+    let list = root.child("logs");
+    let mut taken: HashSet<String> = HashSet::new();
+    for (i, log) in raw.iter().enumerate() {
+        if let Some(name) = &log.name {
+            let node = list.item(i).child("name");
+            check.name(name, node);
+            if !taken.insert(name.clone()) {
+                check.error(
+                    node.span,
+                    format!("two entries of `logs` are named {name:?}"),
+                    "give each a name of its own",
+                );
+            }
+        }
+    }
+    let mut suffixes = HashMap::new();
+    let mut files = Vec::new();
+    for (i, log) in raw.iter().enumerate() {
+        let node = list.item(i);
+        let labels = labels(log, node, global, root, check);
+        let to = to(log, node, root, endpoints, check);
+        let Some(file) = &log.file else {
+            // Another source that this version does not have has been reported already.
+            if !node.is_damaged() {
+                check.error(
+                    node.key_span("file"),
+                    "this entry of `logs` has no source",
+                    "add `file`, such as `file: { include: [/var/log/*.log] }`",
+                );
+            }
+            continue;
+        };
+        let place = node.child("file");
+        let (include, exclude) = patterns(file, node, place, check);
+        let name = log.name.clone().unwrap_or_else(|| unique(&derived_name(&include), &mut taken, &mut suffixes));
+        let start_at = match file.start_at {
+            Some(StartAt::End) => settings::StartAt::End,
+            Some(StartAt::Beginning) | None => settings::StartAt::Beginning,
+        };
+        let settings = settings::Settings { name, include, exclude, start_at, labels, line_bytes };
+        files.push(FileSource { settings, to });
+    }
+    files
+}
+
+/// `/var/log/nginx/*.log` is `var-log-nginx-log`: it depends on the first pattern only, so that other entries can come and go.
+fn derived_name(include: &[String]) -> String {
+    let pattern = include.first().map_or("", String::as_str);
+    let mut name = String::new();
+    for part in pattern.split('/') {
+        let part: String =
+            part.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')).collect();
+        let part = part.trim_matches(['.', '-']);
+        // Long enough is distinct enough; room is left for a number.
+        if !part.is_empty() && name.len() + part.len() + 8 < NAME_BYTES {
+            if !name.is_empty() {
+                name.push('-');
+            }
+            name.push_str(part);
+        }
+    }
+    if name.is_empty() { "files".to_owned() } else { name }
+}
+
+/// The endpoints that an entry goes to: those it names, or all.
+fn to(log: &Log, node: &Node, root: &Node, endpoints: &[&str], check: &mut Check<'_>) -> Vec<usize> {
+    let Some(OneOrMany(names)) = &log.to else { return (0..endpoints.len()).collect() };
+    let place = node.child("to");
+    if names.is_empty() && !place.is_damaged() {
+        check.error(
+            node.key_span("to"),
+            "`to` is empty",
+            "name endpoints of `loki`, or remove it: then it goes to all of them",
+        );
+    }
+    let mut to = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        match endpoints.iter().position(|endpoint| endpoint == name) {
+            Some(index) => to.push(index),
+            // Endpoints that were reported may be the one that is meant.
+            None if root.child("loki").is_damaged() || root.has_lost("loki") || endpoints.is_empty() => {}
+            None => check.error(
+                place.item(i).span,
+                format!("there is no endpoint named {name:?}"),
+                suggest(name, "the endpoints are", endpoints.iter().copied()),
+            ),
+        }
+    }
+    to.sort_unstable();
+    to.dedup();
+    to
+}
+
+/// Names and values of one map of labels, each at its place.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, check: &mut Check<'_>) {
+    for (name, value) in labels {
+        if let Err(error) = check_name(name) {
+            check.error(node.key_span(name), error.to_string(), "choose another name");
+        } else if name == FILENAME {
+            check.error(
+                node.key_span(name),
+                "the label filename is set by the agent, to the path of the file",
+                "choose another name, or remove it",
+            );
+        } else if value.len() > LABEL_VALUE_BYTES {
+            check.error(
+                node.child(name).span,
+                format!("the value of label {name} is longer than {LABEL_VALUE_BYTES} bytes"),
+                "a default Loki refuses it: shorten it",
+            );
+        }
+    }
+}
+
+/// The entry's labels over the global ones.
+fn labels(log: &Log, node: &Node, global: &BTreeMap<String, String>, root: &Node, check: &mut Check<'_>) -> Labels {
+    let own = log.labels.clone().unwrap_or_default();
+    check_labels(&own, node.child("labels"), check);
+    let mut merged = global.clone();
+    merged.extend(own);
+    // An empty value removes a label.
+    let count = merged.values().filter(|value| !value.is_empty()).count() + 1;
+    if count > LABELS_MAX {
+        let span = if log.labels.is_some() { node.key_span("labels") } else { root.key_span("labels") };
+        check.error(
+            span,
+            format!("streams would have {count} labels: global ones, own ones and {FILENAME}"),
+            format!("a default Loki takes {LABELS_MAX}: remove some"),
+        );
+    }
+    // What could make this fail has been reported above, label by label.
+    Labels::new(merged).unwrap_or_default()
+}
+
+fn patterns(file: &FileLog, node: &Node, place: &Node, check: &mut Check<'_>) -> (Vec<String>, Vec<String>) {
+    let include = file.include.as_ref().map(|list| list.0.clone()).unwrap_or_default();
+    let exclude = file.exclude.as_ref().map(|list| list.0.clone()).unwrap_or_default();
+    let damaged = place.has_lost("include") || place.entry("include").is_some_and(|entry| entry.value.is_damaged());
+    if include.is_empty() && !damaged {
+        let span = if place.entry("include").is_some() { place.key_span("include") } else { node.key_span("file") };
+        check.error(span, "`include` is missing or empty", "name files, such as `include: [/var/log/*.log]`");
+    }
+    for (i, pattern) in include.iter().enumerate() {
+        let at = place.child("include").item(i);
+        if !pattern.starts_with('/') {
+            check.error(
+                at.span,
+                format!("the pattern {pattern:?} is not absolute"),
+                "begin it with /, such as /var/log/*.log",
+            );
+        } else if check_pattern(pattern, at, check) {
+            let directory = pattern.trim_end_matches('/');
+            if pattern.ends_with('/') || Path::new(pattern).is_dir() {
+                check.error(
+                    at.span,
+                    format!("{pattern:?} is a directory, not a pattern of files"),
+                    format!("write {directory}/*.log for files in it, {directory}/**/*.log for those below it too"),
+                );
+            }
+        }
+    }
+    for (i, pattern) in exclude.iter().enumerate() {
+        let at = place.child("exclude").item(i);
+        if !pattern.starts_with('/') && !pattern.starts_with("**/") {
+            check.error(
+                at.span,
+                format!("the pattern {pattern:?} is not absolute"),
+                format!("begin it with /, or write {:?} for wherever that is", format!("**/{pattern}")),
+            );
+        } else {
+            check_pattern(pattern, at, check);
+        }
+    }
+    (include, exclude)
+}
+
+/// What makes a pattern invalid, or unable to match any path.
+fn check_pattern(pattern: &str, node: &Node, check: &mut Check<'_>) -> bool {
+    let inner = pattern.trim_start_matches('/').trim_end_matches('/');
+    let problem = if pattern.len() > PATTERN_BYTES || pattern.contains('\0') {
+        Some(("this pattern matches no file".to_owned(), "no path has a NUL character or is longer than 4096 bytes"))
+    } else if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
+        Some((
+            format!("{pattern:?} is not a pattern: {}", error.kind()),
+            "put a character that is meant literally in brackets, such as [{]",
+        ))
+    } else if inner.split('/').any(|part| part.contains("**") && part != "**") {
+        let message = format!("in {pattern:?}, `**` is not alone between slashes");
+        Some((message, "`**` stands for any number of directories, as in /var/log/**/*.log; within a name use `*`"))
+    } else if (!inner.is_empty() && inner.split('/').any(|part| matches!(part, "" | "." | "..")))
+        || pattern.starts_with("//")
+    {
+        Some((format!("the pattern {pattern:?} matches no file"), "write the path without . and .. and double slashes"))
+    } else {
+        None
+    };
+    match problem {
+        Some((message, help)) => {
+            check.error(node.span, message, help);
+            false
+        }
+        None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_the_first_pattern() {
+        for (pattern, expected) in [
+            ("/var/log/nginx/*.log", "var-log-nginx-log"),
+            ("/var/log/syslog", "var-log-syslog"),
+            ("/srv/{a,b}/**/app-*.json", "srv-ab-app-.json"),
+            ("/*", "files"),
+        ] {
+            assert_eq!(derived_name(&[pattern.to_owned()]), expected);
+        }
+        assert!(derived_name(&["/x".repeat(1000)]).len() <= NAME_BYTES);
+    }
+}

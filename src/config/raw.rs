@@ -1,0 +1,177 @@
+//! The configuration as a person writes it: the keys, and the form of their values.
+//!
+//! Everything is optional here, also what is needed: a missing key is reported by `check` beside all other problems of its entry,
+//! instead of hiding them. No `untagged`, `flatten` or internally tagged types: their errors have no place.
+//!
+//! Promises: an unknown key is an error; secrets are [`Secret`] from here on. Leaves to others: ranges, defaults, meaning.
+
+use crate::base::secret::Secret;
+use crate::base::units;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) loki: Option<Vec<Loki>>,
+    pub(super) logs: Option<Vec<Log>>,
+    pub(super) http: Option<Http>,
+    pub(super) state_dir: Option<String>,
+    pub(super) limits: Option<Limits>,
+}
+
+/// One `loki` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Loki {
+    pub(super) name: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) tenant_id: Option<String>,
+    pub(super) headers: Option<BTreeMap<String, Hidden>>,
+    pub(super) basic_auth: Option<BasicAuth>,
+    pub(super) bearer_token: Option<Hidden>,
+    pub(super) bearer_token_file: Option<String>,
+    pub(super) tls_config: Option<TlsConfig>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) timeout: Option<Time>,
+    pub(super) batch_size: Option<Size>,
+    pub(super) batch_wait: Option<Time>,
+    pub(super) backoff: Option<Backoff>,
+}
+
+/// `basic_auth`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BasicAuth {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Hidden>,
+    pub(super) password_file: Option<String>,
+}
+
+/// `tls_config`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsConfig {
+    pub(super) ca_file: Option<String>,
+    pub(super) cert_file: Option<String>,
+    pub(super) key_file: Option<String>,
+    pub(super) server_name: Option<String>,
+    pub(super) insecure_skip_verify: Option<bool>,
+}
+
+/// `backoff`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backoff {
+    pub(super) min: Option<Time>,
+    pub(super) max: Option<Time>,
+}
+
+/// One `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) name: Option<String>,
+    pub(super) file: Option<FileLog>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) to: Option<OneOrMany>,
+}
+
+/// `file` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileLog {
+    pub(super) include: Option<OneOrMany>,
+    pub(super) exclude: Option<OneOrMany>,
+    pub(super) start_at: Option<StartAt>,
+}
+
+/// `start_at`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StartAt {
+    Beginning,
+    End,
+}
+
+/// `http`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Option<String>,
+}
+
+/// `limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) memory: Option<Size>,
+    pub(super) line: Option<Size>,
+}
+
+/// A text that is never shown.
+#[derive(Debug)]
+pub(super) struct Hidden(pub(super) Secret);
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Hidden(Secret::new(text)))
+    }
+}
+
+/// A duration such as `5m`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        units::parse_duration(&text).map(Time).map_err(de::Error::custom)
+    }
+}
+
+/// A number of bytes such as `64MiB`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        units::parse_size(&text).map(Size).map_err(de::Error::custom)
+    }
+}
+
+/// A list of texts, or one text in its place.
+#[derive(Debug)]
+pub(super) struct OneOrMany(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text or a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<OneOrMany, A::Error> {
+                Vec::deserialize(value::SeqAccessDeserializer::new(items)).map(OneOrMany)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<OneOrMany, A::Error> {
+                Err(de::Error::invalid_type(de::Unexpected::Map, &self))
+            }
+        }
+        deserializer.deserialize_any(Texts)
+    }
+}

@@ -1,0 +1,215 @@
+//! The configuration as a user meets it: what is taken, what is refused, and what is said about it.
+
+mod example;
+mod files;
+mod hostile;
+mod reports;
+mod secrets;
+
+use lugger::base::secret::Secret;
+use lugger::config::{self, Loaded, Report};
+use lugger::sink::settings::{Auth, Credential};
+use lugger::source::file::settings::StartAt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// An environment of one variable.
+fn env(name: &str) -> Option<String> {
+    (name == "HOSTNAME").then(|| "myhost".to_owned())
+}
+
+/// Reads a configuration that the reports call `agent.yaml`.
+fn load(text: &str) -> Result<Loaded, Report> {
+    config::load_str("agent.yaml", text, &env)
+}
+
+/// Reads a configuration that has to be right.
+fn good(text: &str) -> Loaded {
+    load(text).unwrap_or_else(|report| panic!("{report}\n---\n{text}"))
+}
+
+const SHORTEST: &str = "loki: [{ url: 'http://localhost:3100' }]\nlogs: [{ file: { include: /x/*.log } }]\n";
+
+#[test]
+fn the_shortest_file_has_the_documented_defaults() {
+    let Loaded { plan, warnings } = good(SHORTEST);
+    assert!(warnings.is_empty(), "{warnings}");
+    let endpoint = &plan.loki[0];
+    assert_eq!(endpoint.name, "localhost");
+    assert_eq!(endpoint.url, "http://localhost:3100/loki/api/v1/push");
+    assert!(matches!(endpoint.auth, Auth::None) && endpoint.tenant_id.is_none() && endpoint.proxy.is_none());
+    assert_eq!(endpoint.timeout, Duration::from_secs(10));
+    assert_eq!((endpoint.batch_bytes, endpoint.batch_wait), (1 << 20, Duration::from_millis(500)));
+    assert_eq!(endpoint.backoff, (Duration::from_millis(500), Duration::from_secs(60)));
+    let file = &plan.files[0];
+    assert_eq!((file.settings.name.as_str(), file.to.as_slice()), ("x-log", &[0][..]));
+    assert_eq!((file.settings.start_at, file.settings.line_bytes), (StartAt::Beginning, 256 << 10));
+    assert_eq!(plan.http.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9080"));
+    assert_eq!((plan.state_dir.as_path(), plan.memory_bytes), (Path::new("/var/lib/lugger"), 64 << 20));
+}
+
+#[test]
+fn every_setting_arrives_in_the_plan() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    let secret = secret.to_str().unwrap();
+    let Loaded { plan, .. } = good(&format!(
+        "
+labels: {{ host: \"${{HOSTNAME}}\", site: home, rack: 7, spare: true }}
+loki:
+  - name: home
+    url: https://localhost:3100/prefix/push
+    tenant_id: 1
+    headers: {{ X-Key: abc }}
+    basic_auth: {{ username: edge, password_file: {secret} }}
+    tls_config: {{ ca_file: {secret}, cert_file: {secret}, key_file: {secret}, server_name: loki, insecure_skip_verify: true }}
+    proxy_url: http://localhost:3128
+    timeout: 5s
+    batch_size: 64KiB
+    batch_wait: 1s
+    backoff: {{ min: 1s, max: 1m30s }}
+  - {{ url: http://127.0.0.1, bearer_token: abc }}
+  - {{ url: http://127.0.0.1, bearer_token_file: {secret} }}
+logs:
+  - file: {{ include: [/a/*.log, \"/b/**/{{c,d}}-[0-9].log\"], exclude: '**/*.gz', start_at: end }}
+    labels: {{ job: a, site: '', rack: 8 }}
+    to: [127.0.0.1-2, home]
+http: {{ listen: none }}
+state_dir: /srv/lugger
+limits: {{ memory: 32MiB, line: 1KiB }}
+"
+    ));
+    let [home, second, third] = plan.loki.as_slice() else { panic!("{:?}", plan.loki) };
+    assert_eq!((home.name.as_str(), home.url.as_str()), ("home", "https://localhost:3100/prefix/push"));
+    assert_eq!(home.tenant_id.as_deref(), Some("1"));
+    assert_eq!(home.headers, [("X-Key".to_owned(), Secret::new("abc"))]);
+    assert!(matches!(&home.auth, Auth::Basic { username, password: Credential::File(path) }
+        if username == "edge" && path == Path::new(secret)));
+    let file = Some(PathBuf::from(secret));
+    assert_eq!((&home.tls.ca_file, &home.tls.cert_file, &home.tls.key_file), (&file, &file, &file));
+    assert!(home.tls.insecure_skip_verify && home.tls.server_name.as_deref() == Some("loki"));
+    assert_eq!(home.proxy.as_deref(), Some("http://localhost:3128/"));
+    assert_eq!((home.timeout, home.batch_wait), (Duration::from_secs(5), Duration::from_secs(1)));
+    assert_eq!((home.batch_bytes, home.backoff), (64 << 10, (Duration::from_secs(1), Duration::from_secs(90))));
+    assert_eq!((second.name.as_str(), third.name.as_str()), ("127.0.0.1", "127.0.0.1-2"));
+    assert!(matches!(&second.auth, Auth::Bearer(Credential::Inline(token)) if token.expose() == "abc"));
+    assert!(matches!(&third.auth, Auth::Bearer(Credential::File(path)) if path == Path::new(secret)));
+
+    let file = &plan.files[0];
+    assert_eq!(file.to, [0, 2]);
+    assert_eq!(file.settings.include, ["/a/*.log", "/b/**/{c,d}-[0-9].log"]);
+    assert_eq!((file.settings.exclude.as_slice(), file.settings.start_at), (&["**/*.gz".to_owned()][..], StartAt::End));
+    // Own labels win, and an empty one removes.
+    assert_eq!(file.settings.labels.encoded(), r#"{host="myhost", job="a", rack="8", spare="true"}"#);
+    assert_eq!((file.settings.line_bytes, plan.memory_bytes), (1 << 10, 32 << 20));
+    assert_eq!((plan.http, plan.state_dir), (None, PathBuf::from("/srv/lugger")));
+}
+
+#[test]
+fn warnings_come_with_a_plan_that_runs() {
+    let warnings = good(
+        "loki:
+  - { name: a, url: 'https://h.example', tls_config: { insecure_skip_verify: true } }
+  - { name: b, url: 'http://h.example/loki', bearer_token: hunter2 }
+logs: [{ file: { include: /x/*.log }, to: a }]
+limits: { line: 512KiB }
+",
+    )
+    .warnings
+    .to_string();
+    assert_eq!(
+        warnings,
+        "\
+agent.yaml:2:58: warning: the endpoint's certificate is not checked: anybody between here and there can read and change what is sent
+  2 |   - { name: a, url: 'https://h.example', tls_config: { insecure_skip_verify: true } }
+    |                                                        ^^^^^^^^^^^^^^^^^^^^
+help: name the authority that signed it in ca_file instead
+
+agent.yaml:3:5: warning: nothing goes to the endpoint \"b\"
+  3 |   - { name: b, url: 'http://h.example/loki', bearer_token: <secret> }
+    |     ^
+help: name it in the `to` of a `logs` entry, or remove it
+
+agent.yaml:3:21: warning: the URL's path does not look like one that takes pushes
+  3 |   - { name: b, url: 'http://h.example/loki', bearer_token: <secret> }
+    |                     ^^^^^^^^^^^^^^^^^^^^^^^
+help: Loki's is /loki/api/v1/push; a URL without any path gets it
+
+agent.yaml:3:21: warning: the token is sent in the clear over http://
+  3 |   - { name: b, url: 'http://h.example/loki', bearer_token: <secret> }
+    |                     ^^^^^^^^^^^^^^^^^^^^^^^
+help: use https:// if the endpoint offers it
+
+agent.yaml:5:17: warning: a default Loki refuses lines above 256KiB
+  5 | limits: { line: 512KiB }
+    |                 ^^^^^^
+help: raise `limits_config.max_line_size` in Loki too"
+    );
+}
+
+#[test]
+fn systemd_names_the_state_directory_unless_the_file_does() {
+    let with = |text: &str, directory: &str| {
+        let env = |name: &str| (name == "STATE_DIRECTORY").then(|| directory.to_owned());
+        config::load_str("agent.yaml", text, &env).map(|loaded| loaded.plan.state_dir)
+    };
+    assert_eq!(with(SHORTEST, "/var/lib/a:/var/lib/b"), Ok(PathBuf::from("/var/lib/a")));
+    assert_eq!(with(SHORTEST, ""), Ok(PathBuf::from("/var/lib/lugger")));
+    assert_eq!(with(&format!("{SHORTEST}state_dir: /own"), "/var/lib/a"), Ok(PathBuf::from("/own")));
+    assert_eq!(
+        with(SHORTEST, "a").map_err(|report| report.to_string()),
+        Err("agent.yaml: the environment variable STATE_DIRECTORY is not an absolute path\nhelp: correct it, or set `state_dir`".to_owned())
+    );
+}
+
+#[test]
+fn variables_bring_in_values_and_no_structure() {
+    let env = |name: &str| match name {
+        "EVIL" => Some("x, injected: y }\n- #".to_owned()),
+        "YES" => Some("true".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "TILDE" => Some("~".to_owned()),
+        _ => None,
+    };
+    let text = "
+labels: { a: ${EVIL} }
+loki:
+  - url: https://localhost
+    tenant_id: ${EMPTY}
+    bearer_token: ${TILDE}
+    tls_config: { insecure_skip_verify: ${YES} }
+logs: [{ file: { include: /x/*.log } }]
+";
+    let plan = config::load_str("agent.yaml", text, &env).unwrap().plan;
+    assert_eq!(plan.files[0].settings.labels.iter().collect::<Vec<_>>(), [("a", "x, injected: y }\n- #")]);
+    assert_eq!((plan.loki[0].tenant_id.as_deref(), plan.loki[0].tls.insecure_skip_verify), (None, true));
+    assert!(matches!(&plan.loki[0].auth, Auth::Bearer(Credential::Inline(token)) if token.expose() == "~"));
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_work() {
+    let plan = good(
+        "
+loki: [{ url: http://localhost }]
+logs:
+  - &base
+    name: a
+    file: &file { include: /a/*.log, start_at: end }
+    labels: { job: a }
+  - <<: *base
+    name: b
+  - <<: [{ name: c, labels: { job: c } }, *base]
+  - name: d
+    file: { <<: *file, include: /d/*.log }
+",
+    )
+    .plan;
+    let of = |i: usize| {
+        let settings = &plan.files[i].settings;
+        (settings.name.as_str(), settings.include[0].as_str(), settings.labels.encoded(), settings.start_at)
+    };
+    assert_eq!(of(1), ("b", "/a/*.log", "{job=\"a\"}".to_owned(), StartAt::End));
+    assert_eq!(of(2), ("c", "/a/*.log", "{job=\"c\"}".to_owned(), StartAt::End));
+    assert_eq!(of(3), ("d", "/d/*.log", "{}".to_owned(), StartAt::End));
+}
