@@ -5,8 +5,12 @@
 //!
 //! Promises: a missing line is never hidden by a repeated one; a line that is not exactly what was written counts as torn.
 
+use super::loki::Loki;
+use super::wait::holds_within;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The text of line `n` of `run`, without newline, padded to about `bytes`.
 pub fn line(run: &str, n: u64, bytes: usize, out: &mut String) {
@@ -218,4 +222,37 @@ fn inversions(entries: impl Iterator<Item = (u32, u64)>) -> u64 {
         }
     }
     count
+}
+
+/// A ledger that a fake Loki fills while a test looks on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Book(Arc<Mutex<Ledger>>);
+
+impl Book {
+    /// Takes in all that `loki` stores from now on, as lines of `run`.
+    pub fn keep(loki: &Loki, run: &str) -> Self {
+        let book = Book(Arc::new(Mutex::new(Ledger::new(run))));
+        let own = book.clone();
+        loki.observe(move |entry| own.lock().take(entry.stream, entry.at, entry.line, entry.repeated));
+        book
+    }
+
+    /// The ledger itself.
+    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Different numbers that have arrived.
+    pub fn seen(&self) -> u64 {
+        self.lock().seen()
+    }
+
+    /// Waits until `written` numbers have arrived; if they do not, panics with what is wrong.
+    #[track_caller]
+    pub fn wait_all(&self, written: u64, deadline: Duration) {
+        if holds_within(deadline, || self.seen() >= written).is_none() {
+            let verdict = self.lock().verdict(written);
+            panic!("{} of {written} lines arrived within {deadline:?}: {verdict:#?}", self.seen());
+        }
+    }
 }
