@@ -8,6 +8,7 @@
 //! repetition (same stream, timestamp, line and metadata). Faults that a test asks for are not defects of the agent.
 
 use super::rules;
+use super::wait::holds_within;
 use super::wire;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -286,6 +287,18 @@ impl Loki {
     /// The lines that Loki shows, in order of arrival ([`Options::keep`]).
     pub fn lines(&self) -> Vec<String> {
         self.lock().kept.iter().filter(|kept| !kept.repeated).map(|kept| kept.line.clone()).collect()
+    }
+
+    /// Waits until a line that `wanted` likes is there ([`Options::keep`]); the first such entry.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, deadline: Duration, wanted: impl Fn(&str) -> bool) -> Kept {
+        let find = || self.lock().kept.iter().find(|kept| wanted(&kept.line)).cloned();
+        if holds_within(deadline, || find().is_some()).is_none() {
+            let shown: Vec<String> =
+                self.lines().iter().rev().take(10).map(|line| line.chars().take(100).collect()).collect();
+            panic!("waited {deadline:?} in vain for {what}; the last lines, latest first: {shown:#?}");
+        }
+        find().expect("it was there a moment ago")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -138,3 +138,8 @@ fn shift(path: &Path) {
 fn append(path: &Path) -> File {
     OpenOptions::new().append(true).create(true).open(path).expect("open the log for appending")
 }
+
+/// Appends bytes to a file, which is made if need be.
+pub fn append_to(path: &Path, bytes: impl AsRef<[u8]>) {
+    append(path).write_all(bytes.as_ref()).expect("the file takes the bytes");
+}
