@@ -5,11 +5,11 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use support::agent::{Config, FileSource, Rig};
 use support::ledger::Book;
 use support::loki::{Answer, Loki};
-use support::wait::holds_within;
+use support::wait::{holds_within, now_ns};
 use support::writer::Writer;
 
 const LINES: u64 = 200_000;
@@ -37,9 +37,7 @@ fn env(name: &str) -> Option<u64> {
 #[test]
 fn fifty_kills_lose_nothing_and_repeat_nothing_visibly() {
     let kills = env("LUGGER_KILLS").unwrap_or(50);
-    let seed = env("LUGGER_SEED").unwrap_or_else(|| {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()) | 1)
-    });
+    let seed = env("LUGGER_SEED").unwrap_or_else(|| now_ns().unsigned_abs());
     println!("LUGGER_KILLS={kills} LUGGER_SEED={seed}");
     let mut random = Random(seed | 1);
 

@@ -72,7 +72,7 @@ fn what_was_rotated_while_down_is_finished_first() {
     let agent = rig.start(&config(&loki, &rig));
     assert_eq!(pushed_up_to(&loki, "6"), ["1", "2", "3", "4", "5", "6"]);
     stop(agent);
-    // Twice while down: the file in between has no checkpoint and no name that matches, the first one has its rest.
+    // Again, and now two older generations lie beside it: one that is finished, one with an unread rest.
     append_to(&path, "7\n");
     fs::rename(rig.log("a.log.1"), rig.log("a.log.2")).unwrap();
     fs::rename(&path, rig.log("a.log.1")).unwrap();

@@ -7,18 +7,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use support::agent::sum;
 use support::ledger::{Ledger, line, parse};
 use support::loki::{Answer, Loki, Options};
 use support::pusher::{body, push, request, stream};
-use support::wait::{holds_within, wait_until};
+use support::wait::{holds_within, now_ns as now, wait_until};
 use support::writer::{Writer, numbered};
 use support::{rules, wire};
-
-fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
-}
 
 fn keeping() -> Loki {
     Loki::start_with(Options { keep: true, ..Options::default() })

@@ -8,7 +8,7 @@
 //! repetition (same stream, timestamp, line and metadata). Faults that a test asks for are not defects of the agent.
 
 use super::rules;
-use super::wait::holds_within;
+use super::wait::{holds_within, now_ns};
 use super::wire;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -586,8 +586,7 @@ impl State {
                 self.defect("a stream without entries");
             }
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = now_ns();
         let mut refusals = Vec::new();
         let mut stored = false;
         for (stream, (labels, pairs)) in request.streams.iter().zip(&parsed) {

@@ -1,6 +1,6 @@
-//! Waiting for a condition with a deadline.
+//! Waiting for a condition with a deadline, and the wall clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Pause between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
@@ -42,4 +42,11 @@ pub fn settles<T: PartialEq>(quiet: Duration, deadline: Duration, mut value: imp
         }
     }
     last
+}
+
+/// Nanoseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "the receiver judges timestamps by the host's clock, not by the agent's")]
+pub fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    i64::try_from(since).unwrap_or(i64::MAX)
 }
