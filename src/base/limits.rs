@@ -86,8 +86,10 @@ pub const LABEL_NAME_BYTES: usize = 1024;
 /// Longest label value that a default Loki takes, bytes.
 pub const LABEL_VALUE_BYTES: usize = 2048;
 
-/// Time the agent takes to stop at the most, milliseconds. What is not acknowledged by then is read again.
-pub const STOP_MS: u64 = 4_500;
+/// Time that what is in flight gets to be stored when the agent stops, milliseconds. What is not stored by then is read again.
+pub const DRAIN_MS: u64 = 3_500;
+/// Time that a request under way gets after that, milliseconds. Together with the drain below the 5 s in which the agent ends.
+pub const SENDER_STOP_MS: u64 = 500;
 /// A drain of gathered wake-ups happens at most this often, milliseconds: appends in between gather.
 pub const PACE_MS: u64 = 10;
 /// The safety sweep over all watched directories, milliseconds.

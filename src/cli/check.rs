@@ -1,8 +1,8 @@
 //! `lugger check`: reads a configuration and says what would run.
 
 use super::output::{complain, count, say};
-use super::start::load;
 use crate::base::units::format_size;
+use crate::config::load_with_warnings;
 use crate::config::plan::Plan;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,8 +17,12 @@ pub struct Options {
 
 /// Runs the command: exit code 0 if the file is valid, 1 with a report on stderr if not.
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
-    match load(&options.config) {
-        Ok(plan) => {
+    match load_with_warnings(&options.config) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                complain(&format!("{}\n", loaded.warnings));
+            }
+            let plan = loaded.plan;
             say(&format!("{} is valid.\n{}", options.config.display(), summary(&plan)));
             Ok(ExitCode::SUCCESS)
         }

@@ -2,7 +2,8 @@
 
 use super::output::{count, say, size};
 use super::signals::Signals;
-use super::start::start;
+use super::start::view;
+use crate::agent::Agent;
 use crate::base::metrics::Registry;
 use crate::base::serve::ListenError;
 use crate::base::shutdown;
@@ -58,7 +59,7 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
 
     let (stop_receiver, stopping) = shutdown::channel();
     let server = tokio::spawn(receiver.serve(stopping));
-    let agent = start(plan, Registry::default()).await?;
+    let agent = Agent::start(plan, Registry::default())?;
     let started = Instant::now();
     let until =
         options.duration.map_or("Ctrl-C ends it".to_owned(), |t| format!("it ends after {} s", t.as_secs_f64()));
@@ -83,8 +84,8 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
 
     let elapsed = started.elapsed();
     drop(sample);
-    let lag_s = (agent.view.snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
-    signals.impatient(agent.stop).await;
+    let lag_s = (view(&agent).snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
+    signals.impatient(agent.stop()).await;
     stop_receiver.raise();
     signals.impatient(server).await.context("the receiver failed")?;
     let totals = watch.totals();

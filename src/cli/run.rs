@@ -1,7 +1,8 @@
 //! `lugger run`: the agent, until it is told to stop.
 
 use super::signals::Signals;
-use super::start::{load, start};
+use super::start::{load, view};
+use crate::agent::Agent;
 use crate::base::metrics::Registry;
 use crate::base::shutdown;
 use crate::config::plan::Plan;
@@ -31,10 +32,10 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let (sources, endpoints) = (plan.files.len(), plan.loki.len());
-    let agent = start(plan, Registry::default()).await?;
+    let agent = Agent::start(plan, Registry::default())?;
     let (stop_web, stopping) = shutdown::channel();
     let http = web.as_ref().map(Web::address);
-    let web = web.map(|web| tokio::spawn(web.serve(agent.view, stopping)));
+    let web = web.map(|web| tokio::spawn(web.serve(view(&agent), stopping)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = %options.config.display(),
@@ -43,14 +44,23 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         http = http.map_or("off".to_owned(), |address| format!("http://{address}/")),
         "lugger runs"
     );
-    let signal = signals.next().await;
-    tracing::info!(signal, "stopping; what is under way is finished first");
-    signals.impatient(agent.stop).await;
+    let failed = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping; what is under way is finished first");
+            false
+        }
+        () = agent.failed() => true,
+    };
+    signals.impatient(agent.stop()).await;
     stop_web.raise();
     if let Some(web) = web {
         // It ends by itself; an error would be a panic, which has been shown already.
         let _ = web.await;
     }
+    anyhow::ensure!(
+        !failed,
+        "lugger ends because a part of it failed, which is a bug; nothing is lost, start it again"
+    );
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

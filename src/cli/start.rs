@@ -1,25 +1,26 @@
 //! From a file to a plan and from a plan to a running agent: what `run`, `check` and `demo` share.
 
-use crate::base::metrics::Registry;
+use crate::agent::Agent;
+use crate::config::load_with_warnings;
 use crate::config::plan::Plan;
 use crate::web::View;
 use std::path::Path;
-use std::pin::Pin;
-
-/// A running agent, as commands see it.
-pub struct Started {
-    /// What it shows of itself.
-    pub view: View,
-    /// Stops it, within 5 s.
-    pub stop: Pin<Box<dyn Future<Output = ()>>>,
-}
+use std::sync::Arc;
 
 /// Reads the configuration at `path`; warnings go to the log. An error is the whole report.
 pub fn load(path: &Path) -> anyhow::Result<Plan> {
-    anyhow::bail!("{}: this build reads no configuration", path.display())
+    let loaded = load_with_warnings(path)?;
+    for warning in loaded.warnings.problems() {
+        let place = warning.place.map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
+        let help = warning.help.as_deref().unwrap_or("");
+        tracing::warn!(help, "{}{place}: {}", path.display(), warning.message);
+    }
+    Ok(loaded.plan)
 }
 
-/// Starts the agent. Must be called within a tokio runtime.
-pub async fn start(_plan: Plan, _registry: Registry) -> anyhow::Result<Started> {
-    anyhow::bail!("this build has no agent")
+/// What the status server shows of an agent.
+pub fn view(agent: &Agent) -> View {
+    let probe = agent.probe();
+    let registry = probe.registry().clone();
+    View { snapshot: Arc::new(move || probe.snapshot()), registry }
 }

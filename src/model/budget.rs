@@ -36,6 +36,11 @@ impl Budget {
         self.used() < self.0.max
     }
 
+    /// The bound, bytes.
+    pub fn max(&self) -> u64 {
+        self.0.max
+    }
+
     /// Bytes in flight.
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Acquire)

@@ -55,6 +55,27 @@ impl Handle {
     pub fn status(&self) -> EndpointStatus {
         self.status.snapshot()
     }
+
+    /// What sees the endpoint from the outside.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.status))
+    }
+}
+
+/// Sees how an endpoint is doing; may outlive it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Monitor(Arc<Status>);
+
+impl Monitor {
+    /// How the endpoint is doing.
+    pub fn status(&self) -> EndpointStatus {
+        self.0.snapshot()
+    }
+
+    /// Whether the last attempt failed, so that waiting a few seconds will hardly help.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self.0.snapshot().state, State::Retrying | State::Degraded)
+    }
 }
 
 /// Starts an endpoint's sender as a task of the current tokio runtime. After `shutdown` the request under way gets `stop_within`

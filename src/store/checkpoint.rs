@@ -325,16 +325,7 @@ impl Saved {
     /// A cursor without intents that nobody uses yet.
     pub fn new(slot: u32, key: &[u8], meta: &[u8], position: u64, mark: &[u8], seen_s: i64) -> Self {
         let intents = VecDeque::new();
-        Saved {
-            slot,
-            key: key.into(),
-            meta: meta.into(),
-            position,
-            mark: mark.into(),
-            intents,
-            seen_s,
-            claimed: false,
-        }
+        Saved { slot, key: key.into(), meta: meta.into(), position, mark: mark.into(), intents, seen_s, claimed: false }
     }
 
     fn advance(&mut self, position: u64, mark: &[u8]) {
@@ -599,13 +590,11 @@ fn read_snapshot(bytes: &[u8], number: u64) -> Option<Vec<Option<Saved>>> {
     if Record::decode(frames.next()?)? != (Record::Header { number }) {
         return None;
     }
-    let mut count = 1;
-    for payload in frames.by_ref() {
-        match Record::decode(payload)? {
+    for count in 1.. {
+        match Record::decode(frames.next()?)? {
             Record::End { count: expected } => return (count == expected && frames.left() == 0).then_some(entries),
             record => apply(&mut entries, &record),
         }
-        count += 1;
     }
     None
 }

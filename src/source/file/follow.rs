@@ -15,7 +15,9 @@ use super::status::Status;
 use super::tracked::{Failing, FileId, OpenError, Place, Tracked, has_no_writer, open_for_reading};
 use super::tree::{DirId, Found, Tree, link_target};
 use super::watch::{Event, Kind};
-use crate::base::limits::{CHUNK_BYTES, FILE_RETRY_MS, FILE_RETRY_MS_MAX, IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use crate::base::limits::{
+    CHUNK_BYTES, FILE_RETRY_MS, FILE_RETRY_MS_MAX, IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS,
+};
 use crate::model::flow::StreamId;
 use crate::store::checkpoint::Checkpoints;
 use std::collections::{HashSet, VecDeque};
@@ -138,7 +140,8 @@ impl Follow {
     /// Paths that a person wrote out and that lead to nothing, or to a directory.
     fn tell_missing(&mut self) {
         for source in &self.sources {
-            let patterns = source.settings.include.iter().filter_map(|p| super::pattern::Pattern::parse(p).ok()).flatten();
+            let patterns =
+                source.settings.include.iter().filter_map(|p| super::pattern::Pattern::parse(p).ok()).flatten();
             for path in patterns.filter_map(|p| p.literal_path()) {
                 match stat_path(&path) {
                     Ok(stat) if stat.is_directory => {
@@ -230,7 +233,8 @@ impl Follow {
             Kind::Overflow => self.overflowed = true,
             Kind::Ignored => self.tree.ignored(event.watch),
             Kind::DirectoryGone => {
-                let paths: Vec<PathBuf> = self.dirs_of(event).filter_map(|d| self.tree.path(d)).map(Path::to_owned).collect();
+                let paths: Vec<PathBuf> =
+                    self.dirs_of(event).filter_map(|d| self.tree.path(d)).map(Path::to_owned).collect();
                 for path in paths {
                     self.directory_gone(&path);
                 }
@@ -348,8 +352,7 @@ impl Follow {
     /// A name does not lead to its file any more.
     fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
         let Some(id) = self.files.unname(source, dir, name) else { return };
-        let is_alias =
-            |file: &Tracked| file.alias.as_ref().is_some_and(|a| a.dir == dir && *a.name == *name);
+        let is_alias = |file: &Tracked| file.alias.as_ref().is_some_and(|a| a.dir == dir && *a.name == *name);
         let link = match self.files.get_mut(id) {
             Some(file) if is_alias(file) => {
                 file.alias = None;
@@ -376,7 +379,8 @@ impl Follow {
             }
         }
         let Some(file) = self.files.get(id) else { return };
-        let at_origin = file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name)).is_some_and(|p| *p == *file.origin);
+        let at_origin =
+            file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name)).is_some_and(|p| *p == *file.origin);
         if at_origin == file.rotated {
             if at_origin {
                 self.back_at_origin(id);
@@ -435,7 +439,10 @@ impl Follow {
             Err(error) => {
                 self.lost_name(source, dir, name);
                 let matched = self.tree.matches(dir, name).contains(&source);
-                if matched && error.kind() != io::ErrorKind::NotFound && let Some(source) = self.sources.get(usize::from(source)) {
+                if matched
+                    && error.kind() != io::ErrorKind::NotFound
+                    && let Some(source) = self.sources.get(usize::from(source))
+                {
                     fail(source, &path, "look at", &error);
                 }
                 return;
@@ -598,7 +605,8 @@ impl Follow {
     pub(super) fn failed(&mut self, id: FileId, path: &Path, action: &str, error: &io::Error) {
         let Some(file) = self.files.get_mut(id) else { return };
         let first = Duration::from_millis(FILE_RETRY_MS);
-        let pause = file.failing.as_ref().map_or(first, |f| (f.pause * 2).min(Duration::from_millis(FILE_RETRY_MS_MAX)));
+        let pause =
+            file.failing.as_ref().map_or(first, |f| (f.pause * 2).min(Duration::from_millis(FILE_RETRY_MS_MAX)));
         file.failing = Some(Box::new(Failing { retry_at: Instant::now() + pause, pause }));
         let source = file.source;
         if !self.failing.contains(&id) {
@@ -637,7 +645,8 @@ impl Follow {
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };
             file.idle_listed = false;
-            let is_idle = file.at_end && !file.queued && !file.rotated && file.place.is_some() && file.size <= file.offset;
+            let is_idle =
+                file.at_end && !file.queued && !file.rotated && file.place.is_some() && file.size <= file.offset;
             if is_idle && file.file.take().is_some() {
                 self.open -= 1;
                 self.release_stream(id);
@@ -681,7 +690,11 @@ impl Follow {
     pub(super) fn check_dangling(&mut self) -> bool {
         for (source, dir, name, since) in std::mem::take(&mut self.dangling) {
             self.present(source, dir, &name, None);
-            let is_back = self.files.named(source, dir, &name).and_then(|id| self.files.get(id)).is_some_and(|f| f.alias.is_some());
+            let is_back = self
+                .files
+                .named(source, dir, &name)
+                .and_then(|id| self.files.get(id))
+                .is_some_and(|f| f.alias.is_some());
             if !is_back && since.elapsed() < DANGLING {
                 self.dangling.push((source, dir, name, since));
             }

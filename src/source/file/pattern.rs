@@ -81,7 +81,9 @@ impl Pattern {
         }
         match components.last() {
             // `/var/log/**` means every file below.
-            Some(Component::AnyDepth) => components.push(Component::Glob(Box::new(build("*", whole)?.compile_matcher()))),
+            Some(Component::AnyDepth) => {
+                components.push(Component::Glob(Box::new(build("*", whole)?.compile_matcher())))
+            }
             Some(_) => {}
             None => return Err(PatternError::Directory(whole.to_owned())),
         }

@@ -269,7 +269,8 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// gzip, xz, zstd, lz4 frames, zip and bzip2 begin with these bytes (their format descriptions).
 fn is_compressed(head: &[u8]) -> bool {
-    const MAGICS: [&[u8]; 5] = [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
+    const MAGICS: [&[u8]; 5] =
+        [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
     let is_bzip2 = head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY");
     is_bzip2 || MAGICS.iter().any(|magic| head.starts_with(magic))
 }

@@ -75,9 +75,7 @@ impl SavedFiles {
         };
         let own = candidates.iter().position(|known| known.source == source && fits(known));
         // A source that was given another name goes on where it was.
-        let orphan = || {
-            candidates.iter().position(|known| !self.sources.contains(&known.source) && fits(known))
-        };
+        let orphan = || candidates.iter().position(|known| !self.sources.contains(&known.source) && fits(known));
         let place = own.or_else(orphan)?;
         let known = candidates.swap_remove(place);
         if candidates.is_empty() {

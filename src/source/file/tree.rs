@@ -422,7 +422,15 @@ impl Tree {
 fn tells_nothing(path: &Path) -> bool {
     /// `statfs(2)`: NFS, SMB, SMB2, CIFS, 9p, FUSE, Ceph, AFS, OCFS2, GFS2.
     const REMOTE: [u64; 10] = [
-        0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x0102_1997, 0x6573_5546, 0x00c3_6400, 0x5346_414f, 0x7461_636f,
+        0x6969,
+        0x517b,
+        0xfe53_4d42,
+        0xff53_4d42,
+        0x0102_1997,
+        0x6573_5546,
+        0x00c3_6400,
+        0x5346_414f,
+        0x7461_636f,
         0x0116_1970,
     ];
     rustix::fs::statfs(path).is_ok_and(|s| REMOTE.contains(&(s.f_type as u64 & 0xffff_ffff)))

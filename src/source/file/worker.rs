@@ -18,8 +18,9 @@ use super::tracked::FileId;
 use super::tree::{Rules, Tree};
 use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
-use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, STOP_MS, SWEEP_MS};
+use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
+use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Output, Receipt};
 use crate::model::labels::Labels;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where the sources' series are registered.
     pub registry: Registry,
+    /// Raised when the thread ends, however it ends.
+    pub alive: Trigger,
 }
 
 /// A running worker.
@@ -67,21 +70,31 @@ pub struct Parts {
 pub struct Handle {
     /// By source, in the order given.
     pub status: Vec<(String, Status)>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     wake: Wake,
     thread: JoinHandle<()>,
 }
 
+/// How far stopping has come.
+#[derive(Debug, Default)]
+struct Stop {
+    /// Nothing is read any more.
+    stopping: AtomicBool,
+    /// Nobody waits for what is in flight any more.
+    abandoned: AtomicBool,
+}
+
 impl Handle {
-    /// Tells the worker to stop; see [`Handle::is_finished`].
+    /// Tells the worker to stop reading, to wait until what is in flight is stored, and to end.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop.stopping.store(true, Ordering::Release);
         self.wake.wake();
     }
 
-    /// Whether the thread has ended: after a stop, or because it failed.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    /// Tells a stopping worker not to wait any longer: what is in flight will be read again.
+    pub fn abandon(&self) {
+        self.stop.abandoned.store(true, Ordering::Release);
+        self.wake.wake();
     }
 
     /// Waits for the end. False when the thread failed.
@@ -92,7 +105,7 @@ impl Handle {
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { sources, outputs, store, wake, clock, registry } = parts;
+    let Parts { sources, outputs, store, wake, clock, registry, alive } = parts;
     let mut rules = Vec::new();
     let mut states = Vec::new();
     let names: Vec<String> = sources.iter().map(|(settings, _)| settings.name.clone()).collect();
@@ -118,7 +131,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         })
         .ok();
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Arc::new(Stop::default());
     let reader = Reader::new(clock, saved.latest_ns());
     let worker = Worker {
         follow: Follow::new(states, Tree::new(rules, watcher), saved, store),
@@ -134,8 +147,11 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         ),
         scratch: Vec::new(),
     };
-    let thread =
-        std::thread::Builder::new().name("lugger-files".into()).spawn(move || worker.run()).map_err(StartError::Thread)?;
+    let run = move || {
+        let _alive = alive;
+        worker.run();
+    };
+    let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
     Ok(Handle { status, stop, wake, thread })
 }
 
@@ -144,7 +160,7 @@ struct Worker {
     reader: Reader,
     outputs: Vec<Box<dyn Output>>,
     wake: Wake,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     events: Events,
     overflows: Counter,
     scratch: Vec<FileId>,
@@ -162,7 +178,7 @@ impl Worker {
         self.follow.start();
         let mut timers = Timers::new(Instant::now());
         loop {
-            if self.stop.load(Ordering::Acquire) {
+            if self.stop.stopping.load(Ordering::Acquire) {
                 break;
             }
             self.take_events(&mut timers);
@@ -405,20 +421,20 @@ impl Worker {
         }
     }
 
-    /// Flushes and waits until all is stored, or the time for stopping is over.
+    /// Flushes and waits until all is stored, or nobody wants to wait any longer.
     fn finish(mut self) {
-        let until = Instant::now() + Duration::from_millis(STOP_MS);
         for output in &mut self.outputs {
             output.flush(&mut Books(&mut self.follow));
         }
         loop {
             self.tick();
-            let now = Instant::now();
-            if self.outputs.iter().all(|o| o.is_settled()) || now >= until {
+            let abandoned = self.stop.abandoned.load(Ordering::Acquire);
+            if abandoned || self.outputs.iter().all(|o| o.is_settled()) {
                 break;
             }
-            // An error here can only make the loop turn faster until the time is over.
-            let _ = self.wake.wait(None, Some(until - now));
+            if self.wake.wait(None, None).is_err() {
+                break;
+            }
         }
         self.publish(Instant::now());
         self.follow.store.close();

@@ -1,0 +1,103 @@
+//! Looking at the running agent from the outside.
+//!
+//! Promises: a look costs the data path nothing (atomics, and a lock a source for its list of errors); it works after the agent has
+//! stopped, too. Leaves to others: showing it.
+
+use super::status::{Endpoint, Snapshot, Source};
+use crate::base::clock::Clock;
+use crate::base::metrics::Registry;
+use crate::base::shutdown::Shutdown;
+use crate::model::budget::Budget;
+use crate::sink::endpoint::Monitor;
+use crate::sink::status::State;
+use crate::source::file::status::Status;
+use std::sync::Arc;
+
+/// A view of the agent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Probe(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    registry: Registry,
+    started_s: i64,
+    budget: Budget,
+    sources: Vec<(String, Status)>,
+    endpoints: Vec<Monitor>,
+    worker_ended: Shutdown,
+}
+
+impl Probe {
+    pub(super) fn new(
+        registry: Registry,
+        clock: Clock,
+        budget: Budget,
+        sources: Vec<(String, Status)>,
+        endpoints: Vec<Monitor>,
+        worker_ended: Shutdown,
+    ) -> Self {
+        let started_s = clock.now_ns() / 1_000_000_000;
+        Probe(Arc::new(Parts { registry, started_s, budget, sources, endpoints, worker_ended }))
+    }
+
+    /// The agent's own metrics.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The agent at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let parts = &*self.0;
+        let sources: Vec<Source> = parts.sources.iter().map(|(name, status)| source(name, status)).collect();
+        let endpoints: Vec<Endpoint> = parts.endpoints.iter().map(endpoint).collect();
+        let mut problems: Vec<String> = Vec::new();
+        if parts.worker_ended.is_raised() {
+            problems
+                .push("files are not read any more: the agent is stopping, or has failed and must be restarted".into());
+        }
+        for endpoint in endpoints.iter().filter(|e| e.state == State::Degraded.as_str()) {
+            let error = endpoint.error.as_deref().unwrap_or("it stores nothing");
+            problems.push(format!("endpoint {}: {error}", endpoint.name));
+        }
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            started_s: parts.started_s,
+            ready: problems.is_empty(),
+            problems,
+            in_flight_bytes: parts.budget.used(),
+            in_flight_bytes_max: parts.budget.max(),
+            sources,
+            endpoints,
+        }
+    }
+}
+
+fn source(name: &str, status: &Status) -> Source {
+    Source {
+        name: name.to_owned(),
+        kind: "file",
+        followed: status.files.get() as u64,
+        bytes: status.bytes.get(),
+        lines: status.lines.get(),
+        lag_bytes: status.lag_bytes.get() as u64,
+        lag_s: status.lag_seconds.get(),
+        errors: status.problems(),
+    }
+}
+
+fn endpoint(monitor: &Monitor) -> Endpoint {
+    let status = monitor.status();
+    Endpoint {
+        name: status.name,
+        kind: "loki",
+        url: status.url,
+        state: status.state.as_str(),
+        queued: status.queued,
+        entries: status.entries,
+        bytes: status.bytes,
+        refused: status.refused,
+        retries: status.retries,
+        last_success_s: status.last_success_s,
+        error: status.error,
+    }
+}

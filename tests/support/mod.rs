@@ -1,0 +1,14 @@
+//! What the tests share: a strict fake Loki, the oracle of numbered lines, the real agent as a process, log writers.
+//!
+//! Promises: everything here waits for conditions with a deadline and never for a fixed time; servers listen on loopback,
+//! ports are the kernel's choice, directories are temporary. Leaves to others: what a test proves.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub mod agent;
+pub mod ledger;
+pub mod loki;
+pub mod pusher;
+pub mod rules;
+pub mod wait;
+pub mod wire;
+pub mod writer;
