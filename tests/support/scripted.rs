@@ -1,6 +1,9 @@
 //! A fake Loki that answers by script: it stores what it is told to store (identical entries once, as Loki does), and fails in every
 //! way a network can. Listens on loopback only.
 
+// Each test binary uses its part of this.
+#![allow(dead_code)]
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -190,7 +193,8 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
                 }
                 Reply::Break(status) => {
                     seen.lock().unwrap().pushes.push(push);
-                    let body = Scripture { text: Some(Bytes::from_static(b"too much to")), broken: true, flushed: false };
+                    let body =
+                        Scripture { text: Some(Bytes::from_static(b"too much to")), broken: true, flushed: false };
                     return Ok(Response::builder().status(status).header("content-length", "1000").body(body).unwrap());
                 }
             };
@@ -223,7 +227,10 @@ impl Body for Scripture {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.text.take() {
             Some(text) => Poll::Ready(Some(Ok(Frame::data(text)))),
             // What was written is flushed when a body is not ready; only then it may break.
