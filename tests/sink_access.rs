@@ -199,6 +199,29 @@ async fn what_cannot_work_is_said_at_the_start() {
     assert!(unused.contains("neither url nor proxy is https"), "{unused}");
 }
 
+/// Runs itself in a process that finds no authorities, since the environment cannot be changed in this one.
+#[tokio::test]
+async fn a_host_without_authorities_is_told_for_https_only() {
+    const NAME: &str = "a_host_without_authorities_is_told_for_https_only";
+    if std::env::var_os("LUGGER_TEST_WITHOUT_AUTHORITIES").is_some() {
+        println!("error: {}", start_error(settings("https://localhost:1/loki/api/v1/push")));
+        let loki = Scripted::start(|_| Reply::Store).await;
+        delivers(settings(&loki.url()), &loki).await;
+        println!("http works");
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env("LUGGER_TEST_WITHOUT_AUTHORITIES", "1")
+        .env("SSL_CERT_FILE", "/nonexistent/ca.pem")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("endpoint home: ") && text.contains("install the package ca-certificates"), "{text}");
+    assert!(text.contains("http works"), "{text}");
+}
+
 #[tokio::test]
 async fn a_replaced_credentials_file_is_read_after_a_401() {
     let dir = tempfile::tempdir().unwrap();

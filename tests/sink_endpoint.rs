@@ -15,6 +15,8 @@ use prost::Message;
 use rig::{Rig, T0, numbered, request, settings, stream};
 use scripted::{Entry, Push, Reply, Scripted, flat};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A script that plays `replies` and then stores everything.
 fn then_store(replies: Vec<Reply>) -> impl FnMut(&Push) -> Reply {
@@ -100,8 +102,20 @@ async fn an_endpoint_that_hangs_is_given_up_after_the_timeout_and_tried_again() 
 }
 
 #[tokio::test]
+async fn what_is_too_long_for_the_line_is_divided() {
+    let loki = Scripted::start(|push| if push.wire_bytes > 100_000 { Reply::Hang } else { Reply::Store }).await;
+    let mut settings = settings(&loki.url());
+    settings.timeout = Duration::from_millis(200);
+    let mut rig = Rig::new(settings);
+    let sent = request(vec![stream("{a=\"b\"}", (1..9).map(|i| noise(30_000, i)))]);
+    rig.push(&sent);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+}
+
+#[tokio::test]
 async fn nothing_is_lost_while_nobody_listens() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
     let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
@@ -370,6 +384,64 @@ async fn a_refusal_of_loki_that_is_not_known_yet_is_followed_to_the_entry() {
     rig.settled().await;
     assert_eq!(rig.dead(), ["line 7", "line 7"]);
     assert_eq!(loki.seen().stored.len(), 19);
+}
+
+/// Text that compresses to about its own size.
+fn noise(bytes: usize, seed: u64) -> String {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(u8::try_from(33 + state % 90).unwrap())
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// Reads a request up to the end of its head.
+async fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_while_a_request_is_written_costs_an_attempt_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
+    let sent = request(vec![stream("{a=\"b\"}", (1..17).map(|i| noise(200_000, i)))]);
+    rig.push(&sent);
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_head(&mut stream).await;
+        stream.read_exact(&mut [0; 1000]).await.unwrap();
+    }
+    let loki = Scripted::serve(listener, None, |_| Reply::Store);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+    assert_eq!(rig.retries("transport"), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_request_was_read_is_understood() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
+    let sent = request(vec![stream("{a=\"b\"}", (1..17).map(|i| noise(200_000, i)))]);
+    rig.push(&sent);
+    // As a proxy does: answers at once, then reads on for a while so that the answer is not lost in a reset.
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_head(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    let loki = Scripted::serve(listener, None, |_| Reply::Store);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+    assert_eq!((rig.retries("too_large"), rig.retries("transport")), (1, 0));
+    assert_eq!(loki.seen().pushes.len(), 2);
 }
 
 /// How the endpoint of the property test refuses.

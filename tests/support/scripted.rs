@@ -33,6 +33,7 @@ pub struct Push {
     pub headers: HeaderMap,
     pub uri: String,
     pub raw_bytes: usize,
+    pub wire_bytes: usize,
     /// Number of the connection, from 0.
     pub connection: usize,
 }
@@ -168,6 +169,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
                 headers: head.headers,
                 uri: head.uri.to_string(),
                 raw_bytes,
+                wire_bytes: body.len(),
                 connection: number,
             };
             let reply = (script.lock().unwrap())(&push);
