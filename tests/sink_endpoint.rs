@@ -53,6 +53,19 @@ async fn what_is_sent_and_one_connection_for_many_batches() {
     assert_eq!((status.entries, status.refused, status.retries, status.queued), (200, 0, 1, 0));
     assert_eq!(status.state, State::Ok);
     assert!(status.last_success_s > 0 && status.bytes > 0 && status.error.is_none());
+    let metrics = rig.registry.render();
+    for line in [
+        "lugger_endpoint_batches_total{endpoint=\"home\"} 20",
+        "lugger_endpoint_entries_total{endpoint=\"home\"} 200",
+        "lugger_endpoint_queue_batches{endpoint=\"home\"} 0",
+        "lugger_endpoint_refused_entries_total{endpoint=\"home\",reason=\"too_old\"} 0",
+        "lugger_endpoint_request_seconds_count{endpoint=\"home\"} 21",
+        "lugger_endpoint_retries_total{endpoint=\"home\",kind=\"rate_limited\"} 1",
+        "lugger_endpoint_state{endpoint=\"home\",state=\"ok\"} 1",
+        "lugger_endpoint_state{endpoint=\"home\",state=\"retrying\"} 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]
