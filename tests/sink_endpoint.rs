@@ -1,144 +1,22 @@
 //! Delivery to an endpoint that stores, refuses and fails by script: each row of what an answer means.
 
+#[path = "support/rig.rs"]
+mod rig;
 #[path = "support/scripted.rs"]
 mod scripted;
 
-use lugger::base::clock::Clock;
 use lugger::base::limits::REQUEST_BYTES_MAX;
-use lugger::base::metrics::Registry;
 use lugger::base::secret::Secret;
-use lugger::base::shutdown::{self, Trigger};
-use lugger::base::wake::Wake;
-use lugger::format::loki::{EntryAdapter, PushRequest, StreamAdapter, Timestamp, encode_snappy};
-use lugger::model::batch::{Batch, Inbox, Ticket};
-use lugger::model::budget::Budget;
-use lugger::sink::dead_letter::DeadLetters;
-use lugger::sink::endpoint::{self, Handle};
-use lugger::sink::settings::{Auth, Credential, Endpoint, Tls};
+use lugger::format::loki::{PushRequest, StreamAdapter};
+use lugger::sink::settings::{Auth, Credential};
 use lugger::sink::status::State;
+use proptest::prelude::*;
 use prost::Message;
+use rig::{Rig, T0, numbered, request, settings, stream};
 use scripted::{Entry, Push, Reply, Scripted, flat};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-fn settings(url: &str) -> Endpoint {
-    Endpoint {
-        name: "home".into(),
-        url: url.into(),
-        tenant_id: None,
-        headers: Vec::new(),
-        auth: Auth::None,
-        tls: Tls::default(),
-        proxy: None,
-        timeout: Duration::from_secs(20),
-        batch_bytes: 1 << 20,
-        batch_wait: Duration::from_millis(500),
-        backoff: (Duration::from_millis(1), Duration::from_millis(4)),
-    }
-}
-
-/// A running endpoint and what its source would see.
-struct Rig {
-    handle: Handle,
-    registry: Registry,
-    dir: TempDir,
-    inbox: Inbox,
-    wake: Wake,
-    settled: Vec<u64>,
-    sent: u64,
-    trigger: Trigger,
-}
-
-impl Rig {
-    fn new(settings: Endpoint) -> Rig {
-        let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::default();
-        let (trigger, shutdown) = shutdown::channel();
-        let dead_letters = DeadLetters::new(dir.path(), &registry, Clock::System);
-        let handle = endpoint::start(settings, dead_letters, &registry, shutdown, Duration::from_millis(50)).unwrap();
-        let wake = Wake::new().unwrap();
-        let inbox = Inbox::new(wake.clone());
-        Rig { handle, registry, dir, inbox, wake, settled: Vec::new(), sent: 0, trigger }
-    }
-
-    fn push(&mut self, request: &PushRequest) {
-        let budget = Budget::new(1 << 30);
-        let body = encode_snappy(request).into();
-        let entries = u32::try_from(request.entries()).unwrap();
-        let ticket = Ticket::new(self.sent, 1, self.inbox.clone());
-        // The charge wakes a handle of its own: only settling is waited for.
-        let charge = budget.charge(1, &Wake::new().unwrap());
-        let batch = Batch::new(body, request.encoded_len(), entries, Instant::now(), ticket, charge);
-        self.handle.queue.push(Arc::new(batch));
-        self.sent += 1;
-    }
-
-    /// Waits until all that was pushed is settled.
-    async fn settled(&mut self) {
-        while u64::try_from(self.settled.len()).unwrap() < self.sent {
-            let wake = self.wake.clone();
-            let waited = tokio::task::spawn_blocking(move || wake.wait(None, Some(Duration::from_secs(30))));
-            waited.await.unwrap().unwrap();
-            let before = self.settled.len();
-            self.inbox.drain(&mut self.settled);
-            assert!(self.settled.len() > before, "not settled: {:?}", self.handle.status());
-        }
-        let in_order: Vec<u64> = (0..self.sent).collect();
-        assert_eq!(self.settled, in_order);
-    }
-
-    /// Waits until the status is as wanted.
-    async fn until(&self, wanted: impl Fn(&Rig) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !wanted(self) {
-            assert!(Instant::now() < deadline, "{:?}", self.handle.status());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    async fn until_state(&self, state: State) {
-        self.until(|rig| rig.handle.status().state == state).await;
-    }
-
-    fn letters(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(self.dir.path().join("dead-letters.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The lines in the dead letters.
-    fn dead(&self) -> Vec<String> {
-        self.letters().iter().map(|letter| letter["line"].as_str().unwrap().to_owned()).collect()
-    }
-
-    fn refused(&self, reason: &str) -> u64 {
-        let labels = [("endpoint", "home"), ("reason", reason)];
-        self.registry.counter("lugger_endpoint_refused_entries_total", "", &labels).get()
-    }
-
-    fn retries(&self, kind: &str) -> u64 {
-        self.registry.counter("lugger_endpoint_retries_total", "", &[("endpoint", "home"), ("kind", kind)]).get()
-    }
-}
-
-const T0: i64 = 1_700_000_000_000_000_000;
-
-fn stream(labels: &str, lines: impl IntoIterator<Item = impl Into<String>>) -> StreamAdapter {
-    let entries = lines.into_iter().enumerate().map(|(i, line)| EntryAdapter {
-        timestamp: Some(Timestamp::from_ns(T0 + i64::try_from(i).unwrap())),
-        line: line.into().into_bytes(),
-        structured_metadata: Vec::new(),
-    });
-    StreamAdapter { labels: labels.into(), entries: entries.collect(), hash: 0 }
-}
-
-fn numbered(labels: &str, range: std::ops::Range<usize>) -> StreamAdapter {
-    stream(labels, range.map(|i| format!("line {i}")))
-}
-
-fn request(streams: Vec<StreamAdapter>) -> PushRequest {
-    PushRequest { streams }
-}
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A script that plays `replies` and then stores everything.
 fn then_store(replies: Vec<Reply>) -> impl FnMut(&Push) -> Reply {
@@ -175,6 +53,19 @@ async fn what_is_sent_and_one_connection_for_many_batches() {
     assert_eq!((status.entries, status.refused, status.retries, status.queued), (200, 0, 1, 0));
     assert_eq!(status.state, State::Ok);
     assert!(status.last_success_s > 0 && status.bytes > 0 && status.error.is_none());
+    let metrics = rig.registry.render();
+    for line in [
+        "lugger_endpoint_batches_total{endpoint=\"home\"} 20",
+        "lugger_endpoint_entries_total{endpoint=\"home\"} 200",
+        "lugger_endpoint_queue_batches{endpoint=\"home\"} 0",
+        "lugger_endpoint_refused_entries_total{endpoint=\"home\",reason=\"too_old\"} 0",
+        "lugger_endpoint_request_seconds_count{endpoint=\"home\"} 21",
+        "lugger_endpoint_retries_total{endpoint=\"home\",kind=\"rate_limited\"} 1",
+        "lugger_endpoint_state{endpoint=\"home\",state=\"ok\"} 1",
+        "lugger_endpoint_state{endpoint=\"home\",state=\"retrying\"} 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]
@@ -224,8 +115,20 @@ async fn an_endpoint_that_hangs_is_given_up_after_the_timeout_and_tried_again() 
 }
 
 #[tokio::test]
+async fn what_is_too_long_for_the_line_is_divided() {
+    let loki = Scripted::start(|push| if push.wire_bytes > 100_000 { Reply::Hang } else { Reply::Store }).await;
+    let mut settings = settings(&loki.url());
+    settings.timeout = Duration::from_millis(200);
+    let mut rig = Rig::new(settings);
+    let sent = request(vec![stream("{a=\"b\"}", (1..9).map(|i| noise(30_000, i)))]);
+    rig.push(&sent);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+}
+
+#[tokio::test]
 async fn nothing_is_lost_while_nobody_listens() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
     let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
@@ -476,4 +379,177 @@ async fn shutdown_ends_a_pause() {
     rig.until(|rig| rig.retries("connect") == 1).await;
     rig.trigger.raise();
     tokio::time::timeout(Duration::from_secs(30), &mut rig.handle.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_of_loki_that_is_not_known_yet_is_followed_to_the_entry() {
+    let loki = Scripted::start(|push| {
+        if push.entries().iter().any(|e| e.2 == "line 7") {
+            Reply::status(400, "entry for stream '{a=\"b\"}' has a shape that a future Loki does not like")
+        } else {
+            Reply::Store
+        }
+    })
+    .await;
+    let mut rig = Rig::new(settings(&loki.url()));
+    rig.push(&request(vec![numbered("{a=\"b\"}", 7..8)]));
+    rig.push(&request(vec![numbered("{a=\"b\"}", 0..20)]));
+    rig.settled().await;
+    assert_eq!(rig.dead(), ["line 7", "line 7"]);
+    assert_eq!(loki.seen().stored.len(), 19);
+}
+
+/// Text that compresses to about its own size.
+fn noise(bytes: usize, seed: u64) -> String {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(u8::try_from(33 + state % 90).unwrap())
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// Reads a request up to the end of its head.
+async fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_while_a_request_is_written_costs_an_attempt_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
+    let sent = request(vec![stream("{a=\"b\"}", (1..17).map(|i| noise(200_000, i)))]);
+    rig.push(&sent);
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_head(&mut stream).await;
+        stream.read_exact(&mut [0; 1000]).await.unwrap();
+    }
+    let loki = Scripted::serve(listener, None, |_| Reply::Store);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+    assert_eq!(rig.retries("transport"), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_request_was_read_is_understood() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut rig = Rig::new(settings(&format!("http://{addr}/loki/api/v1/push")));
+    let sent = request(vec![stream("{a=\"b\"}", (1..17).map(|i| noise(200_000, i)))]);
+    rig.push(&sent);
+    // As a proxy does: answers at once, then reads on for a while so that the answer is not lost in a reset.
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_head(&mut stream).await;
+    stream.write_all(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    let loki = Scripted::serve(listener, None, |_| Reply::Store);
+    rig.settled().await;
+    assert!(loki.seen().stored == flat(&sent));
+    assert_eq!((rig.retries("too_large"), rig.retries("transport")), (1, 0));
+    assert_eq!(loki.seen().pushes.len(), 2);
+}
+
+/// How the endpoint of the property test refuses.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    Foreign,
+    Unknown,
+    LineLength,
+    Listed,
+}
+
+fn answer(push: &Push, manner: Manner, bad: &dyn Fn(&Entry) -> bool) -> Reply {
+    let entries = push.entries();
+    let refused: Vec<&Entry> = entries.iter().filter(|e| bad(e)).collect();
+    let Some(first) = refused.first() else { return Reply::Store };
+    let stored: Vec<Entry> = entries.iter().filter(|e| !bad(e)).cloned().collect();
+    match manner {
+        Manner::Foreign => Reply::status(400, "something here is not to my taste"),
+        Manner::Unknown => Reply::status(400, &format!("stream '{}' is odd", first.0)),
+        Manner::LineLength => {
+            let text = format!(
+                "Max entry size '20' bytes exceeded for stream '{}' while adding an entry with length '21' bytes",
+                first.0
+            );
+            Reply::StoreOnly(stored, 400, text)
+        }
+        Manner::Listed => {
+            let mut text = String::new();
+            for entry in &refused {
+                text += &format!(
+                    "entry with timestamp 2023-11-14 22:13:20.{:09} +0000 UTC ignored, reason: 'entry out of order',\n\
+                     user 'fake', total ignored: 1 out of 9 for stream: {}\n",
+                    entry.1 - T0,
+                    entry.0
+                );
+            }
+            Reply::StoreOnly(stored, 400, text)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_is_refused_exactly_that_is_dead_lettered_and_the_rest_is_stored(
+        batches in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(proptest::bool::weighted(0.3), 1..8), 1..4), 1..4),
+        manner in prop_oneof![Just(Manner::Foreign), Just(Manner::Unknown), Just(Manner::LineLength), Just(Manner::Listed)],
+        outages in proptest::collection::vec(proptest::bool::weighted(0.2), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut number = 0;
+        let requests: Vec<PushRequest> = batches.iter().map(|batch| {
+            let streams = batch.iter().enumerate().map(|(s, entries)| {
+                let last_is_good = s + 1 == batch.len();
+                let lines: Vec<String> = entries.iter().enumerate().map(|(i, bad)| {
+                    number += 1;
+                    // Someone who refuses everything is taken for somebody else than Loki: keep one entry that is good.
+                    let bad = *bad && !(last_is_good && i + 1 == entries.len());
+                    let mark = if bad { "refused, because it is long" } else { "" };
+                    format!("{number} {mark}")
+                }).collect();
+                stream(&format!("{{s=\"{s}\"}}"), lines)
+            }).collect::<Vec<StreamAdapter>>();
+            request(streams)
+        }).collect();
+        let bad = |entry: &Entry| entry.2.len() > 20;
+        let sent: Vec<Entry> = requests.iter().flat_map(flat).collect();
+        let (stored, dead) = runtime.block_on(async {
+            let mut outages = outages.into_iter();
+            let loki = Scripted::start(move |push| {
+                if outages.next() == Some(true) { Reply::status(503, "") } else { answer(push, manner, &bad) }
+            }).await;
+            let mut rig = Rig::new(settings(&loki.url()));
+            for request in &requests {
+                rig.push(request);
+            }
+            rig.settled().await;
+            assert_eq!(rig.handle.status().queued, 0);
+            let status = rig.handle.status();
+            assert_eq!(status.entries + status.refused, u64::try_from(sent.len()).unwrap());
+            let stored = loki.seen().stored.clone();
+            (stored, rig.dead())
+        });
+        let mut expected_stored: Vec<Entry> = sent.iter().filter(|e| !bad(e)).cloned().collect();
+        let mut expected_dead: Vec<String> = sent.iter().filter(|e| bad(e)).map(|e| e.2.clone()).collect();
+        if !matches!(manner, Manner::Foreign) {
+            prop_assert_eq!(&stored, &expected_stored, "not in order");
+        }
+        let mut stored = stored;
+        let mut dead = dead;
+        stored.sort();
+        expected_stored.sort();
+        dead.sort();
+        expected_dead.sort();
+        prop_assert_eq!(stored, expected_stored);
+        prop_assert_eq!(dead, expected_dead);
+    }
 }

@@ -59,7 +59,8 @@ pub const BACKOFF_MS_MIN: u64 = 10;
 pub const BACKOFF_MS_MAX: u64 = 3_600_000;
 /// Longest pause that an endpoint's `Retry-After` may ask for, milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 600_000;
-/// A learned limit of an endpoint's request size does not go below this, uncompressed bytes.
+/// A learned limit of an endpoint's request size does not go below this, uncompressed bytes; and a request of at most this size on
+/// the wire is not divided because of a bad line.
 pub const DIVIDED_REQUEST_BYTES_MIN: usize = 64 * 1024;
 /// How long an endpoint's learned request size limit is believed, milliseconds.
 pub const REQUEST_LIMIT_KEEP_MS: u64 = 600_000;
@@ -69,8 +70,16 @@ pub const SURELY_SMALL_BYTES: usize = 4 * 1024;
 pub const PROBED_ENTRIES: usize = 16;
 /// After this many rate-limited attempts in a row a request is divided: it may be above the endpoint's burst.
 pub const RATE_LIMITED_ATTEMPTS: u32 = 4;
-/// Refusals for good are reported in the log at most this often for an endpoint, milliseconds.
-pub const REFUSAL_REPORT_MS: u64 = 60_000;
+/// After this many attempts that timed out or broke off a request is divided, unless it is small.
+pub const BROKEN_ATTEMPTS: u32 = 4;
+/// An idle connection to an endpoint is closed after this, milliseconds: before servers and proxies close it on their side,
+/// which would cost an attempt.
+pub const CONNECTION_IDLE_MS: u64 = 30_000;
+/// Refusals for good, and failures that come and go, are reported in the log at most this often for an endpoint, milliseconds.
+pub const ENDPOINT_REPORT_MS: u64 = 60_000;
+/// A push request has at most one message (stream, entry, pair, timestamp) for so many bytes; real ones have far fewer. Bounds what
+/// decoding allocates.
+pub const PUSH_BYTES_A_MESSAGE_MIN: usize = 4;
 /// How much of an endpoint's error text is read and kept.
 pub const ERROR_BODY_BYTES: usize = 16 * 1024;
 /// How much of an endpoint's error text goes into a message.

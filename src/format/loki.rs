@@ -4,6 +4,7 @@
 //! is taken as it is. The message types mirror Loki's `push.proto` (field numbers as there). Leaves to others: the encoder of
 //! the hot path, limits that a receiver enforces.
 
+use crate::base::limits::PUSH_BYTES_A_MESSAGE_MIN;
 use crate::model::labels::{LabelError, Labels};
 use prost::Message;
 use serde::Deserialize;
@@ -113,6 +114,14 @@ pub enum DecodeError {
         /// What is allowed, bytes.
         limit: usize,
     },
+    /// More messages than a real request has.
+    #[error("the body has {messages} messages in {bytes} bytes, which no real push request has")]
+    TooMany {
+        /// Streams, entries and pairs.
+        messages: usize,
+        /// Uncompressed bytes.
+        bytes: usize,
+    },
     /// Not a raw snappy block.
     #[error("the body is not one raw snappy block: {0}")]
     Snappy(#[from] snap::Error),
@@ -134,7 +143,66 @@ pub fn decode_snappy(body: &[u8], max_bytes: usize) -> Result<PushRequest, Decod
         return Err(DecodeError::TooLarge { announced, limit: max_bytes });
     }
     let raw = snap::raw::Decoder::new().decompress_vec(body)?;
+    let messages = count_messages(&raw);
+    if messages > raw.len() / PUSH_BYTES_A_MESSAGE_MIN + 1 {
+        return Err(DecodeError::TooMany { messages, bytes: raw.len() });
+    }
     Ok(PushRequest::decode(raw.as_slice())?)
+}
+
+/// How many messages a push request has, streams, entries and all in them; a cheap walk over lengths that stops where the bytes make
+/// no sense. A message takes two bytes on the wire and up to a hundred in memory, so that this is asked before decoding.
+fn count_messages(request: &[u8]) -> usize {
+    let mut count = 0;
+    // Lengths of a request nest as streams (1) > entries (2) > timestamp (1) and pairs (3).
+    let streams = fields(request).filter(|(tag, _)| *tag == 1);
+    for (_, stream) in streams {
+        count += 1;
+        for (_, entry) in fields(stream).filter(|(tag, _)| *tag == 2) {
+            count += 1 + fields(entry).filter(|(tag, _)| *tag == 3).count();
+        }
+    }
+    count
+}
+
+/// The length-delimited fields of a message with their numbers.
+fn fields(message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let key = varint(message, &mut at)?;
+            match key & 7 {
+                0 => {
+                    varint(message, &mut at)?;
+                }
+                1 => at = at.checked_add(8)?,
+                2 => {
+                    let len = usize::try_from(varint(message, &mut at)?).ok()?;
+                    let end = at.checked_add(len)?;
+                    let field = message.get(at..end)?;
+                    at = end;
+                    return Some((key >> 3, field));
+                }
+                5 => at = at.checked_add(4)?,
+                // The ends of a group; what is inside counts as if it were outside.
+                3 | 4 => {}
+                _ => return None,
+            }
+        }
+    })
+}
+
+fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Encodes and compresses. For rare paths and tests; batches are made by the hot path's own encoder.
@@ -366,6 +434,20 @@ mod tests {
     fn a_bomb_is_refused_by_its_announced_size() {
         let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; 1 << 20]).unwrap();
         assert!(matches!(decode_snappy(&bomb, 1000), Err(DecodeError::TooLarge { announced: 1_048_576, limit: 1000 })));
+    }
+
+    #[test]
+    fn a_request_that_would_take_many_times_its_size_is_refused() {
+        let entries = vec![EntryAdapter::default(); 10_000];
+        let request = PushRequest { streams: vec![StreamAdapter { labels: "{}".into(), entries, hash: 1 }] };
+        assert!(matches!(decode_snappy(&encode_snappy(&request), 1 << 20), Err(DecodeError::TooMany { .. })));
+        let pairs = vec![LabelPairAdapter::default(); 10_000];
+        let entries = vec![EntryAdapter { structured_metadata: pairs, ..entry(1, "x") }];
+        let request = PushRequest { streams: vec![StreamAdapter { labels: "{}".into(), entries, hash: 1 }] };
+        assert!(matches!(decode_snappy(&encode_snappy(&request), 1 << 20), Err(DecodeError::TooMany { .. })));
+        let entries = vec![entry(1, ""); 10_000];
+        let request = PushRequest { streams: vec![StreamAdapter { labels: "{}".into(), entries, hash: 1 }] };
+        assert_eq!(decode_snappy(&encode_snappy(&request), 1 << 20).ok(), Some(request));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::settings::{Auth, Credential, Endpoint};
 use super::tls::{self, TlsError};
-use crate::base::limits::{ERROR_BODY_BYTES, ERROR_TEXT_BYTES};
+use crate::base::limits::{CONNECTION_IDLE_MS, ERROR_BODY_BYTES, ERROR_TEXT_BYTES};
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -14,6 +14,7 @@ use reqwest::{Method, Proxy, Request, Url};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why an endpoint cannot be set up; the text says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,7 @@ pub struct SendError {
     pub text: String,
 }
 
-/// One endpoint's client.
-#[derive(Debug)]
+/// One endpoint's client. Not `Debug`: it holds secrets in the clear.
 pub struct Client {
     http: reqwest::Client,
     url: Url,
@@ -122,6 +122,7 @@ impl Client {
             .no_proxy()
             .tcp_nodelay(true)
             .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_millis(CONNECTION_IDLE_MS))
             .timeout(settings.timeout);
         if let Some(proxy) = &settings.proxy {
             secrets.extend(Url::parse(proxy).ok().and_then(|url| url.password().map(str::to_owned)));

@@ -16,8 +16,8 @@ use super::status::{EndpointStatus, Retry, State, Status};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    DIVIDED_REQUEST_BYTES_MIN, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS, REFUSAL_REPORT_MS, REQUEST_BYTES_MAX,
-    REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
+    BROKEN_ATTEMPTS, DIVIDED_REQUEST_BYTES_MIN, ENDPOINT_REPORT_MS, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS,
+    REQUEST_BYTES_MAX, REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
 };
 use crate::base::metrics::Registry;
 use crate::base::shutdown::Shutdown;
@@ -106,6 +106,7 @@ pub fn start(
         reload_credentials: false,
         size_limit: None,
         refusals_said: None,
+        trouble_said: None,
     };
     Ok(Handle { queue, task: tokio::spawn(sender.run()), status })
 }
@@ -120,6 +121,8 @@ struct Trouble {
     since: Instant,
     attempts: u64,
     degraded: bool,
+    /// Whether it has been reported.
+    said: bool,
 }
 
 /// An attempt that ended with something other than "try the same again".
@@ -180,6 +183,7 @@ struct Sender {
     /// What the endpoint has shown to be too much, uncompressed bytes, and until when that is believed.
     size_limit: Option<(usize, Instant)>,
     refusals_said: Option<Instant>,
+    trouble_said: Option<Instant>,
 }
 
 impl Sender {
@@ -230,7 +234,7 @@ impl Sender {
                     Some(piece) => piece,
                     None => self.decode(batch).await?,
                 };
-                self.follow(step, piece, &mut work, &mut probe).await?;
+                self.follow(step, piece, body.len(), &mut work, &mut probe).await?;
             }
             let ended = probe.take_if(|p| work.len() <= p.floor || p.suspects.len() >= PROBED_ENTRIES);
             if let Some(ended) = ended
@@ -245,18 +249,19 @@ impl Sender {
         Ok(())
     }
 
-    /// Does what an answer that concerns `piece` asks for.
+    /// Does what an answer that concerns `piece`, sent as a body of so many bytes, asks for.
     async fn follow(
         &mut self,
         step: Step,
         piece: Piece,
+        body_bytes: usize,
         work: &mut Vec<Work>,
         probe: &mut Option<Probe>,
     ) -> Result<(), Stopped> {
         match step {
             Step::Stored => {}
             Step::Partial { refusals, text } => {
-                self.partly_stored(&piece, &refusals, &text);
+                self.partly_stored(&piece, body_bytes, &refusals, &text);
                 accept(probe, work);
             }
             Step::Divide => self.halve(piece, work),
@@ -328,6 +333,7 @@ impl Sender {
     /// Sends `body` until there is an answer that is not "later".
     async fn attempt(&mut self, body: &Bytes, divisible: bool) -> Result<Step, Stopped> {
         let mut limited = 0;
+        let mut broken = 0;
         loop {
             let unreadable = match std::mem::take(&mut self.reload_credentials) {
                 true => self.client.reload_credentials().err(),
@@ -388,6 +394,13 @@ impl Sender {
             };
             self.failed(&failure);
             self.pause(failure.state == State::Degraded, failure.retry_after).await?;
+            if matches!(failure.kind, Retry::Timeout | Retry::Transport) {
+                broken += 1;
+                // On a slow line, or where something cuts long requests off, the same size would never get through.
+                if divisible && broken >= BROKEN_ATTEMPTS && body.len() > DIVIDED_REQUEST_BYTES_MIN {
+                    return Ok(Step::Divide);
+                }
+            }
         }
     }
 
@@ -448,7 +461,7 @@ impl Sender {
         self.status.stored(u64::try_from(entries).unwrap_or(0), bytes, self.clock.now_ns());
         self.backoff.reset();
         self.status.enter(State::Ok, None);
-        if let Some(trouble) = self.trouble.take() {
+        if let Some(trouble) = self.trouble.take().filter(|trouble| trouble.said) {
             // Whole milliseconds read better.
             let lasted = Duration::from_millis(u64::try_from(trouble.since.elapsed().as_millis()).unwrap_or(u64::MAX));
             tracing::info!(
@@ -464,12 +477,20 @@ impl Sender {
         self.status.retried(failure.kind);
         self.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
         let degraded = failure.state == State::Degraded;
-        let first = self.trouble.is_none();
-        let trouble =
-            self.trouble.get_or_insert_with(|| Trouble { since: Instant::now(), attempts: 0, degraded: false });
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            since: Instant::now(),
+            attempts: 0,
+            degraded: false,
+            said: false,
+        });
         trouble.attempts += 1;
-        if first || (degraded && !trouble.degraded) {
-            trouble.degraded |= degraded;
+        let newly_degraded = degraded && !trouble.degraded;
+        trouble.degraded |= degraded;
+        // An endpoint at its rate limit fails and recovers with every batch: that is not news each time.
+        let due = newly_degraded || (!trouble.said && is_over(self.trouble_said));
+        if due {
+            trouble.said = true;
+            self.trouble_said = Some(Instant::now());
             tracing::warn!(
                 endpoint = %self.name,
                 url = %self.client.shown_url(),
@@ -481,7 +502,7 @@ impl Sender {
     }
 
     /// All of `piece` is stored but what `refusals` mean.
-    fn partly_stored(&mut self, piece: &Piece, refusals: &[Refusal], text: &str) {
+    fn partly_stored(&mut self, piece: &Piece, body_bytes: usize, refusals: &[Refusal], text: &str) {
         let refused = push_response::refused(&piece.0, refusals);
         let entries = refused.entries.iter().filter_map(|((s, e), reason)| {
             let stream = piece.0.streams.get(*s)?;
@@ -497,7 +518,7 @@ impl Sender {
         let total = refused.total();
         self.say_refused(total, text);
         let stored = piece.entries().saturating_sub(usize::try_from(total).unwrap_or(usize::MAX));
-        self.stored(stored, piece.body().len());
+        self.stored(stored, body_bytes);
     }
 
     /// Every entry of `piece` is refused for good.
@@ -511,8 +532,7 @@ impl Sender {
     }
 
     fn say_refused(&mut self, entries: u64, text: &str) {
-        let quiet = Duration::from_millis(REFUSAL_REPORT_MS);
-        if self.refusals_said.is_some_and(|said| said.elapsed() < quiet) {
+        if !is_over(self.refusals_said) {
             return;
         }
         self.refusals_said = Some(Instant::now());
@@ -535,6 +555,11 @@ fn accept(probe: &mut Option<Probe>, work: &mut Vec<Work>) {
         search.accepted = true;
         work.extend(search.suspects.drain(..).rev().map(Work::Part));
     }
+}
+
+/// Whether the quiet time after a report is over.
+fn is_over(said: Option<Instant>) -> bool {
+    said.is_none_or(|said| said.elapsed() >= Duration::from_millis(ENDPOINT_REPORT_MS))
 }
 
 fn shown_answer(answer: &Answer) -> String {

@@ -1,6 +1,9 @@
 //! A fake Loki that answers by script: it stores what it is told to store (identical entries once, as Loki does), and fails in every
 //! way a network can. Listens on loopback only.
 
+// Each test binary uses its part of this.
+#![allow(dead_code)]
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -30,6 +33,7 @@ pub struct Push {
     pub headers: HeaderMap,
     pub uri: String,
     pub raw_bytes: usize,
+    pub wire_bytes: usize,
     /// Number of the connection, from 0.
     pub connection: usize,
 }
@@ -165,6 +169,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
                 headers: head.headers,
                 uri: head.uri.to_string(),
                 raw_bytes,
+                wire_bytes: body.len(),
                 connection: number,
             };
             let reply = (script.lock().unwrap())(&push);
