@@ -146,7 +146,9 @@ async fn wrong_paths_and_methods_are_said_in_plain_words() {
     let server = start().await;
     let answer = ask(server.address, "GET", "/%3Cscript%3E", "").await;
     assert_eq!(status(&answer), 404);
-    assert!(answer.contains("content-type: text/plain") && !body(&answer).contains("script") && answer.contains("/metrics"));
+    assert!(
+        answer.contains("content-type: text/plain") && !body(&answer).contains("script") && answer.contains("/metrics")
+    );
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = ask(server.address, method, "/ready", "Content-Length: 0\r\n").await;
         assert_eq!(status(&answer), 405, "{method}");

@@ -3,6 +3,7 @@
 //! Promises: nothing is longer than [`LOG_TEXT_BYTES`]. Leaves to others: how it is written.
 
 use crate::base::limits::LOG_TEXT_BYTES;
+use crate::base::text::head;
 use std::fmt::{self, Debug, Write};
 use std::time::SystemTime;
 use tracing::field::{Field, Visit};
@@ -141,8 +142,7 @@ impl Write for Capped {
             self.0.push_str(text);
             return Ok(());
         }
-        let (fits, _) = text.split_at(text.floor_char_boundary(room));
-        self.0.push_str(fits);
+        self.0.push_str(head(text, room));
         self.0.push('…');
         Err(fmt::Error)
     }

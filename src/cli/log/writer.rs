@@ -199,23 +199,29 @@ mod tests {
 
     /// Collects what is written; while the gate is shut, writing waits.
     #[derive(Clone, Default)]
-    struct Gate(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+    #[derive(Default)]
+    struct State {
+        open: bool,
+        text: Vec<u8>,
+    }
 
     impl Gate {
         fn set(&self, open: bool) {
-            self.0.0.lock().unwrap().0 = open;
+            self.0.0.lock().unwrap().open = open;
             self.0.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+            String::from_utf8(self.0.0.lock().unwrap().text.clone()).unwrap()
         }
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| !state.0).unwrap();
-            state.1.extend_from_slice(bytes);
+            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| !state.open).unwrap();
+            state.text.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
