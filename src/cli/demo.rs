@@ -10,6 +10,7 @@ use crate::base::units::{UnitError, parse_duration};
 use crate::demo::host;
 use crate::demo::receiver::{Observer, Receiver};
 use crate::demo::sample::Sample;
+use crate::web::Web;
 use anyhow::Context;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Where the receiver listens if it can: Loki's own port.
 const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
+
+/// Where the agent's own status page is if it can be: where the documentation has it.
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -58,12 +62,16 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
 
     let (stop_receiver, stopping) = shutdown::channel();
     let server = tokio::spawn(receiver.serve(stopping));
+    let web = bind_status().await?;
+    let status = web.address();
     let agent = start(plan, Registry::default()).await?;
+    let (stop_web, stopping) = shutdown::channel();
+    let web = tokio::spawn(web.serve(agent.view.clone(), stopping));
     let started = Instant::now();
     let until =
         options.duration.map_or("Ctrl-C ends it".to_owned(), |t| format!("it ends after {} s", t.as_secs_f64()));
     say(&format!(
-        "\n  The lines are here:  http://{}/\n\n  lugger follows {} of this host and a sample log, {}.\n  Everything stays on this host; {until}.\n",
+        "\n  The lines are here:          http://{}/\n  The agent's own status here: http://{status}/\n\n  lugger follows {} of this host and a sample log, {}.\n  Everything stays on this host; {until}.\n",
         reachable(address),
         count(logs.len() as u64, "log file", "log files"),
         sample_directory.join("shop.log").display(),
@@ -85,8 +93,10 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     drop(sample);
     let lag_s = (agent.view.snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
     signals.impatient(agent.stop).await;
+    stop_web.raise();
     stop_receiver.raise();
     signals.impatient(server).await.context("the receiver failed")?;
+    signals.impatient(web).await.context("the status page failed")?;
     let totals = watch.totals();
     say(&format!(
         "In {:.1} s {} ({}) arrived in {} by {}. The oldest line under way at the end was {lag_s:.1} s old.",
@@ -109,6 +119,13 @@ async fn bind(listen: Option<SocketAddr>) -> Result<Receiver, ListenError> {
         Err(ListenError::InUse(_)) if listen.is_none() => {
             Receiver::bind(SocketAddr::new(ADDRESS.ip(), 0), observer).await
         }
+        other => other,
+    }
+}
+
+async fn bind_status() -> Result<Web, ListenError> {
+    match Web::bind(STATUS).await {
+        Err(ListenError::InUse(_)) => Web::bind(SocketAddr::new(STATUS.ip(), 0)).await,
         other => other,
     }
 }
