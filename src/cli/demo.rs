@@ -70,8 +70,13 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let until =
         options.duration.map_or("Ctrl-C ends it".to_owned(), |t| format!("it ends after {} s", t.as_secs_f64()));
+    let seen = if address.ip().is_loopback() {
+        "Everything stays on this host".to_owned()
+    } else {
+        format!("Everybody who reaches {address} sees these lines")
+    };
     say(&format!(
-        "\n  The lines are here:          http://{}/\n  The agent's own status here: http://{status}/\n\n  lugger follows {} of this host and a sample log, {}.\n  Everything stays on this host; {until}.\n",
+        "\n  The lines are here:          http://{}/\n  The agent's own status here: http://{status}/\n\n  lugger follows {} of this host and a sample log, {}.\n  {seen}; {until}.\n",
         reachable(address),
         count(logs.len() as u64, "log file", "log files"),
         sample_directory.join("shop.log").display(),

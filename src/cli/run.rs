@@ -1,5 +1,6 @@
 //! `lugger run`: the agent, until it is told to stop.
 
+use super::output::complain;
 use super::signals::Signals;
 use super::start::{load, start};
 use crate::base::metrics::Registry;
@@ -19,7 +20,14 @@ pub struct Options {
 
 /// Runs the command.
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
-    let plan = load(&options.config)?;
+    let plan = match load(&options.config) {
+        Ok(plan) => plan,
+        Err(error) => {
+            // The report is complete in itself.
+            complain(&format!("{error:#}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     super::runtime()?.block_on(serve(plan, options))
 }
 
