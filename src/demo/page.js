@@ -62,7 +62,10 @@ function chip([name, value], meta) {
   made.tabIndex = -1;
   made.title = `${name}="${value}"`;
   made.dataset.value = value;
-  made.append(element("b", "", `${name}=`), value);
+  // Of a long path the end tells more than the beginning; the title has it whole.
+  const parts = value.split("/");
+  const short = name === "filename" && value.length > 30 && parts.length > 3 ? `…/${parts.slice(-2).join("/")}` : value;
+  made.append(element("b", "", `${name}=`), short);
   return made;
 }
 
