@@ -97,11 +97,11 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     let elapsed = started.elapsed();
     drop(sample);
     let lag_s = (agent.view.snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
-    signals.impatient(agent.stop).await;
+    signals.impatient(agent.stop).await?;
     stop_web.raise();
     stop_receiver.raise();
-    signals.impatient(server).await.context("the receiver failed")?;
-    signals.impatient(web).await.context("the status page failed")?;
+    signals.impatient(server).await?.context("the receiver failed")?;
+    signals.impatient(web).await?.context("the status page failed")?;
     let totals = watch.totals();
     say(&format!(
         "In {:.1} s {} ({}) arrived in {} by {}. The oldest line under way at the end was {lag_s:.1} s old.",

@@ -53,7 +53,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     );
     let signal = signals.next().await;
     tracing::info!(signal, "stopping; what is under way is finished first");
-    signals.impatient(agent.stop).await;
+    signals.impatient(agent.stop).await?;
     stop_web.raise();
     if let Some(web) = web {
         // It ends by itself; an error would be a panic, which has been shown already.

@@ -6,12 +6,13 @@
 use super::record::{Record, Value};
 use super::repeat::{Repeats, Verdict};
 use super::style::Style;
+use crate::base::clock::Clock;
 use crate::base::limits::{LOG_FLUSH_MS, LOG_QUEUE};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 enum Order {
     Write(Box<Record>),
@@ -176,7 +177,7 @@ impl<W: Write> Thread<W> {
             return;
         }
         self.put(&Record {
-            time: SystemTime::now(),
+            time_ns: Clock::System.now_ns(),
             level: tracing::Level::WARN,
             target: module_path!(),
             place: 0,
@@ -193,8 +194,8 @@ mod tests {
     use std::sync::Condvar;
 
     fn record(message: &str, place: usize) -> Record {
-        let (time, level) = (SystemTime::now(), tracing::Level::INFO);
-        Record { time, level, target: "lugger", place, message: message.to_owned(), fields: Vec::new() }
+        let (time_ns, level) = (0, tracing::Level::INFO);
+        Record { time_ns, level, target: "lugger", place, message: message.to_owned(), fields: Vec::new() }
     }
 
     /// Collects what is written; while the gate is shut, writing waits.
