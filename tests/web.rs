@@ -205,6 +205,16 @@ async fn clients_that_dawdle_are_cut_and_the_others_are_served() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_time() {
+    let server = start().await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+}
+
 #[tokio::test]
 async fn an_address_in_use_is_a_clear_error() {
     let first = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

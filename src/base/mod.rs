@@ -10,5 +10,6 @@ pub mod metrics;
 pub mod secret;
 pub mod serve;
 pub mod shutdown;
+pub mod text;
 pub mod units;
 pub mod wake;

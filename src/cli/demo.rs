@@ -11,6 +11,7 @@ use crate::base::units::{UnitError, parse_duration};
 use crate::demo::host;
 use crate::demo::receiver::{Observer, Receiver};
 use crate::demo::sample::Sample;
+use crate::web::Web;
 use anyhow::Context;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Where the receiver listens if it can: Loki's own port.
 const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
+
+/// Where the agent's own status page is if it can be: where the documentation has it.
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -59,12 +63,22 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
 
     let (stop_receiver, stopping) = shutdown::channel();
     let server = tokio::spawn(receiver.serve(stopping));
+    let web = bind_status().await?;
+    let status = web.address();
     let agent = Agent::start(plan, Registry::default())?;
+    let (stop_web, stopping) = shutdown::channel();
+    let shown = view(&agent);
+    let web = tokio::spawn(web.serve(shown.clone(), stopping));
     let started = Instant::now();
     let until =
         options.duration.map_or("Ctrl-C ends it".to_owned(), |t| format!("it ends after {} s", t.as_secs_f64()));
+    let seen = if address.ip().is_loopback() {
+        "Everything stays on this host".to_owned()
+    } else {
+        format!("Everybody who reaches {address} sees these lines")
+    };
     say(&format!(
-        "\n  The lines are here:  http://{}/\n\n  lugger follows {} of this host and a sample log, {}.\n  Everything stays on this host; {until}.\n",
+        "\n  The lines are here:          http://{}/\n  The agent's own status here: http://{status}/\n\n  lugger follows {} of this host and a sample log, {}.\n  {seen}; {until}.\n",
         reachable(address),
         count(logs.len() as u64, "log file", "log files"),
         sample_directory.join("shop.log").display(),
@@ -84,10 +98,12 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
 
     let elapsed = started.elapsed();
     drop(sample);
-    let lag_s = (view(&agent).snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
-    signals.impatient(agent.stop()).await;
+    let lag_s = (shown.snapshot)().sources.iter().map(|source| source.lag_s).fold(0.0, f64::max);
+    signals.impatient(agent.stop()).await?;
+    stop_web.raise();
     stop_receiver.raise();
-    signals.impatient(server).await.context("the receiver failed")?;
+    signals.impatient(server).await?.context("the receiver failed")?;
+    signals.impatient(web).await?.context("the status page failed")?;
     let totals = watch.totals();
     say(&format!(
         "In {:.1} s {} ({}) arrived in {} by {}. The oldest line under way at the end was {lag_s:.1} s old.",
@@ -110,6 +126,13 @@ async fn bind(listen: Option<SocketAddr>) -> Result<Receiver, ListenError> {
         Err(ListenError::InUse(_)) if listen.is_none() => {
             Receiver::bind(SocketAddr::new(ADDRESS.ip(), 0), observer).await
         }
+        other => other,
+    }
+}
+
+async fn bind_status() -> Result<Web, ListenError> {
+    match Web::bind(STATUS).await {
+        Err(ListenError::InUse(_)) => Web::bind(SocketAddr::new(STATUS.ip(), 0)).await,
         other => other,
     }
 }

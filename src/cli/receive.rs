@@ -56,7 +56,7 @@ async fn receive(options: &Options) -> anyhow::Result<ExitCode> {
         () = unread.notified() => {}
     }
     stop.raise();
-    signals.impatient(server).await.context("the receiver failed")?;
+    signals.impatient(server).await?.context("the receiver failed")?;
     let totals = watch.totals();
     let words = format!(
         "{} lines ({}) in {} streams by {} pushes; {} pushes refused",

@@ -1,5 +1,6 @@
 //! `lugger run`: the agent, until it is told to stop.
 
+use super::output::complain;
 use super::signals::Signals;
 use super::start::{load, view};
 use crate::agent::Agent;
@@ -20,7 +21,14 @@ pub struct Options {
 
 /// Runs the command.
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
-    let plan = load(&options.config)?;
+    let plan = match load(&options.config) {
+        Ok(plan) => plan,
+        Err(error) => {
+            // The report is complete in itself.
+            complain(&format!("{error:#}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     super::runtime()?.block_on(serve(plan, options))
 }
 
@@ -51,7 +59,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         }
         () = agent.failed() => true,
     };
-    signals.impatient(agent.stop()).await;
+    signals.impatient(agent.stop()).await?;
     stop_web.raise();
     if let Some(web) = web {
         // It ends by itself; an error would be a panic, which has been shown already.

@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM.
 //!
-//! Promises: the first one asks to stop, the second one ends the process at once. Leaves to others: stopping.
+//! Promises: the first one asks to stop, the second one ends it at once with exit code 1. Leaves to others: stopping.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,11 +26,11 @@ impl Signals {
         }
     }
 
-    /// Does `work`, unless a further signal comes: then the process ends at once.
-    pub async fn impatient<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Does `work`, unless a further signal comes: then the work is dropped, and the error ends the process.
+    pub async fn impatient<T>(&mut self, work: impl Future<Output = T>) -> anyhow::Result<T> {
         tokio::select! {
-            done = work => done,
-            _ = self.next() => std::process::exit(130),
+            done = work => Ok(done),
+            signal = self.next() => anyhow::bail!("ended at once by a second {signal}"),
         }
     }
 }

@@ -13,7 +13,8 @@ pub fn load(path: &Path) -> anyhow::Result<Plan> {
     for warning in loaded.warnings.problems() {
         let place = warning.place.map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
         let help = warning.help.as_deref().unwrap_or("");
-        tracing::warn!(help, "{}{place}: {}", path.display(), warning.message);
+        // One place in the code says them all; they are not repetitions.
+        tracing::warn!(target: super::log::EACH, help, "{}{place}: {}", path.display(), warning.message);
     }
     Ok(loaded.plan)
 }

@@ -23,6 +23,8 @@ const LOG_ROOT: &str = "/var/log";
 const NOT_TEXT: [&str; 3] = ["journal", "sysstat", "pcp"];
 /// Endings of files that are no text or that nobody writes to any more.
 const NOT_LIVE: [&str; 8] = ["gz", "xz", "zst", "bz2", "old", "journal", "db", "pid"];
+/// Files that stand among logs without being any.
+const NOT_LOGS: [&str; 6] = ["README", "btmp", "faillog", "lastlog", "tallylog", "wtmp"];
 /// How deep directories are searched.
 const DEPTH: usize = 5;
 
@@ -59,6 +61,9 @@ fn search(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 
 /// Whether a name is one of a log that is being written: `x.log`, or no ending at all as in `syslog`; not `x.log.1`, `x.gz`.
 fn is_live_name(name: &str) -> bool {
+    if NOT_LOGS.contains(&name) {
+        return false;
+    }
     match name.rsplit_once('.') {
         None => true,
         Some((_, ending)) => !NOT_LIVE.contains(&ending) && !ending.bytes().all(|b| b.is_ascii_digit()),
@@ -141,10 +146,10 @@ mod tests {
         for name in ["syslog", "empty.log", "deep/er/app.log", "app.json"] {
             write(name, if name.starts_with("empty") { b"" } else { b"text\n" });
         }
-        for name in ["syslog.1", "a.log.2.gz", "journal/x.log", "b.gz"] {
+        for name in ["syslog.1", "a.log.2.gz", "journal/x.log", "b.gz", "README"] {
             write(name, b"text\n");
         }
-        write("wtmp", b"\x07\0\0\0");
+        write("login", b"\x07\0\0\0");
         std::os::unix::fs::symlink("/dev/zero", root.path().join("endless.log")).unwrap();
         let found = readable_logs_in(root.path());
         let names: Vec<_> = found.iter().map(|p| p.strip_prefix(root.path()).unwrap().to_str().unwrap()).collect();

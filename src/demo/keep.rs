@@ -3,10 +3,11 @@
 //! Promises: at most [`RECEIVER_ENTRIES`] entries and [`RECEIVER_BYTES`] bytes are kept, the oldest go first; numbers only
 //! grow. Leaves to others: HTTP, how it looks.
 
-use super::push::Push;
+use super::push::{Entry, Push};
 use crate::base::limits::{
     RECEIVER_BYTES, RECEIVER_ENTRIES, RECEIVER_LINE_BYTES, RECEIVER_STREAMS, RECEIVER_TAIL_BYTES, RECEIVER_TAIL_ENTRIES,
 };
+use crate::base::text;
 use serde::Serialize;
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
@@ -96,29 +97,37 @@ impl Keep {
     pub fn add(&mut self, push: Push) {
         self.totals.pushes += 1;
         self.totals.body_bytes = self.totals.body_bytes.saturating_add(push.body_bytes as u64);
+        let mut arrived = Vec::with_capacity(push.entries());
         for stream in push.streams {
             if self.streams.len() < RECEIVER_STREAMS {
                 self.streams.insert(self.hasher.hash_one(&stream.text));
             }
-            for entry in stream.entries {
-                self.last += 1;
-                self.totals.entries += 1;
-                self.totals.line_bytes = self.totals.line_bytes.saturating_add(entry.line.len() as u64);
-                let (line, cut) = shorten(entry.line);
-                let metadata_bytes: usize = entry.metadata.iter().map(|(n, v)| n.len() + v.len() + 48).sum();
-                // Labels are shared by a push's entries of a stream; each pays for them, so that the bound holds anyway.
-                let cost = ENTRY_BYTES + line.len() + metadata_bytes + stream.text.len() * 2;
-                if cost > RECEIVER_BYTES {
-                    continue;
-                }
-                let labels = stream.labels.clone();
-                let (number, time_ns, metadata) = (self.last, entry.time_ns, entry.metadata);
-                self.bytes += cost;
-                self.entries.push_back(Kept { number, time_ns, labels, metadata, line, cut, cost });
-                self.trim();
-            }
+            let (labels, label_bytes) = (stream.labels, stream.text.len() * 2);
+            arrived.extend(stream.entries.into_iter().map(|entry| (labels.clone(), label_bytes, entry)));
+        }
+        // Streams come one after the other; people read by time. Within a stream the order stays (the sort is stable).
+        arrived.sort_by_key(|(_, _, entry)| entry.time_ns);
+        for (labels, label_bytes, entry) in arrived {
+            self.keep(labels, label_bytes, entry);
         }
         self.totals.streams = self.streams.len() as u64;
+    }
+
+    fn keep(&mut self, labels: Arc<[(String, String)]>, label_bytes: usize, entry: Entry) {
+        self.last += 1;
+        self.totals.entries += 1;
+        self.totals.line_bytes = self.totals.line_bytes.saturating_add(entry.line.len() as u64);
+        let (line, cut) = shorten(entry.line);
+        let metadata_bytes: usize = entry.metadata.iter().map(|(n, v)| n.len() + v.len() + 48).sum();
+        // Labels are shared by a push's entries of a stream; each pays for them, so that the bound holds anyway.
+        let cost = ENTRY_BYTES + line.len() + metadata_bytes + label_bytes;
+        if cost > RECEIVER_BYTES {
+            return;
+        }
+        let (number, time_ns, metadata) = (self.last, entry.time_ns, entry.metadata);
+        self.bytes += cost;
+        self.entries.push_back(Kept { number, time_ns, labels, metadata, line, cut, cost });
+        self.trim();
     }
 
     /// Notes a push that was refused.
@@ -203,7 +212,7 @@ impl Kept {
 fn shorten(mut line: String) -> (Box<str>, bool) {
     let cut = line.len() > RECEIVER_LINE_BYTES;
     if cut {
-        line.truncate(line.floor_char_boundary(RECEIVER_LINE_BYTES));
+        line.truncate(text::head(&line, RECEIVER_LINE_BYTES).len());
     }
     (line.into_boxed_str(), cut)
 }
@@ -211,7 +220,7 @@ fn shorten(mut line: String) -> (Box<str>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{Entry, Stream};
+    use crate::demo::Stream;
 
     fn push(labels: &str, lines: impl IntoIterator<Item = String>) -> Push {
         let entries = lines.into_iter().map(|line| Entry { time_ns: -1_500_000, line, metadata: Vec::new() }).collect();

@@ -36,17 +36,17 @@ function clock(ms) {
 
 function level(line) {
   const head = line.slice(0, 400);
-  if (/\b(error|err|fatal|crit|critical|panic|alert|emerg)\b/i.test(head)) return "error";
+  if (/\b(error|err|fatal|crit|critical|panic)\b/i.test(head)) return "error";
   if (/\b(warn|warning)\b/i.test(head)) return "warn";
   return "";
 }
 
 function hue(labels) {
-  let hash = 7;
+  let hash = 0x811c9dc5;
   for (const [name, value] of labels) {
-    for (const c of `${name}=${value}`) hash = (hash * 31 + c.codePointAt(0)) >>> 0;
+    for (const c of `${name}=${value}`) hash = Math.imul(hash ^ c.codePointAt(0), 0x01000193);
   }
-  return (hash * 137) % 360;
+  return ((hash >>> 7) ^ (hash >>> 19)) % 360;
 }
 
 function element(tag, className, text) {
@@ -57,12 +57,15 @@ function element(tag, className, text) {
 }
 
 function chip([name, value], meta) {
-  const made = element("button", meta ? "chip meta" : "chip");
+  const made = element("button", meta ? "chip meta" : name === "filename" ? "chip path" : "chip");
   made.type = "button";
   made.tabIndex = -1;
   made.title = `${name}="${value}"`;
   made.dataset.value = value;
-  made.append(element("b", "", `${name}=`), value);
+  // Of a long path the end tells more than the beginning; the title has it whole.
+  const parts = value.split("/");
+  const short = name === "filename" && value.length > 30 && parts.length > 3 ? `…/${parts.slice(-2).join("/")}` : value;
+  made.append(element("b", "", `${name}=`), short);
   return made;
 }
 
@@ -74,7 +77,9 @@ function row(entry, streams) {
   const date = new Date(entry.ms);
   if (!Number.isNaN(date.getTime())) time.title = date.toString();
   const chips = element("div", "chips");
-  for (const pair of labels) chips.append(chip(pair, false));
+  // What tells most comes first and keeps its room; long paths give way.
+  const rank = ([name]) => (name === "job" ? 0 : name === "filename" ? 2 : 1);
+  for (const pair of [...labels].sort((a, b) => rank(a) - rank(b))) chips.append(chip(pair, false));
   for (const pair of entry.meta || []) chips.append(chip(pair, true));
   made.append(time, element("div", "text", entry.cut ? `${entry.line} … (cut here)` : entry.line), chips);
   return made;
@@ -120,6 +125,7 @@ function figures(totals) {
   const recent = rates.slice(-5);
   const rate = recent.reduce((a, b) => a + b, 0) / recent.length;
   $("rate").textContent = rate < 10 ? rate.toFixed(1) : number(Math.round(rate));
+  if (rates.length < 2) return;
   const most = Math.max(1, ...rates);
   const points = rates.map((r, i) => `${60 - rates.length + i + 1},${(19 - 18 * r / most).toFixed(1)}`);
   $("spark").firstElementChild.setAttribute("points", points.join(" "));

@@ -116,15 +116,16 @@ async fn route(shared: Shared, request: Request<Incoming>) -> Reply {
 
 fn tail(shared: &Shared, query: Option<&str>) -> Reply {
     let number = |name: &str, default: u64| match serve::query_value(query, name) {
-        None => Ok(default),
-        Some(text) => text.parse::<u64>().map_err(|_| {
-            serve::text(StatusCode::BAD_REQUEST, &format!("{name} is a whole number, as in /api/tail?{name}=0"))
-        }),
+        None => Some(default),
+        Some(text) => text.parse::<u64>().ok(),
     };
-    let (after, limit) = match (number("after", 0), number("limit", RECEIVER_TAIL_ENTRIES as u64)) {
-        (Ok(after), Ok(limit)) => (after, usize::try_from(limit).unwrap_or(RECEIVER_TAIL_ENTRIES)),
-        (Err(reply), _) | (_, Err(reply)) => return reply,
+    let (Some(after), Some(limit)) = (number("after", 0), number("limit", RECEIVER_TAIL_ENTRIES as u64)) else {
+        return serve::text(
+            StatusCode::BAD_REQUEST,
+            "after and limit are whole numbers, as in /api/tail?after=0&limit=100",
+        );
     };
+    let limit = usize::try_from(limit).unwrap_or(RECEIVER_TAIL_ENTRIES);
     let filter = serve::query_value(query, "filter").unwrap_or_default();
     let keep = shared.keep.lock();
     let tail: Tail<'_> = keep.tail(after, limit, &filter);

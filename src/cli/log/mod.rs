@@ -142,6 +142,87 @@ mod tests {
     use super::*;
     use std::os::linux::fs::MetadataExt;
 
+    #[derive(Clone, Default)]
+    struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written while `say` runs.
+    fn said(level: LevelFilter, say: impl FnOnce()) -> String {
+        let out = Shared::default();
+        let writer = Arc::new(Writer::start(out.clone(), Style::Journal).unwrap());
+        let subscriber = tracing_subscriber::registry().with(Lines { writer: writer.clone(), level });
+        tracing::subscriber::with_default(subscriber, say);
+        writer.flush();
+        let bytes = out.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot send")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn events_become_lines_with_all_their_fields() {
+        let error = Outer(std::io::Error::other("connection refused"));
+        let error: &(dyn std::error::Error + 'static) = &error;
+        let words = said(LevelFilter::INFO, || {
+            tracing::warn!(
+                endpoint = "home",
+                tries = 3,
+                ratio = 0.5,
+                nan = f64::NAN,
+                ok = false,
+                error,
+                "no {}",
+                "luck"
+            );
+            tracing::info!(path = %std::path::Path::new("/a b").display());
+            tracing::debug!("too detailed");
+        });
+        assert_eq!(
+            words,
+            "<4>level=warn msg=\"no luck\" endpoint=home tries=3 ratio=0.5 nan=NaN ok=false \
+             error=\"cannot send: connection refused\"\n<6>level=info msg=\"\" path=\"/a b\"\n"
+        );
+    }
+
+    #[test]
+    fn libraries_are_heard_only_when_they_warn() {
+        let say = || {
+            tracing::info!(target: "hyper::proto", "chatter");
+            tracing::warn!(target: "hyper::proto", "trouble");
+        };
+        assert_eq!(said(LevelFilter::DEBUG, say), "<4>level=warn msg=trouble\n");
+        assert!(said(LevelFilter::TRACE, say).contains("chatter"));
+    }
+
+    #[test]
+    fn repetitions_are_summed_up_by_endpoint_but_not_where_each_counts() {
+        let words = said(LevelFilter::INFO, || {
+            for i in 0..30 {
+                tracing::warn!(endpoint = "a", attempt = i, "refused");
+                tracing::info!(target: EACH, "push");
+            }
+            tracing::warn!(endpoint = "b", "refused");
+        });
+        assert_eq!(words.matches("msg=push").count(), 30, "{words}");
+        assert_eq!(words.matches("msg=refused endpoint=a").count(), 5, "{words}");
+        assert_eq!(words.matches("msg=refused endpoint=b").count(), 1, "{words}");
+        let summary =
+            "<4>level=warn msg=\"refused (repeated 25 times in the last 10 s)\" endpoint=a attempt=29 repeated=25\n";
+        assert!(words.contains(summary), "{words}");
+    }
+
     #[test]
     fn the_journal_is_told_by_device_and_inode() {
         let file = tempfile::tempfile().unwrap();

@@ -2,9 +2,10 @@
 //!
 //! Promises: nothing is longer than [`LOG_TEXT_BYTES`]. Leaves to others: how it is written.
 
+use crate::base::clock::Clock;
 use crate::base::limits::LOG_TEXT_BYTES;
+use crate::base::text::head;
 use std::fmt::{self, Debug, Write};
-use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -29,8 +30,8 @@ impl Value {
 /// One message.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// When it was said.
-    pub time: SystemTime,
+    /// When it was said, nanoseconds since 1970.
+    pub time_ns: i64,
     /// How bad it is.
     pub level: Level,
     /// Where in the code it comes from.
@@ -48,7 +49,7 @@ impl Record {
     pub fn new(event: &Event<'_>) -> Self {
         let metadata = event.metadata();
         let mut record = Record {
-            time: SystemTime::now(),
+            time_ns: Clock::System.now_ns(),
             level: *metadata.level(),
             target: metadata.target(),
             // The metadata of a place in the code is a static of its own.
@@ -141,8 +142,7 @@ impl Write for Capped {
             self.0.push_str(text);
             return Ok(());
         }
-        let (fits, _) = text.split_at(text.floor_char_boundary(room));
-        self.0.push_str(fits);
+        self.0.push_str(head(text, room));
         self.0.push('…');
         Err(fmt::Error)
     }

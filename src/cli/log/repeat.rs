@@ -77,7 +77,7 @@ impl Repeats {
     pub fn due(&mut self, now: Instant) -> Vec<Record> {
         let ended = self.0.extract_if(|_, seen| now.saturating_duration_since(seen.since) >= WINDOW);
         let mut due: Vec<Record> = ended.filter_map(|(_, seen)| seen.summary()).collect();
-        due.sort_by_key(|record| record.time);
+        due.sort_by_key(|record| record.time_ns);
         due
     }
 
@@ -95,12 +95,11 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
     use tracing::Level;
 
     fn record(place: usize, endpoint: &str) -> Record {
         let fields = vec![("endpoint", Value::Text(endpoint.to_owned()))];
-        Record { time: UNIX_EPOCH, level: Level::WARN, target: "lugger", place, message: "no".to_owned(), fields }
+        Record { time_ns: 0, level: Level::WARN, target: "lugger", place, message: "no".to_owned(), fields }
     }
 
     fn is_written(verdict: &Verdict) -> bool {

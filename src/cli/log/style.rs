@@ -34,7 +34,7 @@ impl Style {
             Style::Human { colour } => human(record, colour, out),
             Style::Logfmt => {
                 out.push_str("ts=");
-                out.push_str(&rfc3339(record.time));
+                out.push_str(&rfc3339(record.time_ns));
                 out.push(' ');
                 logfmt(record, out);
             }
@@ -65,7 +65,7 @@ fn name(level: Level) -> &'static str {
 
 fn human(record: &Record, colour: bool, out: &mut String) {
     let (dim, plain) = if colour { (DIM, PLAIN) } else { ("", "") };
-    let time = rfc3339(record.time);
+    let time = rfc3339(record.time_ns);
     let clock = time.get(11..23).unwrap_or(&time);
     let (paint, word) = match record.level {
         Level::ERROR => ("\x1b[1;31m", "ERROR"),
@@ -132,7 +132,7 @@ pub fn escape(text: &str, in_quotes: bool, out: &mut String) {
 }
 
 fn json(record: &Record, out: &mut String) {
-    let _ = write!(out, "{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":", rfc3339(record.time), name(record.level));
+    let _ = write!(out, "{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":", rfc3339(record.time_ns), name(record.level));
     json_string(&record.message, out);
     for (index, (key, value)) in record.fields.iter().enumerate() {
         let own = matches!(*key, "ts" | "level" | "msg");
@@ -161,17 +161,9 @@ fn json_string(text: &str, out: &mut String) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::UNIX_EPOCH;
 
     pub fn record(level: Level, message: &str, fields: &[(&'static str, Value)]) -> Record {
-        Record {
-            time: UNIX_EPOCH,
-            level,
-            target: "lugger",
-            place: 1,
-            message: message.to_owned(),
-            fields: fields.to_vec(),
-        }
+        Record { time_ns: 0, level, target: "lugger", place: 1, message: message.to_owned(), fields: fields.to_vec() }
     }
 
     fn line(style: Style, record: &Record) -> String {

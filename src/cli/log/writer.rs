@@ -6,12 +6,13 @@
 use super::record::{Record, Value};
 use super::repeat::{Repeats, Verdict};
 use super::style::Style;
+use crate::base::clock::Clock;
 use crate::base::limits::{LOG_FLUSH_MS, LOG_QUEUE};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 enum Order {
     Write(Box<Record>),
@@ -176,7 +177,7 @@ impl<W: Write> Thread<W> {
             return;
         }
         self.put(&Record {
-            time: SystemTime::now(),
+            time_ns: Clock::System.now_ns(),
             level: tracing::Level::WARN,
             target: module_path!(),
             place: 0,
@@ -193,29 +194,35 @@ mod tests {
     use std::sync::Condvar;
 
     fn record(message: &str, place: usize) -> Record {
-        let (time, level) = (SystemTime::now(), tracing::Level::INFO);
-        Record { time, level, target: "lugger", place, message: message.to_owned(), fields: Vec::new() }
+        let (time_ns, level) = (0, tracing::Level::INFO);
+        Record { time_ns, level, target: "lugger", place, message: message.to_owned(), fields: Vec::new() }
     }
 
     /// Collects what is written; while the gate is shut, writing waits.
     #[derive(Clone, Default)]
-    struct Gate(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+    #[derive(Default)]
+    struct State {
+        open: bool,
+        text: Vec<u8>,
+    }
 
     impl Gate {
         fn set(&self, open: bool) {
-            self.0.0.lock().unwrap().0 = open;
+            self.0.0.lock().unwrap().open = open;
             self.0.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+            String::from_utf8(self.0.0.lock().unwrap().text.clone()).unwrap()
         }
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| !state.0).unwrap();
-            state.1.extend_from_slice(bytes);
+            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| !state.open).unwrap();
+            state.text.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
