@@ -1,13 +1,16 @@
 //! The file source: finds files by pattern, follows them through rotation, and reads their lines in chunks.
 //!
-//! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean; `tree` knows the directories and `watch`
+//! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
+//! what is done at first and `finish` at last; `tree` knows the directories and `watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
 //! that checkpoints speak of; `read` reads a chunk and `lines` cuts it.
 //!
 //! Promises: identity, not path, decides; what was on disk when it was looked at is read once, rotated files first; a line is handed on whole,
 //! and only when it has ended or its file has. Leaves to others: batches, delivery.
 
+mod begin;
 mod files;
+mod finish;
 mod follow;
 mod identity;
 mod lines;

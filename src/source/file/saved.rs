@@ -84,6 +84,23 @@ impl SavedFiles {
         Some(known)
     }
 
+    /// Keeps a checkpoint for when its file comes back.
+    pub(super) fn put_back(&mut self, known: Known) {
+        self.by_inode.entry(known.identity.inode).or_default().push(known);
+    }
+
+    /// The youngest known file of each path of a source.
+    pub(super) fn newest_by_origin(&self, source: &str) -> Vec<(PathBuf, Known)> {
+        let mut newest: HashMap<&Path, &Known> = HashMap::new();
+        for known in self.by_inode.values().flatten().filter(|k| k.source == source) {
+            let place = newest.entry(&known.origin).or_insert(known);
+            if known.identity.born_ns > place.identity.born_ns {
+                *place = known;
+            }
+        }
+        newest.into_iter().map(|(path, known)| (path.to_owned(), known.clone())).collect()
+    }
+
     /// Where the file of any checkpoint with this identity was matched.
     pub(super) fn peek(&self, source: &str, identity: &Identity) -> Option<&Path> {
         let candidates = self.by_inode.get(&identity.inode)?;

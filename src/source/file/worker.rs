@@ -203,7 +203,7 @@ impl Worker {
         }
         let mut more = true;
         while more {
-            let Some(watcher) = self.follow.tree().watcher() else { return };
+            let Some(watcher) = self.follow.tree_mut().watcher() else { return };
             more = watcher.drain(&mut self.events);
             for i in 0..self.events.len() {
                 if let Some((event, name)) = self.events.get(i) {
@@ -317,11 +317,6 @@ impl Worker {
                 stream
             }
         };
-        if file.slot.is_none() {
-            let key = super::identity::encode_key(&source.settings.name, &file.identity);
-            let meta = super::saved::path_to_bytes(&file.origin);
-            file.slot = Some(self.follow.store.define(&key, meta, file.stored, &file.mark.encode()));
-        }
         let bytes = piece.end - piece.start;
         let lines = self.reader.lines();
         let status = &source.status;
@@ -408,7 +403,7 @@ impl Worker {
         let timeout = next.map(|at| at.saturating_duration_since(now));
         let pause = timers.events_at.saturating_duration_since(now);
         let result = if pause.is_zero() {
-            let fd = self.follow.tree().watcher().map(|w| w.fd());
+            let fd = self.follow.tree_mut().watcher().map(|w| w.fd());
             self.wake.wait(fd, timeout)
         } else {
             // Events gather for the rest of the pace; what is settled wakes at once.

@@ -1,0 +1,193 @@
+//! Finishing files: what is done with those that are read to their end, idle, failing, rotated or gone.
+//!
+//! Promises: a rotated file's last line is read even if it never got its newline; a file is let go only when all of it is stored, and, if it is
+//! deleted, only when nobody writes to it any more. Leaves to others: noticing that a file was rotated (`follow`).
+
+use super::follow::Follow;
+use super::identity::{encode_key, stat_file};
+use super::saved::{Known, path_to_bytes};
+use super::tracked::{FileId, has_no_writer};
+use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long a link without target is looked at often; then the sweep does.
+const DANGLING: Duration = Duration::from_secs(60);
+
+impl Follow {
+    /// A read found the end. True when the rest without newline is to be read as a line.
+    pub(super) fn at_end(&mut self, id: FileId) -> bool {
+        let Some(file) = self.files.get(id) else { return false };
+        if file.rotated {
+            let has_rest = file.size > file.offset;
+            let quiet = file.quiet_since.is_some_and(|since| since.elapsed() >= Duration::from_millis(QUIET_MS));
+            if has_rest && (quiet || file.file.as_ref().and_then(has_no_writer) == Some(true)) {
+                return true;
+            }
+            self.files.finished(id);
+        } else if !file.idle_listed && file.size <= file.offset {
+            if let Some(file) = self.files.get_mut(id) {
+                file.idle_listed = true;
+            }
+            self.idle.push_back(id);
+            self.close_idle();
+        }
+        false
+    }
+
+    /// Keeps the number of open idle files within its bound.
+    fn close_idle(&mut self) {
+        let mut tries = self.idle.len();
+        while self.open > IDLE_DESCRIPTORS && tries > 0 {
+            tries -= 1;
+            let Some(id) = self.idle.pop_front() else { return };
+            let Some(file) = self.files.get_mut(id) else { continue };
+            file.idle_listed = false;
+            let is_idle =
+                file.at_end && !file.queued && !file.rotated && file.place.is_some() && file.size <= file.offset;
+            if is_idle && file.file.take().is_some() {
+                self.open -= 1;
+                self.release_stream(id);
+            }
+        }
+    }
+
+    pub(super) fn release_stream(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let source = usize::from(file.source);
+        if let (Some(stream), Some(source)) = (file.stream.take(), self.sources.get(source)) {
+            self.released.push((source.output, stream));
+        }
+    }
+
+    /// Once a second while there is anything to look after. True when there still is.
+    pub(super) fn housekeeping(&mut self, now: Instant) -> bool {
+        for id in std::mem::take(&mut self.failing) {
+            match self.files.get(id).map(|f| f.failing.as_ref().map(|f| f.retry_at)) {
+                Some(Some(at)) if at <= now => {
+                    if self.open_file(id) {
+                        self.files.make_ready(id);
+                    } else if self.files.get(id).is_some_and(|f| f.failing.is_some()) && !self.failing.contains(&id) {
+                        self.failing.push(id);
+                    }
+                }
+                Some(Some(_)) => self.failing.push(id),
+                Some(None) | None => {}
+            }
+        }
+        for id in std::mem::take(&mut self.unsettled) {
+            if !self.settle(id) {
+                self.unsettled.push(id);
+                self.files.make_ready(id);
+            }
+        }
+        !(self.failing.is_empty() && self.unsettled.is_empty())
+    }
+
+    /// Links whose target was missing a moment ago. True when there are more to look at.
+    pub(super) fn check_dangling(&mut self) -> bool {
+        for (source, dir, name, since) in std::mem::take(&mut self.dangling) {
+            self.present(source, dir, &name, None);
+            let is_back = self
+                .files
+                .named(source, dir, &name)
+                .and_then(|id| self.files.get(id))
+                .is_some_and(|f| f.alias.is_some());
+            if !is_back && since.elapsed() < DANGLING {
+                self.dangling.push((source, dir, name, since));
+            }
+        }
+        !self.dangling.is_empty()
+    }
+
+    /// Whether a rotated file needs no more attention: it is gone, or quiet under its other name.
+    fn settle(&mut self, id: FileId) -> bool {
+        let Some(file) = self.files.get(id) else { return true };
+        let Some(since) = file.quiet_since else { return true };
+        if !file.is_settled() || file.gated || file.failing.is_some() {
+            return false;
+        }
+        let has_own_name = file.place.is_some() && file.place != file.alias;
+        let done = file.at_end && file.size <= file.offset;
+        if has_own_name {
+            if !done || since.elapsed() < Duration::from_millis(QUIET_MS) {
+                return false;
+            }
+            self.settle_under_new_name(id);
+            return true;
+        }
+        let Some(handle) = &file.file else {
+            // Neither a name nor a descriptor: nothing more can be learned.
+            self.let_go(id, false);
+            return true;
+        };
+        if !done {
+            return false;
+        }
+        let is_deleted = stat_file(handle).is_ok_and(|s| s.links == 0);
+        let quiet_for = if is_deleted { UNLINKED_QUIET_MS } else { QUIET_MS };
+        let quiet = since.elapsed() >= Duration::from_millis(quiet_for);
+        let let_go = match has_no_writer(handle) {
+            Some(no_writer) => no_writer || (!is_deleted && quiet),
+            None => quiet,
+        };
+        if let_go {
+            self.let_go(id, is_deleted);
+        }
+        let_go
+    }
+
+    /// A renamed file that is read to its end: if its new name matches, that is its path from now on.
+    fn settle_under_new_name(&mut self, id: FileId) {
+        self.files.finished(id);
+        let Some(file) = self.files.get_mut(id) else { return };
+        file.quiet_since = None;
+        let Some(place) = file.place.clone() else { return };
+        let source = file.source;
+        if !self.tree.matches(place.dir, &place.name).contains(&source) {
+            return;
+        }
+        let Some(path) = self.path_of(place.dir, &place.name) else { return };
+        self.release_stream(id);
+        let Some(file) = self.files.get_mut(id) else { return };
+        file.origin = path.as_path().into();
+        file.rotated = false;
+        if let (Some(slot), Some(source)) = (file.slot, self.sources.get(usize::from(source))) {
+            self.store.renew(slot, &encode_key(&source.settings.name, &file.identity), path_to_bytes(&path));
+        }
+    }
+
+    /// Ends the following of a file. Its checkpoint goes too when the file is deleted.
+    fn let_go(&mut self, id: FileId, is_deleted: bool) {
+        self.release_stream(id);
+        if let Some(file) = self.files.get_mut(id)
+            && let Some(alias) = file.alias.take()
+        {
+            let source = file.source;
+            self.files.unname(source, alias.dir, &alias.name);
+            self.tree.unalias(alias.dir);
+        }
+        let Some(file) = self.files.remove(id) else { return };
+        if file.file.is_some() {
+            self.open = self.open.saturating_sub(1);
+        }
+        let Some(slot) = file.slot else { return };
+        if is_deleted {
+            self.store.forget(slot);
+            return;
+        }
+        // It may come back under a name that we see: then it goes on where it was.
+        self.store.unclaim(slot);
+        if let Some(source) = self.sources.get(usize::from(file.source)) {
+            self.saved.put_back(Known {
+                slot,
+                source: source.settings.name.clone(),
+                identity: file.identity,
+                origin: file.origin.into_path_buf(),
+                position: file.stored,
+                mark: file.mark,
+                intents: VecDeque::new(),
+            });
+        }
+    }
+}
