@@ -1,9 +1,12 @@
 //! Which parts of a configuration's text are secret, or could be, so that reports hide them.
 //!
 //! A report shows lines of the file, and a password may stand on any of them: in the right place, under a misspelt key, in a map that is
-//! indented wrongly, in a file that is not even YAML. So this errs on the side of hiding: inside an endpoint it hides every value
-//! whose key is not known to be harmless; elsewhere every value whose key sounds like a secret; and where there is no tree, it goes by
-//! the lines alone.
+//! indented wrongly, in a file that is not even YAML. So this errs on the side of hiding. Inside an endpoint only values of keys known to
+//! be harmless are shown; elsewhere, if anything in the text hints at secrets, only values of known keys and labels; and values of keys
+//! that sound like secrets never. Where there is no tree, the same goes by the keys that stand in a line and above it.
+//!
+//! Promises: a file in which one character or line is wrong shows none of its secrets (a test tries every place). It cannot
+//! promise that for a file that has nothing in common with a configuration.
 //!
 //! Leaves to others: user and password in URLs, which [`super::source`] hides wherever they stand.
 
@@ -34,6 +37,32 @@ const HARMLESS: [&str; 17] = [
 
 /// Keys whose values are secret, for what is near to them.
 const SECRET: [&str; 2] = ["password", "bearer_token"];
+
+/// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
+const PLAIN: [&str; 18] = [
+    "labels",
+    "logs",
+    "file",
+    "include",
+    "exclude",
+    "start_at",
+    "to",
+    "http",
+    "listen",
+    "state_dir",
+    "limits",
+    "memory",
+    "line",
+    "loki",
+    "clients",
+    "backoff",
+    "basic_auth",
+    "tls_config",
+];
+
+/// What a text with secrets in it contains somewhere.
+const SIGNS: [&str; 11] =
+    ["pass", "token", "secret", "credential", "auth", "bearer", "cookie", "header", "apikey", "api_key", "api-key"];
 
 /// Where a value stands, as far as its secrecy goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,31 +174,6 @@ fn hints(text: &str) -> bool {
     SIGNS.iter().any(|sign| text.contains(sign))
 }
 
-/// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 18] = [
-    "labels",
-    "logs",
-    "file",
-    "include",
-    "exclude",
-    "start_at",
-    "to",
-    "http",
-    "listen",
-    "state_dir",
-    "limits",
-    "memory",
-    "line",
-    "loki",
-    "clients",
-    "backoff",
-    "basic_auth",
-    "tls_config",
-];
-
-/// What a text with secrets in it contains somewhere.
-const SIGNS: [&str; 9] = ["pass", "token", "secret", "credential", "auth", "bearer", "cookie", "header", "api"];
-
 /// The same for a text that is no tree. A slip may be in the very key of a secret, or in its indentation; so if anything in the text
 /// hints at secrets, only the values of known keys and labels are shown.
 pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
@@ -218,7 +222,9 @@ fn hidden_from(content: &str, above: Around, opened: impl FnOnce(Around)) -> Opt
             piece = at + 1;
             continue;
         }
-        let key = before.trim().trim_matches(['"', '\'']);
+        // The end of it is enough: no key is longer, and looking at all of a long line again and again takes too long.
+        let from = (0..=before.len().saturating_sub(64)).rev().find(|at| before.is_char_boundary(*at)).unwrap_or(0);
+        let key = before.get(from..).unwrap_or("").trim().trim_matches(['"', '\'']);
         // `http://` and `localhost:3100` have no key; `password:hunter2` is the slip of somebody who meant one.
         let goes_on = !after.is_empty() && !after.starts_with([' ', '\t']);
         if goes_on && !before.ends_with(['"', '\'']) && !sounds_secret(key) {
