@@ -70,12 +70,14 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
     let mut keys: Vec<&str> = Vec::new();
     let mut node = root;
     let mut key_span = None;
+    let mut quoted = String::new();
     for &step in &fault.steps {
         match &node.value {
             Value::List(items) => (node, key_span) = (items.get(step)?, None),
             Value::Map(entries) => {
                 let entry = entries.get(step)?;
                 keys.push(&entry.key);
+                quoted = entry.quoted_key();
                 (node, key_span) = (&entry.value, Some(entry.key_span));
             }
             Value::Scalar(_) => return None,
@@ -89,7 +91,7 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
                 Finding::error(span, format!("{key:?} is not supported by this version"))
                     .help(format!("remove it; the keys here are: {}", valid.join(", ")))
             } else {
-                Finding::error(span, format!("unknown key {key:?}")).help(suggest(
+                Finding::error(span, format!("unknown {quoted}")).help(suggest(
                     key,
                     "the keys here are",
                     valid.iter().copied(),

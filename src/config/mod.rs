@@ -67,13 +67,18 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
     let mut source = Source::new(text);
     let tree::Parsed { mut root, mut findings } = match tree::parse(text) {
         Ok(parsed) => parsed,
-        Err(finding) => {
+        Err(mut finding) => {
+            let line = finding.span.and_then(|span| source.lines().get(span.start.line.saturating_sub(1)));
+            if line.is_some_and(|line| line.contains("${")) {
+                finding = finding.help("${NAME} has to be quoted inside of { } and [ ]: \"${NAME}\"");
+            }
             let secrets = secrets::in_lines(&source);
             source.hide(secrets);
             return Err(Report::new(name, &source, vec![finding]));
         }
     };
-    source.hide(secrets::in_tree(&root));
+    source.hide(secrets::in_tree(&root, &source));
+    source.hide(secrets::in_comments(&source));
     let plan = understand(&mut root, &source, env, &mut findings);
     let report = Report::new(name, &source, findings);
     match plan {

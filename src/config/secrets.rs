@@ -1,9 +1,12 @@
 //! Which parts of a configuration's text are secret, or could be, so that reports hide them.
 //!
 //! A report shows lines of the file, and a password may stand on any of them: in the right place, under a misspelt key, in a map that is
-//! indented wrongly, in a file that is not even YAML. So this errs on the side of hiding: inside an endpoint it hides every value
-//! whose key is not known to be harmless; elsewhere every value whose key sounds like a secret; and where there is no tree, it goes by
-//! the lines alone.
+//! indented wrongly, in a file that is not even YAML. So this errs on the side of hiding. Inside an endpoint only values of keys known to
+//! be harmless are shown; elsewhere, if anything in the text hints at secrets, only values of known keys and labels; and values of keys
+//! that sound like secrets never. Where there is no tree, the same goes by the keys that stand in a line and above it.
+//!
+//! Promises: a file in which one character or line is wrong shows none of its secrets (a test tries every place). It cannot
+//! promise that for a file that has nothing in common with a configuration.
 //!
 //! Leaves to others: user and password in URLs, which [`super::source`] hides wherever they stand.
 
@@ -12,10 +15,7 @@ use super::tree::{Node, Value};
 use super::words::nearest;
 
 /// Keys within an endpoint whose values anybody may see.
-const HARMLESS: [&str; 21] = [
-    "loki",
-    "clients",
-    "remote_write",
+const HARMLESS: [&str; 17] = [
     "name",
     "url",
     "tenant_id",
@@ -33,16 +33,43 @@ const HARMLESS: [&str; 21] = [
     "batch_wait",
     "min",
     "max",
-    "backoff",
 ];
 
 /// Keys whose values are secret, for what is near to them.
 const SECRET: [&str; 2] = ["password", "bearer_token"];
 
+/// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
+const PLAIN: [&str; 18] = [
+    "labels",
+    "logs",
+    "file",
+    "include",
+    "exclude",
+    "start_at",
+    "to",
+    "http",
+    "listen",
+    "state_dir",
+    "limits",
+    "memory",
+    "line",
+    "loki",
+    "clients",
+    "backoff",
+    "basic_auth",
+    "tls_config",
+];
+
+/// What a text with secrets in it contains somewhere.
+const SIGNS: [&str; 11] =
+    ["pass", "token", "secret", "credential", "auth", "bearer", "cookie", "header", "apikey", "api_key", "api-key"];
+
 /// Where a value stands, as far as its secrecy goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Around {
-    /// Nothing special.
+    /// Nothing is hidden: there is no hint of a secret in the whole text, or these are labels, whose keys may be anything.
+    Free,
+    /// Known keys only: the slip may be in the key of a secret, or in its indentation.
     Open,
     /// In an endpoint: harmless keys only.
     Endpoint,
@@ -51,20 +78,36 @@ enum Around {
 }
 
 /// The places of all values that may be secret.
-pub(super) fn in_tree(root: &Node) -> Vec<Span> {
+pub(super) fn in_tree(root: &Node, source: &Source<'_>) -> Vec<Span> {
     let mut spans = Vec::new();
-    walk(root, Around::Open, true, &mut spans);
+    walk(root, outermost(source), true, &mut spans);
     spans
+}
+
+fn outermost(source: &Source<'_>) -> Around {
+    if source.lines().iter().any(|line| hints(line)) { Around::Open } else { Around::Free }
 }
 
 fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
     match &node.value {
-        Value::Scalar(scalar) if shown || scalar.is_null() => {}
+        Value::Scalar(_) if shown => {}
+        Value::Scalar(_) if node.adorned => {
+            // What looks like an anchor or a tag may be a secret that begins with & or !.
+            let line = node.span.start.line;
+            spans.push(Span { start: Pos { line, column: 1 }, end: Pos { line, column: usize::MAX } });
+            spans.push(node.span);
+        }
         Value::Scalar(_) => spans.push(node.span),
         Value::List(items) => items.iter().for_each(|item| walk(item, around, shown, spans)),
         Value::Map(entries) => {
             for entry in entries.iter().chain(&node.dropped) {
+                // A key without a value, or of several words, is a secret whose colon or own key went missing.
+                let suspect = entry.is_bare() || !is_word(&entry.key);
+                if suspect && !is_plain(&entry.key) && (around != Around::Free || sounds_secret(&entry.key)) {
+                    spans.push(entry.key_span);
+                }
                 let (around, shown) = enter(&entry.key, around);
+                let shown = shown || entry.is_bare();
                 walk(&entry.value, around, shown, spans);
             }
         }
@@ -78,11 +121,14 @@ fn enter(key: &str, around: Around) -> (Around, bool) {
         Around::Closed
     } else if endpoint {
         around.max(Around::Endpoint)
+    } else if key == "labels" && around == Around::Open {
+        Around::Free
     } else {
         around
     };
     let shown = match around {
-        Around::Open => true,
+        Around::Free => true,
+        Around::Open => is_known(key),
         Around::Endpoint => is_harmless(key),
         // What is below says nothing: a header may be called `name`.
         Around::Closed => false,
@@ -106,60 +152,118 @@ fn sounds_secret(key: &str) -> bool {
         || nearest(&key, SECRET).is_some()
 }
 
-/// The same for a text that is no tree: by the keys that stand in a line and above it.
-pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
+/// Comments that hint at secrets: a setting that is switched off may still be the real one.
+pub(super) fn in_comments(source: &Source<'_>) -> Vec<Span> {
     let mut spans = Vec::new();
-    // The keys whose values may go on, with their indentation.
-    let mut open: Vec<(usize, Around)> = Vec::new();
     for (i, line) in source.lines().iter().enumerate() {
-        let content = line.trim_start_matches([' ', '\t', '-']);
-        if content.is_empty() {
-            continue;
-        }
-        let indent = line.chars().count() - content.chars().count();
-        while open.last().is_some_and(|(at, _)| *at >= indent) {
-            open.pop();
-        }
-        let above = open.last().map_or(Around::Open, |(_, around)| *around);
-        // The first key of the line is the one that later lines belong to; of the others, the first that is secret counts.
-        let mut hidden_from = (above == Around::Closed && !content.contains(':')).then_some(0);
-        let mut first = true;
-        let mut inside = above;
-        for (at, _) in content.match_indices([':', '=']) {
-            let before = content.get(..at).unwrap_or("");
-            let key =
-                before.rsplit([' ', '\t', '{', '[', ',', ':', '=']).next().unwrap_or("").trim_matches(['"', '\'']);
-            // `http://` and `localhost:3100` have no key; `password:hunter2` is the slip of somebody who meant one.
-            let goes_on = content.get(at + 1..).is_some_and(|rest| !rest.is_empty() && !rest.starts_with([' ', '\t']));
-            if goes_on && !before.ends_with(['"', '\'']) && !sounds_secret(key) {
-                continue;
-            }
-            let (around, shown) = enter(key, inside);
-            inside = around;
-            if first {
-                open.push((indent, around));
-                first = false;
-            }
-            // Of `basic_auth: { … }` the keys inside decide.
-            let goes_inside = content.get(at + 1..).is_some_and(|rest| rest.trim_start().starts_with(['{', '[']));
-            let hide = around == Around::Closed || (around == Around::Endpoint && !shown && !goes_inside);
-            if hide && hidden_from.is_none() {
-                hidden_from = Some(before.chars().count() + 1);
-            }
-        }
-        if let Some(from) = hidden_from {
-            let column = indent + from + 1;
-            let blanks = line.chars().skip(column - 1).take_while(|c| c.is_whitespace()).count();
-            let length = line.chars().count();
-            if column + blanks <= length {
-                spans.push(Span {
-                    start: Pos { line: i + 1, column: column + blanks },
-                    end: Pos { line: i + 1, column: length + 1 },
-                });
-            }
+        let mut last = ' ';
+        let begins = |(_, c): &(usize, char)| std::mem::replace(&mut last, *c).is_whitespace() && *c == '#';
+        let Some((at, _)) = line.char_indices().find(begins) else { continue };
+        let (before, comment) = line.split_at(at);
+        if hints(comment) {
+            let line = i + 1;
+            let start = Pos { line, column: before.chars().count() + 1 };
+            spans.push(Span { start, end: Pos { line, column: usize::MAX } });
         }
     }
     spans
+}
+
+fn hints(text: &str) -> bool {
+    let text = text.to_lowercase();
+    SIGNS.iter().any(|sign| text.contains(sign))
+}
+
+/// The same for a text that is no tree. A slip may be in the very key of a secret, or in its indentation; so if anything in the text
+/// hints at secrets, only the values of known keys and labels are shown.
+pub(super) fn in_lines(source: &Source<'_>) -> Vec<Span> {
+    let outermost = outermost(source);
+    let mut spans = Vec::new();
+    // The keys that later lines may belong to: their indentation, and what is around their values.
+    let mut open: Vec<(usize, Around)> = Vec::new();
+    for (i, line) in source.lines().iter().enumerate() {
+        let content = line.trim_start_matches([' ', '\t', '-']);
+        let indent = line.chars().count() - content.chars().count();
+        if content.is_empty() {
+            continue;
+        }
+        while open.last().is_some_and(|(at, _)| *at >= indent) {
+            open.pop();
+        }
+        let above = open.last().map_or(outermost, |(_, around)| *around);
+        if let Some(from) = hidden_from(content, above, |around| open.push((indent, around))) {
+            let before = content.get(..from).unwrap_or("").chars().count();
+            let line = i + 1;
+            let start = Pos { line, column: indent + before + 1 };
+            spans.push(Span { start, end: Pos { line, column: usize::MAX } });
+        }
+    }
+    spans
+}
+
+/// From which byte on a line's content is hidden. `opened` is told what its first key opens.
+fn hidden_from(content: &str, above: Around, opened: impl FnOnce(Around)) -> Option<usize> {
+    let mut opened = Some(opened);
+    let mut inside = above;
+    // Where the piece begins that is looked at, whether it should be a key, and whether it stands in a list.
+    let (mut piece, mut expects_key, mut in_list) = (0, true, false);
+    let separators = content.char_indices().filter(|(_, c)| ":={}[],".contains(*c));
+    for (at, c) in separators.chain([(content.len(), ',')]) {
+        let before = content.get(piece..at).unwrap_or("");
+        let after = content.get(at + 1..).unwrap_or("");
+        let start = piece;
+        if !matches!(c, ':' | '=') {
+            // Text where a key should be: more of something above, or a key without its colon.
+            if expects_key && !before.trim().is_empty() && inside != Around::Free {
+                return Some(start);
+            }
+            in_list = c == '[' || (in_list && c != ']');
+            expects_key = matches!(c, '{' | '}' | ']') || (c == ',' && !in_list);
+            piece = at + 1;
+            continue;
+        }
+        // The end of it is enough: no key is longer, and looking at all of a long line again and again takes too long.
+        let from = (0..=before.len().saturating_sub(64)).rev().find(|at| before.is_char_boundary(*at)).unwrap_or(0);
+        let key = before.get(from..).unwrap_or("").trim().trim_matches(['"', '\'']);
+        // `http://` and `localhost:3100` have no key; `password:hunter2` is the slip of somebody who meant one.
+        let goes_on = !after.is_empty() && !after.starts_with([' ', '\t']);
+        if goes_on && !before.ends_with(['"', '\'']) && !sounds_secret(key) {
+            continue;
+        }
+        (piece, expects_key) = (at + 1, false);
+        let (around, shown) = enter(key, inside);
+        inside = around;
+        if let Some(opened) = opened.take() {
+            opened(around);
+        }
+        // Of `basic_auth: { … }` the keys inside decide.
+        let goes_inside = after.trim_start().starts_with(['{', '[']) || after.trim().is_empty();
+        match around {
+            Around::Free => {}
+            Around::Open if is_plain(key) => {}
+            Around::Open => return Some(start),
+            Around::Endpoint if shown || goes_inside => {}
+            Around::Endpoint | Around::Closed => {
+                let blanks = after.len() - after.trim_start().len();
+                return Some(if is_word(key) { at + 1 + blanks } else { start });
+            }
+        }
+    }
+    None
+}
+
+fn is_word(key: &str) -> bool {
+    !key.contains(char::is_whitespace)
+}
+
+fn is_plain(key: &str) -> bool {
+    PLAIN.contains(&key) || is_word(key) && is_harmless(key)
+}
+
+fn is_known(key: &str) -> bool {
+    is_word(key)
+        && (is_harmless(key)
+            || nearest(key, PLAIN.iter().chain(&SECRET).copied()).is_some_and(|near| PLAIN.contains(&near)))
 }
 
 #[cfg(test)]
@@ -193,7 +297,7 @@ labels: { job: nginx, token: hunter2 }
 shared: &pw hunter2
 again: { password: *pw }";
         let root = tree::parse(text).unwrap().root;
-        let shown = shown(&mut Source::new(text), in_tree(&root));
+        let shown = shown(&mut Source::new(text), in_tree(&root, &Source::new(text)));
         assert!(!shown.contains("hunter2"), "{shown}");
         for kept in ["http://localhost", "username: me", "batch_sise: 5", "/etc/pass", "job: nginx"] {
             assert!(shown.contains(kept), "{kept} in\n{shown}");

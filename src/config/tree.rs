@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) lost: Vec<String>,
     /// Entries of a map that do not count: second ones of a key, overridden ones of `<<`. Kept because they too may hold secrets.
     pub(super) dropped: Vec<Entry>,
+    /// It has an anchor or a tag, which stands before it and may not be in its span.
+    pub(super) adorned: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +51,19 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
+impl Entry {
+    /// Whether nothing stands after the key; the place of such a value is the key's.
+    pub(super) fn is_bare(&self) -> bool {
+        self.value.span == self.key_span
+    }
+
+    /// The key as a message may have it. Without a value, or of several words, it may be a secret whose colon went missing.
+    pub(super) fn quoted_key(&self) -> String {
+        let is_name = self.key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '<'));
+        if is_name && !self.is_bare() { format!("key {:?}", self.key) } else { "key".to_owned() }
+    }
+}
+
 impl Scalar {
     /// Nothing, as YAML's core schema writes it. What comes from the environment is nothing only if it is empty: a password may be `~`.
     pub(super) fn is_null(&self) -> bool {
@@ -60,7 +75,7 @@ impl Scalar {
 
 impl Node {
     fn new(span: Span, value: Value) -> Self {
-        Node { span, value, lost: Vec::new(), dropped: Vec::new() }
+        Node { span, value, lost: Vec::new(), dropped: Vec::new(), adorned: false }
     }
 
     /// The entries of a map; none of anything else.
@@ -213,10 +228,14 @@ impl Builder {
                 self.complete(node, 0)?;
             }
             Event::Scalar(text, style, anchor, tag) => {
+                let adorned = anchor > 0 || tag.is_some();
+                // The span of a value that is not there is that of whatever comes next.
+                let missing = text.is_empty() && style == ScalarStyle::Plain && !adorned;
+                let span = if missing { Span { start: span.start, end: span.start } } else { span };
                 let plain = self.plain(style == ScalarStyle::Plain, tag.as_deref(), span);
                 self.count(1 + text.len() / CONFIG_NODE_BYTES, span)?;
                 let scalar = Scalar { text: text.into_owned(), plain, substituted: false };
-                self.complete(Node::new(span, Value::Scalar(scalar)), anchor)?;
+                self.complete(Node { adorned, ..Node::new(span, Value::Scalar(scalar)) }, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), "seq", span);
@@ -285,15 +304,17 @@ impl Builder {
         match self.open.last_mut().map(|frame| &mut frame.kind) {
             None => self.root = Some(node),
             Some(Open::List(items)) => items.push(node),
-            Some(Open::Map { key: key @ None, .. }) => {
+            Some(Open::Map { key: key @ None, dropped, .. }) => {
                 let span = node.span;
                 let text = match node.value {
                     Value::Scalar(scalar) => Some(scalar.text),
-                    _ => {
+                    Value::List(_) | Value::Map(_) => {
                         self.findings.push(
                             Finding::error(span, "a key has to be text, not a list or map")
                                 .help("quote it if it is meant as text"),
                         );
+                        let key_span = Span { start: span.start, end: span.start };
+                        dropped.push(Entry { key: String::new(), key_span, value: node });
                         None
                     }
                 };
@@ -314,7 +335,7 @@ impl Builder {
                 } else if let Some(first) = places.get(&entry.key) {
                     let Pos { line, column } = first.start;
                     self.findings.push(
-                        Finding::error(key_span, format!("the key {:?} is here for the second time", entry.key))
+                        Finding::error(key_span, format!("the {} is here for the second time", entry.quoted_key()))
                             .help(format!("the first is at line {line}, column {column}: keep one of them")),
                     );
                     dropped.push(entry);
@@ -375,8 +396,8 @@ impl Builder {
             }
             // A lone `!` is YAML's way to say: take it as text.
             Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => false,
-            Some(tag) => {
-                self.refuse_tag(tag, span);
+            Some(_) => {
+                self.refuse_tag(span);
                 written
             }
         }
@@ -386,13 +407,14 @@ impl Builder {
         if let Some(tag) = tag
             && !(tag.is_yaml_core_schema() && tag.suffix == own)
         {
-            self.refuse_tag(tag, span);
+            self.refuse_tag(span);
         }
     }
 
-    fn refuse_tag(&mut self, tag: &Tag, span: Span) {
+    /// Without the tag itself: it may be a password that begins with an exclamation mark.
+    fn refuse_tag(&mut self, span: Span) {
         self.findings.push(
-            Finding::error(span, format!("the tag {:?} means nothing here", tag.to_string()))
+            Finding::error(span, "a YAML tag means nothing here")
                 .help("remove it; text that begins with ! has to be quoted"),
         );
     }

@@ -12,10 +12,17 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let word = simple(word);
     candidates
         .into_iter()
+        // No shorter than the difference of their lengths; most candidates end here.
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= threshold(&word, candidate))
         .map(|candidate| (distance(&word, &simple(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= threshold(&word, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// How many slips are believable.
+fn threshold(word: &[char], candidate: &str) -> usize {
+    (word.len().max(candidate.len()) / 3).max(1)
 }
 
 /// `did you mean "x"?`, or all there are.

@@ -51,7 +51,7 @@ fn it_shows_every_key() {
         for key in keys(template) {
             let stands = example.match_indices(&format!("{key}:")).any(|(at, _)| {
                 // At the start of a setting, switched on or off, not in the middle of another word.
-                example[..at].ends_with(|c: char| matches!(c, ' ' | '#' | '\n'))
+                example[..at].ends_with([' ', '#', '\n'])
             });
             if !stands {
                 missing.push(format!("{key} of {template}"));

@@ -121,7 +121,7 @@ limits: { line: 512KiB }
     assert_eq!(
         warnings,
         "\
-agent.yaml:2:58: warning: the endpoint's certificate is not checked: anybody between here and there can read and change what is sent
+agent.yaml:2:56: warning: the endpoint's certificate is not checked: anybody between here and there can read and change what is sent
   2 |   - { name: a, url: 'https://h.example', tls_config: { insecure_skip_verify: true } }
     |                                                        ^^^^^^^^^^^^^^^^^^^^
 help: name the authority that signed it in ca_file instead
@@ -173,12 +173,13 @@ fn variables_bring_in_values_and_no_structure() {
         _ => None,
     };
     let text = "
-labels: { a: ${EVIL} }
+labels: { a: \"${EVIL}\" }
 loki:
   - url: https://localhost
     tenant_id: ${EMPTY}
     bearer_token: ${TILDE}
-    tls_config: { insecure_skip_verify: ${YES} }
+    tls_config:
+      insecure_skip_verify: ${YES}
 logs: [{ file: { include: /x/*.log } }]
 ";
     let plan = config::load_str("agent.yaml", text, &env).unwrap().plan;

@@ -201,8 +201,8 @@ logs: [{ file: { include: /x/*.log } }]
 "#,
         r#"
 agent.yaml:1:7: expected a list, found text
-  1 | loki: http://localhost
-    |       ^^^^^^^^^^^^^^^^
+  1 | loki: <secret>
+    |       ^^^^^^^^
 help: begin each element with `- ` on a line of its own, or write [a, b]"#,
     ),
     (
@@ -487,32 +487,32 @@ help: add `password_file` (or `password`)"#,
     ),
     (
         "headers",
-        r#"loki: [{ url: "http://localhost", headers: { Host: a, X-Scope-OrgID: a, "a b": a, x-a: a, X-A: "a\nb" } }]
+        r#"loki: [{ url: "http://localhost", headers: { Host: a, X-Scope-OrgID: a, "a/b": a, x-a: a, X-A: "a\nb" } }]
 logs: [{ file: { include: /x/*.log } }]
 "#,
         r#"
 agent.yaml:1:46: the header Host cannot be set here
-  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a b": <secret>, x-a: <secret>, X-A: <secret>} }]
+  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a/b": <secret>, x-a: <secret>, X-A: <secret>} }]
     |                                              ^^^^
 help: remove it: it comes from `url`
 
 agent.yaml:1:55: the header X-Scope-OrgID cannot be set here
-  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a b": <secret>, x-a: <secret>, X-A: <secret>} }]
+  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a/b": <secret>, x-a: <secret>, X-A: <secret>} }]
     |                                                              ^^^^^^^^^^^^^
 help: use `tenant_id`
 
 agent.yaml:1:73: this is not the name of a header
-  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a b": <secret>, x-a: <secret>, X-A: <secret>} }]
+  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a/b": <secret>, x-a: <secret>, X-A: <secret>} }]
     |                                                                                       ^^^^^
 help: a name has ASCII letters, digits and -
 
 agent.yaml:1:91: the header X-A is here for the second time
-  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a b": <secret>, x-a: <secret>, X-A: <secret>} }]
+  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a/b": <secret>, x-a: <secret>, X-A: <secret>} }]
     |                                                                                                                       ^^^
 help: upper and lower case are the same: keep one
 
 agent.yaml:1:96: the value contains characters that cannot be sent
-  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a b": <secret>, x-a: <secret>, X-A: <secret>} }]
+  1 | loki: [{ url: "http://localhost", headers: { Host: <secret>, X-Scope-OrgID: <secret>, "a/b": <secret>, x-a: <secret>, X-A: <secret>} }]
     |                                                                                                                            ^^^^^^^^
 help: it may have ASCII letters, digits, signs and blanks, and no line break"#,
     ),
@@ -623,7 +623,7 @@ help: close it, or write `$${` for the two characters themselves"#,
 logs: [{ file: { include: /x/*.log } }]
 "#,
         r#"
-agent.yaml:1:15: the tag "!secret" means nothing here
+agent.yaml:1:15: a YAML tag means nothing here
   1 | loki: [{ url: !secret "http://localhost", <<: <secret> }]
     |               ^^^^^^^^^^^^^^^^^^^^^^^^^^
 help: remove it; text that begins with ! has to be quoted
@@ -665,8 +665,8 @@ agent.yaml:4:33: unknown key "pasword"
 help: did you mean "password"?
 
 agent.yaml:5:5: expected a map with keys such as name, url, tenant_id, found a number
-  5 |   - 5
-    |     ^
+  5 |   - <secret>
+    |     ^^^^^^^^
 help: write `key: value` lines, indented, or { key: value }
 
 agent.yaml:6:10: user and password do not belong into the URL, where they would be shown
@@ -699,7 +699,7 @@ agent.yaml:11:19: expected a size such as 256KiB, 64MiB or 1GiB, found "lots"
      |                   ^^^^
 
 agent.yaml:12:1: unknown key "colour"
-  12 | colour: 1
+  12 | colour: <secret>
      | ^^^^^^
 help: the keys here are: labels, loki, logs, http, state_dir, limits"#,
     ),
