@@ -33,7 +33,7 @@ pub mod names {
     /// Bytes that are on the host and not stored by every endpoint.
     pub const LAG_BYTES: &str = "lugger_source_lag_bytes";
     /// Entries refused for good, by endpoint and reason.
-    pub const REFUSED: &str = "lugger_endpoint_entries_refused_total";
+    pub const REFUSED: &str = "lugger_endpoint_refused_entries_total";
     /// Attempts that failed.
     pub const RETRIES: &str = "lugger_endpoint_retries_total";
     /// Version and the like; always 1.
