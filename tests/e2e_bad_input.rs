@@ -40,6 +40,18 @@ fn assert_alive(loki: &Loki, rig: &Rig, deadline: Duration) {
     loki.assert_no_defects();
 }
 
+/// The head of a line that may be long, for messages.
+fn shown(line: &str) -> String {
+    format!("{:?}, {} bytes", line.chars().take(100).collect::<String>(), line.len())
+}
+
+/// A line that ends in "after" and begins with a visible mark in place of NUL bytes.
+#[track_caller]
+fn assert_marked(line: &str) {
+    assert!(line.len() > "after".len(), "no mark in {}", shown(line));
+    assert!(!line.contains('\0'), "NUL bytes in {}", shown(line));
+}
+
 /// A file without the right to read it is reported by name, counted, and read once the right is there; its neighbour is not held up.
 #[test]
 fn an_unreadable_file_is_reported_and_read_once_it_can_be() {
@@ -157,7 +169,7 @@ fn a_run_of_nul_bytes_becomes_a_mark() {
     append_to(&path, "after\n");
     let agent = rig.start(&config(&loki, &rig));
     let kept = loki.wait_for("the line after the NUL bytes", SOON, |line| line.ends_with("after"));
-    assert!(kept.line.len() > "after".len() && !kept.line.contains('\0'), "{:?}", kept.line);
+    assert_marked(&kept.line);
     wait_counted(&agent, names::NUL_RUNS);
     assert_alive(&loki, &rig, SOON);
 }
@@ -173,7 +185,7 @@ fn a_hole_of_one_gib_takes_no_memory() {
     append_to(&path, "after\n");
     let agent = rig.start(&config(&loki, &rig));
     let kept = loki.wait_for("the line after the hole", LONG, |line| line.ends_with("after"));
-    assert!(kept.line.len() > "after".len() && !kept.line.contains('\0'), "{:?}", kept.line);
+    assert_marked(&kept.line);
     wait_counted(&agent, names::NUL_RUNS);
     let (_, peak) = agent.memory();
     assert!(peak <= MEMORY, "{peak} bytes resident at the peak");
@@ -220,7 +232,11 @@ fn the_cap_is_exact() {
     let lines = loki.lines();
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0], "x".repeat(1024));
-    assert!(lines[1].starts_with("yyy") && lines[1].len() <= 1024 && lines[1] != "y".repeat(1024), "{}", lines[1]);
+    assert!(
+        lines[1].starts_with("yyy") && lines[1].len() <= 1024 && lines[1] != "y".repeat(1024),
+        "{}",
+        shown(&lines[1])
+    );
     wait_counted(&agent, names::TRUNCATED);
 }
 

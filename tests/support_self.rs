@@ -299,6 +299,8 @@ fn the_writer_writes_every_line_once() {
 fn metrics_are_summed_by_name() {
     let text = "# HELP a_total x\na_total{b=\"c d\"} 2\na_total{b=\"e\"} 3\na_total_more 9\nplain 0.5\n";
     assert_eq!(sum(text, "a_total"), Some(5.0));
+    assert_eq!(sum(text, "a_total{b=\"e\"}"), Some(3.0));
+    assert_eq!(sum(text, "a_total{b=\"x\"}"), None);
     assert_eq!(sum(text, "plain"), Some(0.5));
     assert_eq!(sum(text, "a"), None);
 }

@@ -21,11 +21,11 @@ const NOBODY: u32 = 65534;
 /// Names of the agent's own metrics that tests look at. One place, so that a renamed metric is a change of one line.
 pub mod names {
     /// Lines cut at the cap, by source.
-    pub const TRUNCATED: &str = "lugger_lines_repaired_total{reason=\"too_long\"";
+    pub const TRUNCATED: &str = "lugger_lines_repaired_total{reason=\"too_long\"}";
     /// Lines in which bytes were replaced since they were not UTF-8.
-    pub const INVALID_UTF8: &str = "lugger_lines_repaired_total{reason=\"not_utf8\"";
+    pub const INVALID_UTF8: &str = "lugger_lines_repaired_total{reason=\"not_utf8\"}";
     /// Runs of NUL bytes that were replaced by a mark.
-    pub const NUL_RUNS: &str = "lugger_lines_repaired_total{reason=\"nul_run\"";
+    pub const NUL_RUNS: &str = "lugger_lines_repaired_total{reason=\"nul_run\"}";
     /// Bytes known to be lost; stays 0.
     pub const LOST: &str = "lugger_file_lost_bytes_total";
     /// Errors of single files.
@@ -475,11 +475,12 @@ fn kib(status: &str, key: &str) -> u64 {
     line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// The sum of all series of `name` in Prometheus' text format.
+/// The sum of all series of `name` in Prometheus' text format; of those with a label if `name` is `family{label="value"}`.
 pub fn sum(text: &str, name: &str) -> Option<f64> {
+    let (family, label) = name.trim_end_matches('}').split_once('{').unwrap_or((name, ""));
     text.lines()
-        .filter_map(|line| line.strip_prefix(name))
-        .filter(|rest| rest.starts_with(['{', ' ', ',']))
+        .filter_map(|line| line.strip_prefix(family))
+        .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
         .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
         .reduce(|a, b| a + b)
 }

@@ -171,6 +171,11 @@ impl Ledger {
         self.seen.count()
     }
 
+    /// Whether a number has arrived.
+    pub fn has(&self, n: u64) -> bool {
+        self.seen.contains(n)
+    }
+
     /// Arrivals of numbers that had arrived before.
     pub fn duplicated_raw(&self) -> u64 {
         self.duplicated_raw
