@@ -169,9 +169,17 @@ pub(super) fn open_for_reading(path: &Path) -> io::Result<File> {
 /// Whether no process has the file open for writing, so that it will not grow. `None`: the kernel does not tell us (a read lease is for the
 /// file's owner or a process with CAP_LEASE, and not on every file system).
 pub(super) fn has_no_writer(file: &File) -> Option<bool> {
+    /// `asm-generic/fcntl.h`; the libc crate does not have it.
+    const F_SETSIG: libc::c_int = 10;
     use std::os::fd::AsRawFd;
-    // SAFETY: `fcntl` with F_SETLEASE takes two integers and touches no memory of ours; the descriptor is open for as long as `file`
-    // is borrowed. A lease that was taken is given back at once, so that nobody is ever kept waiting or signalled by it.
+    // Somebody who opens the file for writing while we have the lease waits until the next call gives it back, and we are sent a signal:
+    // not SIGIO, which would end the process, but one that does nothing by default.
+    // SAFETY: `fcntl` with F_SETSIG takes two integers and touches no memory of ours; the descriptor is open for as long as `file`
+    // is borrowed.
+    if unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) } != 0 {
+        return None;
+    }
+    // SAFETY: as above.
     let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
     if taken == 0 {
         // SAFETY: as above.
