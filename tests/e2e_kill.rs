@@ -59,7 +59,7 @@ fn fifty_kills_lose_nothing_and_repeat_nothing_visibly() {
     let mut writer = Writer::new(&path, "kill");
 
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let mut agent = std::thread::scope(|scope| {
         let (done, writer) = (&done, &mut writer);
         // The load lasts as long as the kills do: at a rate that spreads the lines over them.
         let rate = LINES * 1000 / (kills.max(1) * 250).max(1000);
@@ -87,10 +87,12 @@ fn fifty_kills_lose_nothing_and_repeat_nothing_visibly() {
             assert!(!agent.has_exited(), "start {kill}: the agent ended by itself after {:?}", start.elapsed());
             agent.kill();
         }
+        // The last one stays; the writer goes on only while somebody reads.
+        let agent = rig.start(&config);
         assert!(holds_within(DRAIN, || done.load(Ordering::Acquire)).is_some(), "the writer did not finish");
+        agent
     });
 
-    let mut agent = rig.start(&config);
     book.wait_all(LINES, DRAIN);
     let exit = agent.stop(Duration::from_secs(5));
     assert_eq!(exit.code, Some(0));
