@@ -1,1 +1,171 @@
-//! tests
+//! Tests of reading: chunk bounds, truncation, long lines, replayed chunks.
+
+use super::*;
+use crate::source::file::identity::Identity;
+use crate::store::checkpoint::Intent;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+const START_NS: i64 = 1_000_000_000;
+
+struct Rig {
+    reader: Reader,
+    tracked: Tracked,
+    file: File,
+    clock: Arc<AtomicI64>,
+}
+
+impl Rig {
+    fn new(content: &[u8]) -> Self {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        let clock = Arc::new(AtomicI64::new(START_NS));
+        let identity = Identity { device: 0, inode: 0, born_ns: 0 };
+        Rig {
+            reader: Reader::new(Clock::Manual(clock.clone()), 0),
+            tracked: Tracked::new(0, identity, Path::new("/x"), 1),
+            file,
+            clock,
+        }
+    }
+
+    fn read(&mut self, last_too: bool) -> Outcome {
+        let outcome = self.reader.read(&mut self.tracked, &self.file, 1024, last_too).unwrap();
+        if let Outcome::Chunk { piece, .. } = &outcome {
+            self.tracked.advance(piece);
+        }
+        outcome
+    }
+
+    /// The lines of the next chunk, passing over what was only scanned.
+    fn lines(&mut self, last_too: bool) -> Vec<String> {
+        loop {
+            match self.read(last_too) {
+                Outcome::Chunk { .. } => break,
+                Outcome::Scanned => {}
+                _ => return Vec::new(),
+            }
+        }
+        let bytes = self.reader.bytes();
+        let text = |s: &Span| String::from_utf8_lossy(&bytes[s.start as usize..s.end as usize]).into_owned();
+        self.reader.lines().iter().map(text).collect()
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.file.write_all(bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_line_waits_for_its_newline() {
+    let mut rig = Rig::new(b"one\ntw");
+    assert_eq!(rig.lines(false), ["one"]);
+    assert!(matches!(rig.read(false), Outcome::End));
+    rig.append(b"o\n");
+    assert_eq!(rig.lines(false), ["two"]);
+    assert_eq!(rig.tracked.offset, 8);
+    rig.append(b"rest");
+    assert_eq!(rig.lines(true), ["rest"]);
+}
+
+#[test]
+fn what_came_before_the_offset_must_still_be_there() {
+    let mut rig = Rig::new(b"one\ntwo\n");
+    assert_eq!(rig.lines(false), ["one", "two"]);
+    rig.file.set_len(0).unwrap();
+    assert!(matches!(rig.read(false), Outcome::Truncated));
+    rig.tracked.restart(2);
+    // Grown past the old offset again, with other content.
+    rig.file = tempfile::tempfile().unwrap();
+    rig.append(b"uno\ndos\ntres\n");
+    assert_eq!(rig.lines(false), ["uno", "dos", "tres"]);
+    let mut other = tempfile::tempfile().unwrap();
+    other.write_all(b"UNO\nDOS\nTRES\nCUATRO\n").unwrap();
+    rig.file = other;
+    assert!(matches!(rig.read(false), Outcome::Truncated));
+}
+
+#[test]
+fn a_line_longer_than_a_chunk_is_cut_and_the_next_one_is_whole() {
+    let long = vec![b'x'; 3 * CHUNK_BYTES + 17];
+    let mut rig = Rig::new(&[long.as_slice(), b"\nnext\n"].concat());
+    let lines = rig.lines(false);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].ends_with(&format!(" [truncated: line of {} bytes]", long.len())) && lines[0].len() <= 1024);
+    assert_eq!(rig.lines(false), ["next"]);
+    assert!(matches!(rig.read(false), Outcome::End));
+}
+
+#[test]
+fn a_long_line_without_newline_waits_and_is_given_at_last() {
+    let mut rig = Rig::new(&vec![b'x'; CHUNK_BYTES + 1]);
+    assert!(matches!(rig.read(false), Outcome::Scanned));
+    assert!(matches!(rig.read(false), Outcome::End));
+    assert_eq!(rig.lines(true).len(), 1);
+    assert_eq!(rig.tracked.offset, CHUNK_BYTES as u64 + 1);
+}
+
+#[test]
+fn a_hole_is_told_by_its_length() {
+    let mut rig = Rig::new(b"");
+    let hole = 5 * CHUNK_BYTES as u64;
+    rig.file.set_len(hole).unwrap();
+    std::io::Seek::seek(&mut rig.file, std::io::SeekFrom::End(0)).unwrap();
+    rig.append(b"after\nnext\n");
+    assert_eq!(rig.lines(false), [format!("[{hole} NUL bytes]after")]);
+    assert_eq!(rig.lines(false), ["next"]);
+}
+
+#[test]
+fn what_was_sent_before_is_cut_and_stamped_the_same() {
+    let mut rig = Rig::new(b"a\nb\nc\nd\ne");
+    rig.tracked.replay = Some(Box::new(VecDeque::from([
+        Intent { start: 0, end: 4, time_ns: 7 },
+        Intent { start: 4, end: 6, time_ns: 9 },
+    ])));
+    rig.append(b"\n");
+    let times: Vec<(Vec<String>, i64)> = std::iter::from_fn(|| match rig.read(false) {
+        Outcome::Chunk { piece, .. } => {
+            let bytes = rig.reader.bytes();
+            let text = |s: &Span| String::from_utf8_lossy(&bytes[s.start as usize..s.end as usize]).into_owned();
+            Some((rig.reader.lines().iter().map(text).collect(), piece.time_ns))
+        }
+        _ => None,
+    })
+    .collect();
+    let lines: Vec<&[String]> = times.iter().map(|(lines, _)| lines.as_slice()).collect();
+    assert_eq!(lines, [["a", "b"].map(String::from).as_slice(), &["c".to_owned()], &["d", "e"].map(String::from)]);
+    assert_eq!((times[0].1, times[1].1), (7, 9));
+    assert_eq!(times[2].1, START_NS);
+}
+
+#[test]
+fn times_go_on_when_the_clock_stands_or_steps_back_a_little() {
+    let mut rig = Rig::new(b"a\nb\n");
+    let time = |rig: &mut Rig| match rig.read(false) {
+        Outcome::Chunk { piece, .. } => piece.time_ns,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(time(&mut rig), START_NS);
+    rig.append(b"c\n");
+    assert_eq!(time(&mut rig), START_NS + 2);
+    rig.clock.store(START_NS - 1_000_000, std::sync::atomic::Ordering::Relaxed);
+    rig.append(b"d\n");
+    assert_eq!(time(&mut rig), START_NS + 3);
+    // A clock that was an hour ahead and was set right is followed: Loki would refuse such a future.
+    rig.clock.store(START_NS - CLOCK_AHEAD_NS - 1_000_000_000, std::sync::atomic::Ordering::Relaxed);
+    rig.append(b"e\n");
+    assert_eq!(time(&mut rig), START_NS - CLOCK_AHEAD_NS - 1_000_000_000);
+}
+
+#[test]
+fn compressed_files_are_recognised() {
+    for head in [b"\x1f\x8b\x08\0".as_slice(), b"\xfd7zXZ\0\n", b"\x28\xb5\x2f\xfd\n", b"BZh91AY&SY\n", b"PK\x03\x04\n"]
+    {
+        assert!(matches!(Rig::new(head).read(false), Outcome::Compressed), "{head:?}");
+    }
+    assert!(matches!(Rig::new(b"BZh is no magic\n").read(false), Outcome::Chunk { .. }));
+}
