@@ -170,16 +170,24 @@ impl Follow {
             let sources: Vec<u16> = self.files.sources_in(*dir).collect();
             for source in sources {
                 for name in self.files.names_in(source, *dir) {
-                    if seen.contains(&(*dir, &name)) {
-                        self.present(source, *dir, &name, None);
-                    } else {
+                    if !seen.contains(&(*dir, &name)) {
                         self.lost_name(source, *dir, &name);
                     }
                 }
             }
         }
         for found in found {
-            self.found(found);
+            let matched = self.tree.matches(found.dir, &found.name);
+            let followed: Vec<u16> = self.files.sources_in(found.dir).filter(|s| !matched.contains(s)).collect();
+            for source in matched {
+                self.present(source, found.dir, &found.name, None);
+            }
+            // Rotated files have names that do not match.
+            for source in followed {
+                if self.files.named(source, found.dir, &found.name).is_some() {
+                    self.present(source, found.dir, &found.name, None);
+                }
+            }
         }
     }
 

@@ -202,6 +202,7 @@ impl Worker {
             return;
         }
         let mut more = true;
+        let mut count = 0;
         while more {
             let Some(watcher) = self.follow.tree_mut().watcher() else { return };
             more = watcher.drain(&mut self.events);
@@ -210,9 +211,12 @@ impl Worker {
                     self.follow.handle(&event, name);
                 }
             }
-            timers.has_work |= self.events.len() > 0;
+            count += self.events.len();
         }
-        timers.events_at = now + Duration::from_millis(PACE_MS);
+        if count > 0 {
+            timers.has_work = true;
+            timers.events_at = now + Duration::from_millis(PACE_MS);
+        }
         if std::mem::take(&mut self.follow.overflowed) {
             self.overflows.add(1);
             timers.sweep_at = now;
