@@ -154,11 +154,7 @@ impl Checkpoints {
 
         let (loaded, newest) = load(directory, &damaged).map_err(fail("read it"))?;
         let mut entries = loaded;
-        for entry in &mut entries {
-            if entry.as_ref().is_some_and(|e| now_s.saturating_sub(e.seen_s) > CHECKPOINT_KEEP_S) {
-                *entry = None;
-            }
-        }
+        forget_old(&mut entries, now_s);
         let free = free_slots(&entries);
         let journal = new_journal(directory, newest + 1).map_err(fail("write to it"))?;
         let mut state = State {
@@ -217,10 +213,14 @@ impl Checkpoints {
         slot
     }
 
-    /// The cursor is in use from now on: it does not age.
-    pub fn claim(&self, slot: u32) {
-        if let Some(entry) = self.shared.lock().entry(slot) {
-            entry.claimed = true;
+    /// The cursor is in use from now on: it does not age. False when there is no such cursor (any more).
+    pub fn claim(&self, slot: u32, key: &[u8]) -> bool {
+        match self.shared.lock().entry(slot).filter(|entry| *entry.key == *key) {
+            Some(entry) => {
+                entry.claimed = true;
+                true
+            }
+            None => false,
         }
     }
 
@@ -464,6 +464,8 @@ impl Shared {
         let number = state.journal.number + 1;
         let journal = new_journal(&self.directory, number)?;
         let before = std::mem::replace(&mut state.journal, journal);
+        forget_old(&mut state.entries, now_s(&self.clock));
+        state.free = free_slots(&state.entries);
         let snapshot = state.snapshot(now_s(&self.clock));
         drop(state);
         // The old journal must be whole on disk for as long as it is the only source of its records.
@@ -523,6 +525,15 @@ fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+/// Drops cursors that nobody has used for long.
+fn forget_old(entries: &mut [Option<Saved>], now_s: i64) {
+    for entry in entries {
+        if entry.as_ref().is_some_and(|e| !e.claimed && now_s.saturating_sub(e.seen_s) > CHECKPOINT_KEEP_S) {
+            *entry = None;
+        }
+    }
 }
 
 fn free_slots(entries: &[Option<Saved>]) -> Vec<u32> {

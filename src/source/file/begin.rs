@@ -169,7 +169,9 @@ impl Follow {
     /// Goes on where a checkpoint says, if the content is still the one it speaks of.
     fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, number: u16) {
         let Some(source) = self.sources.get(usize::from(number)) else { return };
-        file.slot = Some(known.slot);
+        // A cursor that was dropped in the meantime, being old, is defined anew by the caller.
+        let was = encode_key(&known.source, &known.identity);
+        file.slot = self.store.claim(known.slot, &was).then_some(known.slot);
         file.origin = known.origin.as_path().into();
         let certain = known.identity == file.identity && file.identity.born_ns != 0;
         // With a birth time the inode is the same file; its bytes are compared when it is read anyway.
@@ -190,10 +192,10 @@ impl Follow {
             self.store.restart(known.slot, 0, &file.mark.encode());
         }
         let key = encode_key(&source.settings.name, &file.identity);
-        if known.source != source.settings.name || known.identity != file.identity {
-            self.store.renew(known.slot, &key, path_to_bytes(&file.origin));
-        } else {
-            self.store.claim(known.slot);
+        if key != was
+            && let Some(slot) = file.slot
+        {
+            self.store.renew(slot, &key, path_to_bytes(&file.origin));
         }
     }
 }

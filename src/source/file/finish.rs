@@ -118,7 +118,8 @@ impl Follow {
         }
         let Some(handle) = &file.file else {
             // Neither a name nor a descriptor: nothing more can be learned.
-            self.let_go(id, false);
+            let is_deleted = file.deleted;
+            self.let_go(id, is_deleted);
             return true;
         };
         if !done {
@@ -145,6 +146,11 @@ impl Follow {
         let Some(place) = file.place.clone() else { return };
         let source = file.source;
         if !self.tree.matches(place.dir, &place.name).contains(&source) {
+            // Hardly anybody writes to it any more: no descriptor is kept for it.
+            if file.file.take().is_some() {
+                self.open = self.open.saturating_sub(1);
+            }
+            self.release_stream(id);
             return;
         }
         let Some(path) = self.path_of(place.dir, &place.name) else { return };

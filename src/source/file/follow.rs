@@ -297,6 +297,12 @@ impl Follow {
         }
         let sources: Vec<u16> = self.files.sources_in(dir).collect();
         for source in sources {
+            if cookie == 0
+                && let Some(id) = self.files.named(source, dir, name)
+                && let Some(file) = self.files.get_mut(id)
+            {
+                file.deleted = file.names <= 1;
+            }
             self.lost_name(source, dir, name);
         }
     }
@@ -351,6 +357,9 @@ impl Follow {
             } else {
                 self.rotate(id);
             }
+        } else if file.place.is_none() {
+            // It left its path long ago, and now its other name is gone too.
+            self.unsettle(id);
         }
         self.files.make_ready(id);
     }
@@ -431,6 +440,9 @@ impl Follow {
         match existing {
             Some(id) => {
                 if current != existing {
+                    if let Some(file) = self.files.get_mut(id) {
+                        file.deleted = false;
+                    }
                     self.files.name(id, dir, name);
                     self.placed(id);
                 }

@@ -30,7 +30,12 @@ pub(super) struct SavedFiles {
     by_inode: HashMap<u64, Vec<Known>>,
     /// Names of the configured sources.
     sources: Vec<String>,
+    /// Inodes of checkpoints that were put back, in that order.
+    returned: VecDeque<u64>,
 }
+
+/// How many files that went out of sight are remembered.
+const RETURNED_MAX: usize = 10_000;
 
 impl SavedFiles {
     pub(super) fn new(saved: Vec<Saved>, sources: Vec<String>) -> Self {
@@ -45,7 +50,7 @@ impl SavedFiles {
                 Known { slot: one.slot, source, identity, origin, position: one.position, mark, intents: one.intents };
             by_inode.entry(identity.inode).or_default().push(known);
         }
-        SavedFiles { by_inode, sources }
+        SavedFiles { by_inode, sources, returned: VecDeque::new() }
     }
 
     /// Whether there may be a checkpoint for a file with this inode: cheap, to decide whether to look closer.
@@ -84,8 +89,14 @@ impl SavedFiles {
         Some(known)
     }
 
-    /// Keeps a checkpoint for when its file comes back.
+    /// Keeps a checkpoint for when its file comes back. Of very many the earliest are dropped, and would be read again.
     pub(super) fn put_back(&mut self, known: Known) {
+        self.returned.push_back(known.identity.inode);
+        if self.returned.len() > RETURNED_MAX
+            && let Some(inode) = self.returned.pop_front()
+        {
+            self.by_inode.remove(&inode);
+        }
         self.by_inode.entry(known.identity.inode).or_default().push(known);
     }
 

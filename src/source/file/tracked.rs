@@ -76,6 +76,8 @@ pub(super) struct Tracked {
     pub idle_listed: bool,
     /// When it was last rotated or had something to read; moves only while `rotated`.
     pub quiet_since: Option<Instant>,
+    /// Its last name was deleted, as opposed to moved away.
+    pub deleted: bool,
     /// It was left out for being compressed.
     pub compressed: bool,
     pub long: Option<Box<LongLine>>,
@@ -117,6 +119,7 @@ impl Tracked {
             at_end: false,
             idle_listed: false,
             quiet_since: None,
+            deleted: false,
             compressed: false,
             long: None,
             replay: None,
