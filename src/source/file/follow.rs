@@ -374,7 +374,7 @@ impl Follow {
             file.rotated = false;
             file.quiet_since = None;
         }
-        self.files.finished(id);
+        self.files.returned(id);
         self.unsettled.retain(|other| *other != id);
     }
 
