@@ -23,33 +23,90 @@ use tailed::{BESIDE, Failed, MATCHING, PLACES, TARGETS, World};
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Step {
-    Append { at: u8, count: u8 },
+    Append {
+        at: u8,
+        count: u8,
+    },
     /// More than a chunk.
-    AppendMuch { at: u8 },
+    AppendMuch {
+        at: u8,
+    },
     /// A line longer than a chunk.
-    AppendLong { at: u8 },
+    AppendLong {
+        at: u8,
+    },
     AppendToDeleted,
-    Partial { at: u8 },
-    Close { at: u8 },
-    Rename { from: u8, to: u8 },
-    Cycle { a: u8, b: u8 },
+    Partial {
+        at: u8,
+    },
+    Close {
+        at: u8,
+    },
+    Rename {
+        from: u8,
+        to: u8,
+    },
+    Cycle {
+        a: u8,
+        b: u8,
+    },
     Rotate,
-    CopyTruncate { at: u8, to: u8, lines: u8 },
-    Truncate { at: u8, lines: u8 },
-    Delete { at: u8, close: bool },
-    Recreate { at: u8, lines: u8 },
-    HardLink { from: u8, to: u8 },
-    Swap { to: Option<u8> },
-    Chmod { at: u8, open: bool },
-    Stop { drain: bool },
+    CopyTruncate {
+        at: u8,
+        to: u8,
+        lines: u8,
+    },
+    Truncate {
+        at: u8,
+        lines: u8,
+    },
+    Delete {
+        at: u8,
+        close: bool,
+    },
+    Recreate {
+        at: u8,
+        lines: u8,
+    },
+    HardLink {
+        from: u8,
+        to: u8,
+    },
+    Swap {
+        to: Option<u8>,
+    },
+    Chmod {
+        at: u8,
+        open: bool,
+    },
+    Stop {
+        drain: bool,
+    },
     Kill,
     Start,
-    Jump { seconds: i32 },
+    Jump {
+        seconds: i32,
+    },
     Deliver(Mode),
-    Release { shuffle: u8, most: u8 },
+    Release {
+        shuffle: u8,
+        most: u8,
+    },
     CatchUp,
     /// The story goes on after a moment, so that the agent sees what is in between.
-    Moment { ms: u8 },
+    Moment {
+        ms: u8,
+    },
+}
+
+/// What happens, one step after the other.
+#[derive(Clone)]
+struct Story(Vec<Step>);
+
+impl std::fmt::Debug for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(i, step)| write!(f, "\n  {i}: {step:?}"))
+    }
 }
 
 fn any_place() -> impl Strategy<Value = u8> {
@@ -160,18 +217,19 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: cases(),
         // A failing story takes seconds, and the same story may pass the next time.
-        max_shrink_iters: 150,
+        max_shrink_iters: 200,
+        max_shrink_time: 120_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
         ..ProptestConfig::default()
     })]
 
     #[test]
     fn every_complete_line_is_delivered_once(
-        steps in prop::collection::vec(any_step(), 1..40),
+        story in prop::collection::vec(any_step(), 1..40).prop_map(Story),
         batch_bytes in prop_oneof![Just(200usize), Just(4_000), Just(100_000)],
         starts_late in prop::bool::weighted(0.2),
     ) {
-        if let Err(failed) = play(&steps, batch_bytes, starts_late) {
+        if let Err(failed) = play(&story.0, batch_bytes, starts_late) {
             return Err(TestCaseError::fail(failed));
         }
     }

@@ -86,6 +86,8 @@ pub struct World {
     incarnations: Vec<Incarnation>,
     names: Names,
     link: Option<u8>,
+    /// Names have changed, so that copies cannot be told from generations that no agent has seen.
+    moved: bool,
     batch_bytes: usize,
 }
 
@@ -105,6 +107,7 @@ impl World {
             incarnations: Vec::new(),
             names: Names::new(),
             link: None,
+            moved: false,
             batch_bytes,
         }
     }
@@ -127,6 +130,8 @@ impl World {
         if self.agent.is_some() {
             return;
         }
+        self.give_link_a_target().unwrap();
+        self.remove_copies();
         self.clock.fetch_add(1_000_000, Ordering::Relaxed);
         let registry = Registry::default();
         let clock = Clock::Manual(self.clock.clone());
@@ -145,8 +150,7 @@ impl World {
             line_bytes: 1024 * 1024,
         };
         let (alive, _) = shutdown::channel();
-        let parts =
-            Parts { sources: vec![(settings, 0)], outputs: vec![output], store, wake, clock, registry, alive };
+        let parts = Parts { sources: vec![(settings, 0)], outputs: vec![output], store, wake, clock, registry, alive };
         self.agent = Some(worker::start(parts).unwrap());
     }
 
@@ -289,6 +293,7 @@ impl World {
             }
         }
         act(self).map_err(|error| format!("the world itself failed: {error}"))?;
+        self.moved |= self.names != names;
         self.names = names;
         self.link = link;
         self.mark_left();
@@ -416,8 +421,9 @@ impl World {
 
     pub fn rename(&mut self, from: u8, to: u8) -> Result<(), Failed> {
         let Some(&i) = self.names.get(&from) else { return Ok(()) };
-        // The kernel does nothing when both names are one file.
-        if from == to || self.names.get(&to) == Some(&i) || (self.incarnations[i].copy && !is_beside(to)) {
+        // The kernel does nothing when both names are one file. Copies stay where they are: one that moves in the same moment as the
+        // file it was made of cannot be told from it by its events.
+        if from == to || self.names.get(&to) == Some(&i) || self.incarnations[i].copy {
             return Ok(());
         }
         let mut names = self.names.clone();
@@ -514,6 +520,9 @@ impl World {
 
     /// The link leads elsewhere from now on, in one step, or is removed.
     pub fn swap(&mut self, to: Option<u8>) -> Result<(), Failed> {
+        if let Some(to) = to.filter(|to| !self.names.contains_key(to)) {
+            self.create(to)?;
+        }
         let names = self.names.clone();
         let had = self.link.is_some();
         self.rename_all(names, to, |world| {
@@ -529,6 +538,28 @@ impl World {
             }
         })?;
         Ok(())
+    }
+
+    /// A link that leads nowhere when it is first met is looked at again by the sweep, which is too rare for a story.
+    fn give_link_a_target(&mut self) -> Result<(), Failed> {
+        match self.link {
+            Some(to) if !self.names.contains_key(&to) => self.create(to).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new agent takes what lies beside a path and is younger than the last file that was known there for a generation that it missed. A
+    /// copy is one only if the file that it was made of is still at its path.
+    fn remove_copies(&mut self) {
+        if !self.moved {
+            return;
+        }
+        let copies: Vec<u8> =
+            self.names.iter().filter(|(_, of)| self.incarnations[**of].copy).map(|(at, _)| *at).collect();
+        for at in copies {
+            fs::remove_file(self.path(at)).unwrap();
+            self.names.remove(&at);
+        }
     }
 
     pub fn chmod(&mut self, at: u8, mode: u32) {
