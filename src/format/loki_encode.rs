@@ -149,3 +149,7 @@ fn varint_len(value: u64) -> usize {
     // Seven bits a byte; zero still takes one.
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
+
+#[cfg(test)]
+#[path = "loki_encode_tests.rs"]
+mod tests;

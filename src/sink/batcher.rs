@@ -280,3 +280,7 @@ impl Output for Batcher {
         self.pending.front().map(|p| p.opened).or(self.opened)
     }
 }
+
+#[cfg(test)]
+#[path = "batcher_tests.rs"]
+mod tests;

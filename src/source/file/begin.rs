@@ -142,9 +142,10 @@ impl Follow {
         let rotated = *file.origin != *path;
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
-        self.files.succeeds(id);
         if rotated {
             self.rotate(id);
+        } else {
+            self.files.succeeds(id);
         }
         if let Some((real_dir, real_name)) = link_target(path) {
             let real_dir = self.tree.alias(&real_dir);

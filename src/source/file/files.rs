@@ -221,6 +221,12 @@ impl Files {
         }
     }
 
+    /// A rotated file is at its path again: it is read after the others.
+    pub(super) fn returned(&mut self, id: FileId) {
+        self.finished(id);
+        self.succeeds(id);
+    }
+
     /// A rotated file was read to its end: whoever waits for it may be read.
     pub(super) fn finished(&mut self, id: FileId) {
         let Some(file) = self.get(id) else { return };
@@ -233,17 +239,19 @@ impl Files {
         let Some(queue) = self.generations.get_mut(&key) else { return };
         queue.retain(|other| *other != id);
         let first = queue.front().copied();
-        if let Some(first) = first {
-            let is_current = self.get(first).is_some_and(|f| !f.rotated);
-            if is_current {
-                self.generations.remove(&key);
-            }
-            if let Some(file) = self.get_mut(first) {
+        if let Some(file) = self.get_mut(id) {
+            file.gated = false;
+        }
+        // With the current file in front there is no order to keep any more.
+        let rest: Vec<FileId> = match first {
+            Some(first) if self.get(first).is_some_and(|f| f.rotated) => vec![first],
+            _ => self.generations.remove(&key).into_iter().flatten().collect(),
+        };
+        for other in rest {
+            if let Some(file) = self.get_mut(other) {
                 file.gated = false;
             }
-            self.make_ready(first);
-        } else {
-            self.generations.remove(&key);
+            self.make_ready(other);
         }
     }
 
@@ -315,6 +323,43 @@ mod tests {
         files.make_ready(old);
         let order: Vec<FileId> = std::iter::from_fn(|| files.pop_ready()).collect();
         assert!(order.ends_with(&[old]), "{order:?}");
+    }
+
+    #[test]
+    fn a_waiting_file_that_is_back_at_its_path_is_read_in_the_end() {
+        let mut files = Files::new();
+        let old = files.insert(file(1, 10));
+        rotate(&mut files, old);
+        let current = files.insert(file(3, 30));
+        files.succeeds(current);
+        // For a moment it seems to be rotated: a late event of the file that was at the path between the two.
+        rotate(&mut files, current);
+        let between = files.insert(file(2, 20));
+        rotate(&mut files, between);
+        files.get_mut(current).unwrap().rotated = false;
+        files.returned(current);
+        for id in [old, between, current] {
+            files.make_ready(id);
+        }
+        for id in [old, between, current] {
+            assert_eq!(files.pop_ready(), Some(id));
+            assert_eq!(files.pop_ready(), None);
+            files.finished(id);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_behind_the_current_file() {
+        let mut files = Files::new();
+        let old = files.insert(file(1, 10));
+        rotate(&mut files, old);
+        let current = files.insert(file(2, 20));
+        files.succeeds(current);
+        let other = files.insert(file(3, 30));
+        files.succeeds(other);
+        files.finished(old);
+        assert_eq!(files.pop_ready(), Some(current));
+        assert_eq!(files.pop_ready(), Some(other));
     }
 
     #[test]

@@ -391,7 +391,7 @@ impl Follow {
             file.rotated = false;
             file.quiet_since = None;
         }
-        self.files.finished(id);
+        self.files.returned(id);
         self.unsettled.retain(|other| *other != id);
     }
 

@@ -98,7 +98,7 @@ impl Reader {
         if file.offset == 0 && is_compressed(data) {
             return Ok(Outcome::Compressed);
         }
-        let limit = replay_limit(file, data.len());
+        let limit = replay_limit(file, data);
         let (data, exact) = match limit {
             Some(limit) => (data.get(..limit).unwrap_or(data), true),
             None => (data, false),
@@ -222,9 +222,11 @@ impl Tracked {
 }
 
 /// How much of the data may be in the chunk, so that it ends where one that was sent before ended (or began).
-fn replay_limit(file: &mut Tracked, available: usize) -> Option<usize> {
+fn replay_limit(file: &mut Tracked, data: &[u8]) -> Option<usize> {
     let offset = file.offset;
+    let available = data.len();
     let at_end = file.at_end;
+    let is_last = |limit| limit == available && at_end && file.rotated;
     let replay = file.replay.as_mut()?;
     while replay.front().is_some_and(|intent| intent.start < offset) {
         replay.pop_front();
@@ -239,6 +241,11 @@ fn replay_limit(file: &mut Tracked, available: usize) -> Option<usize> {
             // The file ends before what was sent from it: its content is another one.
             file.replay = None;
         }
+        return None;
+    }
+    if !is_last(limit) && limit > 0 && data.get(limit - 1) != Some(&b'\n') {
+        // Chunks end with a line, but for the last of a rotated file: the content is another one, and its lines must stay whole.
+        file.replay = None;
         return None;
     }
     Some(limit)

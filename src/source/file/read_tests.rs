@@ -143,6 +143,18 @@ fn what_was_sent_before_is_cut_and_stamped_the_same() {
 }
 
 #[test]
+fn bounds_of_other_content_do_not_tear_lines() {
+    // Truncated and grown again while nobody looked, before anything of it was known to be stored.
+    let mut rig = Rig::new(b"first\nsecond\nthird\n");
+    for (start, end) in [(0, 8), (0, 12), (8, 12)] {
+        rig.tracked.restart(1);
+        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent { start, end, time_ns: 7 }])));
+        assert_eq!(rig.lines(false), ["first", "second", "third"]);
+        assert_eq!(rig.tracked.replay, None);
+    }
+}
+
+#[test]
 fn times_go_on_when_the_clock_stands_or_steps_back_a_little() {
     let mut rig = Rig::new(b"a\nb\n");
     let time = |rig: &mut Rig| match rig.read(false) {

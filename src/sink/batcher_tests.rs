@@ -1,0 +1,405 @@
+//! Tests of the batcher, with a ledger and endpoints that write down what they see, in one list: what came before what is the point.
+
+use super::*;
+use crate::format::loki::{PushRequest, decode_snappy};
+use crate::model::flow::Span;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// What a ledger or an endpoint saw.
+#[derive(Debug, Clone)]
+enum Seen {
+    Intent(Vec<Receipt>),
+    Commit(Vec<Receipt>),
+    Batch(usize, Arc<Batch>),
+}
+
+type List = Arc<Mutex<Vec<Seen>>>;
+
+struct Book(List);
+
+impl Ledger for Book {
+    fn intend(&mut self, receipts: &[Receipt]) {
+        self.0.lock().unwrap().push(Seen::Intent(receipts.to_vec()));
+    }
+
+    fn commit(&mut self, receipts: &[Receipt]) {
+        self.0.lock().unwrap().push(Seen::Commit(receipts.to_vec()));
+    }
+}
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+struct Rig {
+    batcher: Batcher,
+    budget: Budget,
+    book: Book,
+    list: List,
+    /// The receipt of the next chunk ends here.
+    position: u64,
+}
+
+impl Rig {
+    fn new(bytes: usize, wait: Duration, endpoints: usize) -> Self {
+        let list = List::default();
+        let target = |i: usize| {
+            let list = list.clone();
+            Box::new(move |batch| list.lock().unwrap().push(Seen::Batch(i, batch))) as Target
+        };
+        let budget = Budget::new(1 << 20);
+        let wake = Wake::new().unwrap();
+        let targets = (0..endpoints).map(target).collect();
+        let batcher = Batcher::new(Limits { bytes, wait }, targets, budget.clone(), &wake);
+        Rig { batcher, budget, book: Book(list.clone()), list, position: 0 }
+    }
+
+    fn stream(&mut self, name: &str) -> StreamId {
+        self.batcher.stream(&labels(name))
+    }
+
+    /// Writes lines; gives the receipt.
+    fn write(&mut self, stream: StreamId, lines: &[String]) -> Receipt {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for line in lines {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(line.as_bytes());
+            spans.push(Span { start, end: bytes.len() as u32 });
+        }
+        let start = self.position;
+        self.position += 100;
+        let receipt = Receipt {
+            cursor: stream.0,
+            generation: 0,
+            start,
+            end: self.position,
+            time_ns: 1_000_000 * start as i64,
+            lines: lines.len() as u32,
+            mark: 0,
+        };
+        let chunk = Chunk { bytes: &bytes, lines: &spans, stream, receipt };
+        self.batcher.write(&chunk, &mut self.book);
+        receipt
+    }
+
+    fn tick(&mut self) -> Option<Instant> {
+        self.batcher.tick(Instant::now(), &mut self.book)
+    }
+
+    fn flush(&mut self) {
+        self.batcher.flush(&mut self.book);
+    }
+
+    /// What was seen since the last call.
+    fn seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut *self.list.lock().unwrap())
+    }
+}
+
+fn labels(name: &str) -> Labels {
+    Labels::new([("name", name)]).unwrap()
+}
+
+fn decode(batch: &Batch) -> PushRequest {
+    let request = decode_snappy(&batch.body, 1 << 24).unwrap();
+    assert_eq!(prost::Message::encoded_len(&request), batch.body_len_raw(), "the size told is the size sent");
+    assert_eq!(request.entries(), batch.entries as usize);
+    request
+}
+
+impl Batch {
+    /// Size of the whole request; `raw_bytes` counts the room for a header instead of the header.
+    fn body_len_raw(&self) -> usize {
+        let len = snap::raw::decompress_len(&self.body).unwrap();
+        assert!(len <= self.raw_bytes && self.raw_bytes <= len + 6 * self.entries as usize, "{len} {}", self.raw_bytes);
+        len
+    }
+}
+
+/// The lines by labels, in order.
+fn lines_of(batch: &Batch) -> BTreeMap<String, Vec<(i64, String)>> {
+    let mut found = BTreeMap::new();
+    for stream in decode(batch).streams {
+        let entries = stream.entries.iter().map(|e| (e.ns(), e.text().into_owned())).collect();
+        assert!(found.insert(stream.labels, entries).is_none(), "a stream is in a request once");
+    }
+    found
+}
+
+#[test]
+fn the_intent_is_written_before_any_endpoint_sees_the_batch() {
+    let mut rig = Rig::new(1 << 20, NEVER, 3);
+    let stream = rig.stream("a");
+    let receipts = vec![rig.write(stream, &["one".into()]), rig.write(stream, &["two".into()])];
+    assert!(rig.seen().is_empty());
+    rig.flush();
+    let seen = rig.seen();
+    assert!(matches!(&seen[0], Seen::Intent(of) if *of == receipts), "{seen:?}");
+    let endpoints: Vec<usize> =
+        seen[1..].iter().map(|s| if let Seen::Batch(i, _) = s { *i } else { panic!("{s:?}") }).collect();
+    assert_eq!(endpoints, [0, 1, 2]);
+}
+
+#[test]
+fn a_batch_is_committed_when_the_last_endpoint_has_it() {
+    let mut rig = Rig::new(1 << 20, NEVER, 2);
+    let stream = rig.stream("a");
+    let receipt = rig.write(stream, &["one".into()]);
+    rig.flush();
+    let seen = rig.seen();
+    let [_, Seen::Batch(0, first), Seen::Batch(1, second)] = seen.as_slice() else { panic!("{seen:?}") };
+    second.settled();
+    rig.tick();
+    assert!(rig.seen().is_empty() && !rig.batcher.is_settled());
+    first.settled();
+    rig.tick();
+    let seen = rig.seen();
+    assert!(matches!(seen.as_slice(), [Seen::Commit(of)] if *of == [receipt]), "{seen:?}");
+    assert!(rig.batcher.is_settled() && rig.batcher.oldest().is_none());
+}
+
+#[test]
+fn a_batch_is_sealed_when_it_is_large_enough_and_not_before() {
+    let mut rig = Rig::new(10_000, NEVER, 1);
+    let stream = rig.stream("a");
+    let line = "x".repeat(90);
+    let mut written = 0;
+    while rig.seen().is_empty() {
+        rig.write(stream, std::slice::from_ref(&line));
+        written += 1;
+    }
+    // An entry has the line and at least 14 bytes around it.
+    assert!((80..=10_000 / 104 + 1).contains(&written), "{written}");
+    assert_eq!(rig.tick(), None, "nothing is open");
+}
+
+#[test]
+fn a_batch_is_sealed_when_its_first_entry_is_old_enough_and_not_before() {
+    let mut rig = Rig::new(1 << 20, Duration::from_secs(60), 1);
+    assert_eq!(rig.tick(), None);
+    let stream = rig.stream("a");
+    let before = Instant::now();
+    rig.write(stream, &["one".into()]);
+    let after = Instant::now();
+    rig.write(stream, &["two".into()]);
+    let due = rig.tick().unwrap();
+    assert!(due >= before + Duration::from_secs(60) && due <= after + Duration::from_secs(60));
+    assert_eq!(rig.batcher.tick(due - Duration::from_nanos(1), &mut rig.book), Some(due));
+    assert!(rig.seen().is_empty());
+    assert_eq!(rig.batcher.tick(due, &mut rig.book), None);
+    assert_eq!(rig.seen().len(), 2);
+}
+
+#[test]
+fn chunks_without_lines_move_the_cursor_in_their_turn_and_send_nothing() {
+    let mut rig = Rig::new(1 << 20, NEVER, 1);
+    let stream = rig.stream("a");
+    let first = rig.write(stream, &["one".into()]);
+    rig.flush();
+    let skipped = rig.write(stream, &[]);
+    rig.flush();
+    let seen = rig.seen();
+    let [Seen::Intent(_), Seen::Batch(_, batch)] = seen.as_slice() else { panic!("{seen:?}") };
+    rig.tick();
+    assert!(rig.seen().is_empty(), "what was skipped waits for what was before it");
+    batch.settled();
+    rig.tick();
+    let seen = rig.seen();
+    assert!(
+        matches!(seen.as_slice(), [Seen::Commit(a), Seen::Commit(b)] if *a == [first] && *b == [skipped]),
+        "{seen:?}"
+    );
+    // Without anything before it, at once.
+    rig.write(stream, &[]);
+    rig.flush();
+    rig.tick();
+    assert!(matches!(rig.seen().as_slice(), [Seen::Commit(_)]));
+    assert!(rig.batcher.is_settled());
+}
+
+#[test]
+fn the_budget_is_charged_until_the_last_endpoint_lets_go() {
+    let mut rig = Rig::new(1 << 20, NEVER, 2);
+    let stream = rig.stream("a");
+    rig.write(stream, &["one".into()]);
+    assert_eq!(rig.budget.used(), 0);
+    rig.flush();
+    let mut seen = rig.seen();
+    let Some(Seen::Batch(_, batch)) = seen.pop() else { panic!() };
+    let held = rig.budget.used();
+    assert!(held >= batch.body.len() as u64 + OVERHEAD_BYTES, "{held}");
+    drop(seen);
+    assert_eq!(rig.budget.used(), held);
+    drop(batch);
+    assert_eq!(rig.budget.used(), 0);
+}
+
+#[test]
+fn thousands_of_short_lived_streams_leave_nothing_behind() {
+    let mut rig = Rig::new(4_096, NEVER, 1);
+    for i in 0..5_000 {
+        let name = format!("file-{i}");
+        let stream = rig.stream(&name);
+        // Some are released with entries in the open batch, some with none, some without ever having been used.
+        if i % 3 > 0 {
+            rig.write(stream, &[format!("line {i}")]);
+        }
+        if i % 7 == 0 {
+            rig.flush();
+        }
+        rig.batcher.release(stream);
+        for seen in rig.seen() {
+            if let Seen::Batch(_, batch) = seen {
+                assert!(lines_of(&batch).into_values().flatten().count() > 0);
+                batch.settled();
+            }
+        }
+    }
+    rig.flush();
+    for seen in rig.seen() {
+        if let Seen::Batch(_, batch) = seen {
+            batch.settled();
+        }
+    }
+    rig.tick();
+    let batcher = &rig.batcher;
+    assert!(batcher.is_settled() && batcher.by_labels.is_empty() && batcher.active.is_empty());
+    assert_eq!(batcher.free.len(), batcher.streams.len());
+    // As many as were ever open in one batch.
+    assert!(batcher.streams.len() < 200, "{}", batcher.streams.len());
+    assert!(batcher.streams.iter().all(|s| s.buffer.capacity() == 0 && s.labels_field.is_empty()));
+    assert!(batcher.pool.len() <= POOLED_BUFFERS && batcher.receipts.is_empty());
+    drop(rig.list);
+    rig.book.0.lock().unwrap().clear();
+    assert_eq!(rig.budget.used(), 0);
+}
+
+/// A step of the model.
+#[derive(Debug, Clone)]
+enum Step {
+    Stream(u8),
+    Release(u8),
+    Write(u8, Vec<String>),
+    Tick,
+    Grow,
+    Flush,
+    /// One endpoint settles one of the batches it has.
+    Settle(u8, u8),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..6).prop_map(Step::Stream),
+        2 => any::<u8>().prop_map(Step::Release),
+        8 => (any::<u8>(), prop::collection::vec(".{0,40}", 0..5)).prop_map(|(of, lines)| Step::Write(of, lines)),
+        2 => Just(Step::Tick),
+        1 => Just(Step::Grow),
+        1 => Just(Step::Flush),
+        4 => any::<(u8, u8)>().prop_map(|(endpoint, batch)| Step::Settle(endpoint, batch)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_line_goes_to_every_endpoint_once_and_is_committed_in_order(
+        steps in prop::collection::vec(any_step(), 0..120),
+        endpoints in 1usize..4,
+        bytes in 50usize..2_000,
+    ) {
+        let mut rig = Rig::new(bytes, NEVER, endpoints);
+        let mut users: Vec<(u8, StreamId)> = Vec::new();
+        // Written and not yet sealed.
+        let mut open: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
+        let mut open_receipts: Vec<Receipt> = Vec::new();
+        // Sealed: the receipts and how many endpoints have not settled them.
+        let mut sealed: Vec<(Vec<Receipt>, usize)> = Vec::new();
+        let mut committed = 0;
+        let mut waiting: Vec<Vec<(usize, Arc<Batch>)>> = vec![Vec::new(); endpoints];
+        let last = [Step::Flush, Step::Tick];
+        for step in steps.iter().chain(&last) {
+            match step {
+                Step::Stream(name) => users.push((*name, rig.stream(&format!("s{name}")))),
+                Step::Release(which) if !users.is_empty() => {
+                    let (_, stream) = users.remove(usize::from(*which) % users.len());
+                    rig.batcher.release(stream);
+                }
+                Step::Write(which, lines) if !users.is_empty() => {
+                    let (name, stream) = users[usize::from(*which) % users.len()];
+                    // The write itself may seal: what it wrote belongs to that batch.
+                    let receipt = rig.write(stream, lines);
+                    open_receipts.push(receipt);
+                    let entries = lines.iter().enumerate().map(|(i, l)| (receipt.time_ns + i as i64, l.clone()));
+                    if !lines.is_empty() {
+                        open.entry(labels(&format!("s{name}")).encoded()).or_default().extend(entries);
+                    }
+                }
+                Step::Tick => {
+                    rig.tick();
+                }
+                Step::Grow => {
+                    let now = Instant::now() + 2 * NEVER;
+                    rig.batcher.tick(now, &mut rig.book);
+                }
+                Step::Flush => rig.flush(),
+                Step::Settle(endpoint, which) => {
+                    let waiting = &mut waiting[usize::from(*endpoint) % endpoints];
+                    if !waiting.is_empty() {
+                        let (number, batch) = waiting.remove(usize::from(*which) % waiting.len());
+                        batch.settled();
+                        sealed[number].1 -= 1;
+                    }
+                }
+                Step::Release(_) | Step::Write(..) => {}
+            }
+            // A batch of chunks without lines is sealed unseen; its receipts come back in a commit of their own.
+            let silent = rig.batcher.opened.is_none() && !open_receipts.is_empty() && open.is_empty();
+            if silent {
+                sealed.push((std::mem::take(&mut open_receipts), 0));
+            }
+            let mut intended = false;
+            for seen in rig.seen() {
+                match seen {
+                    Seen::Intent(receipts) => {
+                        prop_assert_eq!(&receipts, &open_receipts);
+                        prop_assert!(!receipts.is_empty());
+                        sealed.push((std::mem::take(&mut open_receipts), endpoints));
+                        intended = true;
+                    }
+                    Seen::Batch(endpoint, batch) => {
+                        prop_assert!(intended, "a batch without intent");
+                        prop_assert_eq!(&lines_of(&batch), &open);
+                        waiting[endpoint].push((sealed.len() - 1, batch));
+                    }
+                    Seen::Commit(receipts) => {
+                        let (expected, missing) = &sealed[committed];
+                        prop_assert_eq!(*missing, 0, "committed before every endpoint had it");
+                        prop_assert_eq!(&receipts, expected);
+                        committed += 1;
+                    }
+                }
+            }
+            if intended {
+                for (endpoint, of) in waiting.iter().enumerate() {
+                    let newest = of.last().map(|(number, _)| *number);
+                    prop_assert_eq!(newest, Some(sealed.len() - 1), "endpoint {} was passed over", endpoint);
+                }
+                open.clear();
+            }
+        }
+        prop_assert!(open.is_empty() && open_receipts.is_empty(), "the flush left something");
+        for (number, batch) in waiting.drain(..).flatten() {
+            batch.settled();
+            sealed[number].1 -= 1;
+        }
+        rig.tick();
+        let commits = rig.seen().into_iter().filter(|s| matches!(s, Seen::Commit(_))).count();
+        prop_assert_eq!(committed + commits, sealed.len());
+        prop_assert!(rig.batcher.is_settled());
+        prop_assert_eq!(rig.budget.used(), 0);
+        for (_, stream) in users {
+            rig.batcher.release(stream);
+        }
+        prop_assert_eq!(rig.batcher.free.len(), rig.batcher.streams.len());
+    }
+}

@@ -1,0 +1,636 @@
+//! A world of log files with writers that do everything that is done to log files, an agent that follows them, and what is to be expected of it.
+//!
+//! A file is an **incarnation** (an inode), whatever names it has. Its complete lines are expected once each if a followed name leads to it. What no agent
+//! could save is not asked for: before a step that destroys bytes or hides a file, the world waits until they are stored; while no agent runs,
+//! such a step is left out unless everything is stored.
+
+use crate::shelf::{Mode, Shelf};
+use lugger::base::clock::Clock;
+use lugger::base::metrics::Registry;
+use lugger::base::shutdown;
+use lugger::base::wake::Wake;
+use lugger::model::budget::Budget;
+use lugger::model::flow::Output;
+use lugger::model::labels::Labels;
+use lugger::sink::batcher::{Batcher, Limits};
+use lugger::source::file::settings::{Settings, StartAt};
+use lugger::source::file::worker::{self, Handle, Parts};
+use lugger::store::checkpoint::Checkpoints;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A wait longer than this has failed. Below the period of the safety sweep, which would hide what was missed.
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Where files can be. The first two are followed by name, the next four only lie beside them, the next two can be led to by the link
+/// `s.log`, the last is in a directory that nobody watches.
+pub const PLACES: [&str; 9] = [
+    "logs/a.log",
+    "logs/b.log",
+    "logs/a.log.1",
+    "logs/a.log.2",
+    "logs/b.log.1",
+    "logs/t.tmp",
+    "targets/x",
+    "targets/y",
+    "outside/o",
+];
+const LINK: &str = "logs/s.log";
+/// Followed by name and by nothing else in this world: what is written there comes last.
+const LAST: &str = "logs/z.log";
+pub const MATCHING: u8 = 2;
+pub const BESIDE: u8 = 6;
+pub const TARGETS: std::ops::Range<u8> = 6..8;
+
+/// Names of incarnations.
+type Names = BTreeMap<u8, usize>;
+/// Why a case failed.
+pub type Failed = String;
+
+#[derive(Debug, Default)]
+struct Incarnation {
+    /// Complete lines of its present content.
+    lines: Vec<String>,
+    /// Number of the last line.
+    number: u64,
+    /// A line without its end, and how much of it is written. Its writer is open.
+    partial: Option<(String, usize)>,
+    /// What was written of a line that will never end.
+    rest: Option<String>,
+    writer: Option<File>,
+    /// Made by `copytruncate`: its lines are somebody else's.
+    copy: bool,
+    /// It left the names that are seen; beside a path it is recognised again only under a followed name or by a new agent.
+    left: bool,
+    /// An agent that sees the directory has seen it at a followed name.
+    followed: bool,
+    /// Deleted while an agent had it open: all that is written to it is still expected.
+    orphan: bool,
+}
+
+/// See the module.
+pub struct World {
+    dir: TempDir,
+    state: TempDir,
+    agent: Option<Handle>,
+    pub shelf: Shelf,
+    clock: Arc<AtomicI64>,
+    went_back: bool,
+    incarnations: Vec<Incarnation>,
+    names: Names,
+    link: Option<u8>,
+    /// Names have changed, so that copies cannot be told from generations that no agent has seen.
+    moved: bool,
+    batch_bytes: usize,
+}
+
+impl World {
+    pub fn new(batch_bytes: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for sub in ["logs", "targets", "outside"] {
+            fs::create_dir(dir.path().join(sub)).unwrap();
+        }
+        World {
+            dir,
+            state: state_dir(),
+            agent: None,
+            shelf: Shelf::new(),
+            clock: Arc::new(AtomicI64::new(1_800_000_000_000_000_000)),
+            went_back: false,
+            incarnations: Vec::new(),
+            names: Names::new(),
+            link: None,
+            moved: false,
+            batch_bytes,
+        }
+    }
+
+    fn path(&self, place: u8) -> PathBuf {
+        self.dir.path().join(PLACES[usize::from(place)])
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// The clock runs a little with every step; here it jumps.
+    pub fn jump(&mut self, seconds: i32) {
+        self.went_back |= seconds < 0;
+        self.clock.fetch_add(i64::from(seconds) * 1_000_000_000, Ordering::Relaxed);
+    }
+
+    pub fn start(&mut self) {
+        if self.agent.is_some() {
+            return;
+        }
+        self.give_link_a_target().unwrap();
+        self.remove_copies();
+        self.clock.fetch_add(1_000_000, Ordering::Relaxed);
+        let registry = Registry::default();
+        let clock = Clock::Manual(self.clock.clone());
+        let store = Checkpoints::open(self.state.path(), clock.clone(), &registry).unwrap();
+        let wake = Wake::new().unwrap();
+        let limits = Limits { bytes: self.batch_bytes, wait: Duration::from_millis(2) };
+        // Small, so that reading has to wait for room now and then.
+        let budget = Budget::new(64 * 1024);
+        let output: Box<dyn Output> = Box::new(Batcher::new(limits, vec![self.shelf.next_life()], budget, &wake));
+        let settings = Settings {
+            name: "model".into(),
+            include: vec![format!("{}/logs/*.log", self.dir.path().display())],
+            exclude: Vec::new(),
+            start_at: StartAt::Beginning,
+            labels: Labels::new([("job", "model")]).unwrap(),
+            line_bytes: 1024 * 1024,
+        };
+        let (alive, _) = shutdown::channel();
+        let parts = Parts { sources: vec![(settings, 0)], outputs: vec![output], store, wake, clock, registry, alive };
+        self.agent = Some(worker::start(parts).unwrap());
+    }
+
+    /// An orderly stop; what is in flight is stored before, or is not waited for.
+    pub fn stop(&mut self, drain: bool) -> Result<(), Failed> {
+        let Some(agent) = self.agent.take() else { return Ok(()) };
+        let mode = self.shelf.mode();
+        if drain {
+            self.shelf.set_mode(Mode::Now);
+            self.shelf.release(0, usize::MAX);
+        } else {
+            agent.abandon();
+        }
+        agent.stop();
+        let joined = agent.join();
+        self.shelf.set_mode(mode);
+        self.shelf.kill();
+        self.forsake();
+        if joined { Ok(()) } else { Err("the agent's thread panicked".into()) }
+    }
+
+    /// What `kill -9` does: nothing is stored from this moment on, and the next agent finds the files of the state as they are now.
+    pub fn kill(&mut self) -> Result<(), Failed> {
+        let Some(agent) = self.agent.take() else { return Ok(()) };
+        self.shelf.kill();
+        let state = state_dir();
+        for entry in fs::read_dir(self.state.path()).unwrap().flatten() {
+            // A file that is being replaced may be gone by now.
+            let _ = fs::copy(entry.path(), state.path().join(entry.file_name()));
+        }
+        agent.abandon();
+        agent.stop();
+        let joined = agent.join();
+        self.state = state;
+        self.forsake();
+        if joined { Ok(()) } else { Err("the agent's thread panicked".into()) }
+    }
+
+    /// Without an agent: what only the agent had is not expected any more.
+    fn forsake(&mut self) {
+        for i in 0..self.incarnations.len() {
+            let known = self.shelf.ever_read(i);
+            let one = &mut self.incarnations[i];
+            one.orphan = false;
+            if !known {
+                one.followed = false;
+            }
+        }
+        self.mark_left();
+    }
+
+    /// Waits until everything that can be expected now is stored.
+    pub fn catch_up(&mut self) -> Result<(), Failed> {
+        for i in 0..self.incarnations.len() {
+            if self.is_up() && self.is_visible(i, &self.names, self.link) {
+                self.wait_for(i)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_tracked(&self, i: usize) -> bool {
+        self.incarnations[i].followed || self.shelf.ever_read(i)
+    }
+
+    fn is_matched(&self, i: usize, names: &Names, link: Option<u8>) -> bool {
+        names.iter().any(|(&at, &of)| of == i && (at < MATCHING || link == Some(at)))
+    }
+
+    fn is_visible(&self, i: usize, names: &Names, link: Option<u8>) -> bool {
+        let one = &self.incarnations[i];
+        let beside = || names.iter().any(|(&at, &of)| of == i && at < BESIDE);
+        !one.copy && (self.is_matched(i, names, link) || (beside() && self.is_tracked(i) && !one.left))
+    }
+
+    fn all_stored(&self, i: usize) -> bool {
+        self.incarnations[i].lines.iter().all(|line| self.shelf.has(line))
+    }
+
+    fn wait_for(&self, i: usize) -> Result<(), Failed> {
+        let lines: Vec<&str> = self.incarnations[i].lines.iter().map(String::as_str).collect();
+        let mode = self.shelf.mode();
+        // What is late takes room as well: it is released, too.
+        self.shelf.set_mode(Mode::Now);
+        self.shelf.release(0, usize::MAX);
+        let result = self.shelf.wait(&lines, DEADLINE);
+        self.shelf.set_mode(mode);
+        result.map_err(|line| {
+            let number = lines.iter().position(|l| *l == line).map_or(0, |at| at + 1);
+            let names: Vec<&str> =
+                self.names.iter().filter(|(_, of)| **of == i).map(|(at, _)| PLACES[usize::from(*at)]).collect();
+            let text = line.get(..20.min(line.len())).unwrap_or(line);
+            format!("missing: line {text:?}… ({number} of {} in the file), incarnation {i} at {names:?}", lines.len())
+        })
+    }
+
+    /// Whether names may change so that `i` can be lost by it; waits for what has to be stored before. False: it must be left out.
+    fn may_lose(&self, i: usize, names: &Names, link: Option<u8>) -> Result<bool, Failed> {
+        if !self.is_visible(i, &self.names, self.link) || self.is_visible(i, names, link) {
+            return Ok(true);
+        }
+        self.may_destroy(i)
+    }
+
+    fn may_destroy(&self, i: usize) -> Result<bool, Failed> {
+        if self.is_up() {
+            if self.is_visible(i, &self.names, self.link) {
+                self.wait_for(i)?;
+            }
+            return Ok(true);
+        }
+        Ok(self.all_stored(i) || !self.is_tracked(i))
+    }
+
+    /// Changes names, after the waiting that this takes. `act` does it on disk.
+    fn rename_all(
+        &mut self,
+        names: Names,
+        link: Option<u8>,
+        act: impl FnOnce(&Self) -> std::io::Result<()>,
+    ) -> Result<bool, Failed> {
+        // An agent that has read anything watches: who is at a followed name is known to it when it moves, at the latest.
+        let watches = self.is_up() && self.shelf.has_read(None);
+        for i in 0..self.incarnations.len() {
+            let named = self.names.iter().any(|(&at, &of)| of == i && at < MATCHING);
+            if watches && named && !self.incarnations[i].copy {
+                self.incarnations[i].followed = true;
+            }
+        }
+        for i in 0..self.incarnations.len() {
+            if !self.may_lose(i, &names, link)? {
+                return Ok(false);
+            }
+        }
+        for i in 0..self.incarnations.len() {
+            let had = self.names.values().any(|of| *of == i);
+            let has = names.values().any(|of| *of == i);
+            if had && !has && self.is_up() && self.shelf.has_read(Some(i)) {
+                self.incarnations[i].orphan = !self.incarnations[i].left;
+            }
+        }
+        act(self).map_err(|error| format!("the world itself failed: {error}"))?;
+        self.moved |= self.names != names;
+        self.names = names;
+        self.link = link;
+        self.mark_left();
+        Ok(true)
+    }
+
+    fn mark_left(&mut self) {
+        for i in 0..self.incarnations.len() {
+            if self.is_matched(i, &self.names, self.link) {
+                self.incarnations[i].left = false;
+            } else if !self.is_visible(i, &self.names, self.link) {
+                self.incarnations[i].left = true;
+            }
+        }
+    }
+
+    /// Makes a new file.
+    fn create(&mut self, at: u8) -> Result<usize, Failed> {
+        let path = self.path(at);
+        let writer = OpenOptions::new().append(true).create_new(true).open(path);
+        let writer = writer.map_err(|error| format!("the world itself failed: create: {error}"))?;
+        let i = self.incarnations.len();
+        self.incarnations.push(Incarnation { writer: Some(writer), ..Incarnation::default() });
+        self.names.insert(at, i);
+        self.mark_left();
+        Ok(i)
+    }
+
+    fn line(&mut self, i: usize, len: usize) -> String {
+        self.clock.fetch_add(1_000, Ordering::Relaxed);
+        let one = &mut self.incarnations[i];
+        one.number += 1;
+        let head = format!("i{i} n{} ", one.number);
+        let line = format!("{head}{}#", "x".repeat(len));
+        self.shelf.expect(&line, (i, one.number));
+        line
+    }
+
+    /// The file at a place can be written to: it is made if need be. `None`: it must not be.
+    fn writable(&mut self, at: u8) -> Result<Option<usize>, Failed> {
+        let i = match self.names.get(&at) {
+            Some(i) => *i,
+            None => self.create(at)?,
+        };
+        let path = self.path(at);
+        let one = &mut self.incarnations[i];
+        if one.copy || one.rest.is_some() {
+            return Ok(None);
+        }
+        if one.writer.is_none() {
+            one.writer = Some(OpenOptions::new().append(true).open(path).unwrap());
+        }
+        Ok(Some(i))
+    }
+
+    fn write(&mut self, i: usize, bytes: &[u8]) {
+        self.incarnations[i].writer.as_mut().expect("a writer is open").write_all(bytes).unwrap();
+    }
+
+    /// Ends a begun line.
+    fn complete(&mut self, i: usize) {
+        if let Some((line, written)) = self.incarnations[i].partial.take() {
+            let end = format!("{}\n", &line[written..]);
+            self.write(i, end.as_bytes());
+            self.incarnations[i].lines.push(line);
+        }
+    }
+
+    fn append_to(&mut self, i: usize, count: usize, len: usize) {
+        self.complete(i);
+        let mut text = String::new();
+        for n in 0..count {
+            let line = self.line(i, len + n % 7);
+            text.push_str(&line);
+            text.push('\n');
+            self.incarnations[i].lines.push(line);
+        }
+        self.write(i, text.as_bytes());
+    }
+
+    pub fn append(&mut self, at: u8, count: usize, len: usize) -> Result<(), Failed> {
+        if let Some(i) = self.writable(at)? {
+            self.append_to(i, count, len);
+        }
+        Ok(())
+    }
+
+    /// Begins a line.
+    pub fn partial(&mut self, at: u8) -> Result<(), Failed> {
+        if let Some(i) = self.writable(at)? {
+            self.complete(i);
+            let line = self.line(i, 20);
+            let written = line.len() / 2;
+            self.write(i, &line.as_bytes()[..written]);
+            self.incarnations[i].partial = Some((line, written));
+        }
+        Ok(())
+    }
+
+    /// The writer is gone; a begun line stays as it is.
+    fn seal(&mut self, i: usize) {
+        let one = &mut self.incarnations[i];
+        if let Some((line, written)) = one.partial.take() {
+            let rest = line[..written].to_owned();
+            self.shelf.expect(&rest, (i, one.number));
+            one.rest = Some(rest);
+        }
+        one.writer = None;
+    }
+
+    pub fn close(&mut self, at: u8) {
+        if let Some(i) = self.names.get(&at) {
+            self.seal(*i);
+        }
+    }
+
+    /// Writers go on with files that were deleted under them.
+    pub fn append_to_deleted(&mut self) {
+        for i in 0..self.incarnations.len() {
+            if self.incarnations[i].orphan && self.incarnations[i].writer.is_some() {
+                self.append_to(i, 2, 10);
+            }
+        }
+    }
+
+    pub fn rename(&mut self, from: u8, to: u8) -> Result<(), Failed> {
+        let Some(&i) = self.names.get(&from) else { return Ok(()) };
+        // The kernel does nothing when both names are one file. Copies stay where they are: one that moves in the same moment as the
+        // file it was made of cannot be told from it by its events.
+        if from == to || self.names.get(&to) == Some(&i) || self.incarnations[i].copy {
+            return Ok(());
+        }
+        let mut names = self.names.clone();
+        names.remove(&from);
+        names.insert(to, i);
+        self.rename_all(names, self.link, |world| fs::rename(world.path(from), world.path(to)))?;
+        Ok(())
+    }
+
+    /// `a` becomes `b` and `b` becomes `a`, by way of a third name.
+    pub fn cycle(&mut self, a: u8, b: u8) -> Result<(), Failed> {
+        const THIRD: u8 = 5;
+        if a == b || a == THIRD || b == THIRD || self.names.contains_key(&THIRD) {
+            return Ok(());
+        }
+        let (Some(&i), Some(&j)) = (self.names.get(&a), self.names.get(&b)) else { return Ok(()) };
+        if i == j || self.incarnations[i].copy || self.incarnations[j].copy {
+            return Ok(());
+        }
+        let mut names = self.names.clone();
+        names.insert(a, j);
+        names.insert(b, i);
+        self.rename_all(names, self.link, |world| {
+            fs::rename(world.path(a), world.path(THIRD))?;
+            fs::rename(world.path(b), world.path(a))?;
+            fs::rename(world.path(THIRD), world.path(b))
+        })?;
+        Ok(())
+    }
+
+    /// What logrotate does: `a.log.1` to `a.log.2`, `a.log` to `a.log.1`, and a new `a.log`.
+    pub fn rotate(&mut self) -> Result<(), Failed> {
+        self.rename(2, 3)?;
+        self.rename(0, 2)?;
+        if !self.names.contains_key(&0) {
+            self.create(0)?;
+        }
+        Ok(())
+    }
+
+    /// Content is replaced in place, after a copy was made beside or not.
+    pub fn truncate(&mut self, at: u8, copy_to: Option<u8>, lines: usize) -> Result<(), Failed> {
+        let Some(&i) = self.names.get(&at) else { return Ok(()) };
+        if self.incarnations[i].copy || self.incarnations[i].rest.is_some() {
+            return Ok(());
+        }
+        let Some(i) = self.writable(at)? else { return Ok(()) };
+        self.complete(i);
+        if !self.may_destroy(i)? {
+            return Ok(());
+        }
+        if let Some(copy_to) = copy_to.filter(|to| !self.names.contains_key(to) && is_beside(*to)) {
+            fs::copy(self.path(at), self.path(copy_to)).unwrap();
+            self.names.insert(copy_to, self.incarnations.len());
+            self.incarnations.push(Incarnation { copy: true, ..Incarnation::default() });
+        }
+        self.incarnations[i].writer.as_ref().expect("it is open").set_len(0).unwrap();
+        self.incarnations[i].lines.clear();
+        if lines > 0 {
+            self.append_to(i, lines, 30);
+        }
+        Ok(())
+    }
+
+    pub fn delete(&mut self, at: u8, close: bool) -> Result<(), Failed> {
+        let Some(&i) = self.names.get(&at) else { return Ok(()) };
+        let mut names = self.names.clone();
+        names.remove(&at);
+        if close {
+            self.seal(i);
+        }
+        self.rename_all(names, self.link, |world| fs::remove_file(world.path(at)))?;
+        Ok(())
+    }
+
+    pub fn recreate(&mut self, at: u8, lines: usize) -> Result<(), Failed> {
+        self.delete(at, true)?;
+        if !self.names.contains_key(&at) {
+            self.append(at, lines, 10)?;
+        }
+        Ok(())
+    }
+
+    pub fn hard_link(&mut self, from: u8, to: u8) -> Result<(), Failed> {
+        let Some(&i) = self.names.get(&from) else { return Ok(()) };
+        if self.names.contains_key(&to) || self.incarnations[i].copy {
+            return Ok(());
+        }
+        let mut names = self.names.clone();
+        names.insert(to, i);
+        self.rename_all(names, self.link, |world| fs::hard_link(world.path(from), world.path(to)))?;
+        Ok(())
+    }
+
+    /// The link leads elsewhere from now on, in one step, or is removed.
+    pub fn swap(&mut self, to: Option<u8>) -> Result<(), Failed> {
+        if let Some(to) = to.filter(|to| !self.names.contains_key(to)) {
+            self.create(to)?;
+        }
+        let names = self.names.clone();
+        let had = self.link.is_some();
+        self.rename_all(names, to, |world| {
+            let link = world.dir.path().join(LINK);
+            match to {
+                Some(to) => {
+                    let beside = world.dir.path().join("logs/s.tmp");
+                    std::os::unix::fs::symlink(world.path(to), &beside)?;
+                    fs::rename(beside, link)
+                }
+                None if had => fs::remove_file(link),
+                None => Ok(()),
+            }
+        })?;
+        Ok(())
+    }
+
+    /// A link that leads nowhere when it is first met is looked at again by the sweep, which is too rare for a story.
+    fn give_link_a_target(&mut self) -> Result<(), Failed> {
+        match self.link {
+            Some(to) if !self.names.contains_key(&to) => self.create(to).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new agent takes what lies beside a path and is younger than the last file that was known there for a generation that it missed. A
+    /// copy is one only if the file that it was made of is still at its path.
+    fn remove_copies(&mut self) {
+        if !self.moved {
+            return;
+        }
+        let copies: Vec<u8> =
+            self.names.iter().filter(|(_, of)| self.incarnations[**of].copy).map(|(at, _)| *at).collect();
+        for at in copies {
+            fs::remove_file(self.path(at)).unwrap();
+            self.names.remove(&at);
+        }
+    }
+
+    pub fn chmod(&mut self, at: u8, mode: u32) {
+        if self.names.contains_key(&at) {
+            fs::set_permissions(self.path(at), Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    /// Ends the story: all that is to be expected comes, nothing else did, and a further agent finds nothing to do.
+    pub fn finish(&mut self) -> Result<(), Failed> {
+        self.shelf.set_mode(Mode::Now);
+        self.shelf.release(0, usize::MAX);
+        self.start();
+        for i in 0..self.incarnations.len() {
+            if self.incarnations[i].partial.is_none() {
+                continue;
+            }
+            if i % 2 == 0 { self.seal(i) } else { self.complete(i) }
+        }
+        self.catch_up()?;
+        for i in 0..self.incarnations.len() {
+            let one = &self.incarnations[i];
+            let beside_only = |(&at, _): (&u8, _)| (MATCHING..BESIDE).contains(&at);
+            let mut names = self.names.iter().filter(|(_, of)| **of == i).peekable();
+            let is_rotated = names.peek().is_some() && names.all(beside_only);
+            let rest_due = one.orphan || (is_rotated && self.shelf.ever_read(i) && !one.left && !one.copy);
+            let mut due: Vec<&str> = Vec::new();
+            if one.orphan {
+                due.extend(one.lines.iter().map(String::as_str));
+            }
+            if rest_due {
+                due.extend(one.rest.as_deref());
+            }
+            if let Err(line) = self.shelf.wait(&due, DEADLINE) {
+                let kind = if one.orphan { "deleted" } else { "rotated" };
+                return Err(format!("missing: the end {line:?} of {kind} incarnation {i}"));
+            }
+        }
+        self.stop(true)?;
+        self.judge("")?;
+        self.start();
+        let i = self.incarnations.len();
+        self.incarnations.push(Incarnation::default());
+        let last = self.line(i, 1);
+        fs::write(Path::new(&self.dir.path().join(LAST)), format!("{last}\n")).unwrap();
+        self.shelf.wait(&[&last], DEADLINE).map_err(|_| "missing: the last line of all".to_owned())?;
+        self.stop(true)?;
+        self.judge(", after one more start")
+    }
+
+    fn judge(&self, when: &str) -> Result<(), Failed> {
+        let wrong = self.shelf.wrong();
+        if !wrong.is_empty() {
+            return Err(format!("{}{when}", wrong.join("; ")));
+        }
+        // A clock that is set back takes the times with it.
+        for i in (0..self.incarnations.len()).filter(|_| !self.went_back) {
+            let times = self.shelf.times(i);
+            if let Some(pair) = times.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+                return Err(format!("lines of incarnation {i} have times out of order{when}: {pair:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_beside(place: u8) -> bool {
+    (MATCHING..BESIDE).contains(&place)
+}
+
+/// In memory where the host has such a place: thousands of cases should not wait for a disk.
+fn state_dir() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
