@@ -70,7 +70,9 @@ impl Agent {
         }
 
         let wake = Wake::new().map_err(StartError::Wake)?;
-        let budget = Budget::new(plan.memory_bytes / IN_FLIGHT_SHARE);
+        let in_flight =
+            registry.gauge("lugger_in_flight_bytes", "Compressed bytes that are sealed and not yet stored.", &[]);
+        let budget = Budget::new(plan.memory_bytes / IN_FLIGHT_SHARE, in_flight);
         // Sources that go to the same endpoints share a batcher: their lines are encoded and compressed once, together.
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut sources = Vec::new();

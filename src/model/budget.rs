@@ -3,6 +3,7 @@
 //! Promises: a charge is given back exactly once, whatever happens to the batch, and giving back wakes the source that
 //! may be waiting for room. Leaves to others: waiting (a source asks [`Budget::has_room`] before it reads).
 
+use crate::base::metrics::Gauge;
 use crate::base::wake::Wake;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ pub struct Budget(Arc<State>);
 struct State {
     max: u64,
     used: AtomicU64,
+    shown: Gauge,
 }
 
 /// Bytes taken from a budget; dropping it gives them back.
@@ -26,9 +28,9 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// A budget of `max` bytes.
-    pub fn new(max: u64) -> Self {
-        Budget(Arc::new(State { max, used: AtomicU64::new(0) }))
+    /// A budget of `max` bytes; `shown` follows what is used.
+    pub fn new(max: u64, shown: Gauge) -> Self {
+        Budget(Arc::new(State { max, used: AtomicU64::new(0), shown }))
     }
 
     /// Whether more may be read. A single batch may overshoot the bound by its own size.
@@ -48,14 +50,16 @@ impl Budget {
 
     /// Takes `bytes`; `wake` is woken when they come back.
     pub fn charge(&self, bytes: u64, wake: &Wake) -> Charge {
-        self.0.used.fetch_add(bytes, Ordering::AcqRel);
+        let before = self.0.used.fetch_add(bytes, Ordering::AcqRel);
+        self.0.shown.set((before + bytes) as f64);
         Charge { budget: self.clone(), bytes, wake: wake.clone() }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        let before = self.budget.0.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.budget.0.shown.set(before.saturating_sub(self.bytes) as f64);
         self.wake.wake();
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the batcher, with a ledger and endpoints that write down what they see, in one list: what came before what is the point.
 
 use super::*;
+use crate::base::metrics::Gauge;
 use crate::format::loki::{PushRequest, decode_snappy};
 use crate::model::flow::Span;
 use proptest::prelude::*;
@@ -47,7 +48,7 @@ impl Rig {
             let list = list.clone();
             Box::new(move |batch| list.lock().unwrap().push(Seen::Batch(i, batch))) as Target
         };
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(1 << 20, Gauge::default());
         let wake = Wake::new().unwrap();
         let targets = (0..endpoints).map(target).collect();
         let batcher = Batcher::new(Limits { bytes, wait }, targets, budget.clone(), &wake);

@@ -60,7 +60,7 @@ impl Rig {
     }
 
     pub fn push(&mut self, request: &PushRequest) {
-        let budget = Budget::new(1 << 30);
+        let budget = Budget::new(1 << 30, lugger::base::metrics::Gauge::default());
         let body = encode_snappy(request).into();
         let entries = u32::try_from(request.entries()).unwrap();
         let ticket = Ticket::new(self.sent, 1, self.inbox.clone());

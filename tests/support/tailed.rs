@@ -139,7 +139,7 @@ impl World {
         let wake = Wake::new().unwrap();
         let limits = Limits { bytes: self.batch_bytes, wait: Duration::from_millis(2) };
         // Small, so that reading has to wait for room now and then.
-        let budget = Budget::new(64 * 1024);
+        let budget = Budget::new(64 * 1024, lugger::base::metrics::Gauge::default());
         let output: Box<dyn Output> = Box::new(Batcher::new(limits, vec![self.shelf.next_life()], budget, &wake));
         let settings = Settings {
             name: "model".into(),
