@@ -9,7 +9,7 @@ pub mod status;
 pub use probe::Probe;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{DRAIN_MS, IN_FLIGHT_SHARE, SENDER_STOP_MS};
+use crate::base::limits::{BATCH_BYTES_DEFAULT, BATCH_SHARE, DRAIN_MS, IN_FLIGHT_SHARE, SENDER_STOP_MS};
 use crate::base::metrics::Registry;
 use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::wake::Wake;
@@ -51,6 +51,8 @@ pub struct Agent {
     stop_endpoints: Trigger,
     /// Raised when the worker's thread has ended.
     worker_ended: Shutdown,
+    /// Raised when a sender has ended.
+    sender_ended: Shutdown,
     probe: Probe,
 }
 
@@ -62,11 +64,14 @@ impl Agent {
         let store = Checkpoints::open(&plan.state_dir, clock.clone(), &registry)?;
         let dead_letters = DeadLetters::new(&plan.state_dir, &registry, clock.clone());
         let (stop_endpoints, stopping) = shutdown::channel();
+        let (ended, sender_ended) = shutdown::channel();
+        let ended = Arc::new(ended);
         let mut endpoints = Vec::new();
         for settings in &plan.loki {
             let stop_within = Duration::from_millis(SENDER_STOP_MS);
             let letters = dead_letters.clone();
-            endpoints.push(endpoint::start(settings.clone(), letters, &registry, stopping.clone(), stop_within)?);
+            let sender = endpoint::start(settings.clone(), letters, &registry, stopping.clone(), stop_within)?;
+            endpoints.push(watched(sender, Arc::clone(&ended)));
         }
 
         let wake = Wake::new().map_err(StartError::Wake)?;
@@ -76,7 +81,10 @@ impl Agent {
         // Sources that go to the same endpoints share a batcher: their lines are encoded and compressed once, together.
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut sources = Vec::new();
-        for source in plan.files {
+        // What the agent writes itself must not be what it reads.
+        let own_files = format!("{}/**", globset::escape(&plan.state_dir.to_string_lossy()));
+        for mut source in plan.files {
+            source.settings.exclude.push(own_files.clone());
             let group = match groups.iter().position(|to| *to == source.to) {
                 Some(group) => group,
                 None => {
@@ -86,7 +94,11 @@ impl Agent {
             };
             sources.push((source.settings, group));
         }
-        let outputs = groups.iter().map(|to| output(to, &plan.loki, &endpoints, &budget, &wake)).collect();
+        let batch_bytes_max = usize::try_from(plan.memory_bytes / BATCH_SHARE).unwrap_or(usize::MAX);
+        let outputs = groups
+            .iter()
+            .map(|to| output(to, &plan.loki, &endpoints, batch_bytes_max, &budget.share(groups.len()), &wake))
+            .collect();
         let (alive, worker_ended) = shutdown::channel();
         let registry_of_worker = registry.clone();
         let worker = worker::start(worker::Parts {
@@ -100,7 +112,7 @@ impl Agent {
         })?;
         let monitors = endpoints.iter().map(endpoint::Handle::monitor).collect();
         let probe = Probe::new(registry, clock, budget, worker.status.clone(), monitors, worker_ended.clone());
-        Ok(Agent { worker, endpoints, stop_endpoints, worker_ended, probe })
+        Ok(Agent { worker, endpoints, stop_endpoints, worker_ended, sender_ended, probe })
     }
 
     /// What sees the agent from the outside. It may outlive the agent.
@@ -110,13 +122,18 @@ impl Agent {
 
     /// Waits until a part that must not end has ended by itself. That is a bug; the process should end, so that it is started anew.
     pub async fn failed(&self) {
-        self.worker_ended.clone().raised().await;
+        let (mut worker, mut sender) = (self.worker_ended.clone(), self.sender_ended.clone());
+        tokio::select! {
+            () = worker.raised() => {}
+            () = sender.raised() => {}
+        }
     }
 
     /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything.
     pub async fn stop(self) {
         self.worker.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
+        let end = patience + Duration::from_millis(SENDER_STOP_MS);
         let mut ended = self.worker_ended.clone();
         loop {
             let pause = tokio::time::sleep(Duration::from_millis(50));
@@ -127,28 +144,48 @@ impl Agent {
             if Instant::now() >= patience || self.endpoints.iter().all(|e| e.monitor().is_hopeless()) {
                 self.worker.abandon();
             }
+            if Instant::now() >= end {
+                // A file system that does not answer: the thread ends with the process, and its checkpoints are as after a kill.
+                break;
+            }
         }
         self.stop_endpoints.raise();
         for endpoint in self.endpoints {
             // An error is a panic in the task, which has been shown; what it had is not acknowledged and will be sent again.
             let _ = endpoint.task.await;
         }
-        if !self.worker.join() {
+        if !ended.is_raised() {
+            tracing::warn!(
+                "a file system does not answer; what was read and not stored is read again at the next start"
+            );
+        } else if !self.worker.join() {
             tracing::error!("the thread that reads files failed; what it had read is read again at the next start");
         }
     }
+}
+
+/// A sender ends only when it is told to, or when it fails: then `ended` is raised.
+fn watched(mut sender: endpoint::Handle, ended: Arc<Trigger>) -> endpoint::Handle {
+    let task = sender.task;
+    sender.task = tokio::spawn(async move {
+        // An error is a panic, which has been shown.
+        let _ = task.await;
+        ended.raise();
+    });
+    sender
 }
 
 fn output(
     to: &[usize],
     settings: &[Endpoint],
     endpoints: &[endpoint::Handle],
+    batch_bytes_max: usize,
     budget: &Budget,
     wake: &Wake,
 ) -> Box<dyn Output> {
     let chosen = || to.iter().filter_map(|i| settings.get(*i));
     // One batch serves all endpoints of the group, so the smallest limits hold.
-    let bytes = chosen().map(|e| e.batch_bytes).min().unwrap_or(crate::base::limits::BATCH_BYTES_DEFAULT);
+    let bytes = chosen().map(|e| e.batch_bytes).min().unwrap_or(BATCH_BYTES_DEFAULT).min(batch_bytes_max);
     let wait = chosen().map(|e| e.batch_wait).min().unwrap_or_default();
     let targets: Vec<Target> = to
         .iter()

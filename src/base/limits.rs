@@ -43,6 +43,9 @@ pub const MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// the HTTP client and the allocator's slack.
 pub const IN_FLIGHT_SHARE: u64 = 4;
 
+/// Share of the memory bound that a batch may take before it is compressed, whatever is configured: 1/16.
+pub const BATCH_SHARE: u64 = 16;
+
 /// Time a request may take from connect to the last byte of the answer, milliseconds.
 pub const REQUEST_TIMEOUT_MS_DEFAULT: u64 = 10_000;
 /// Smallest configurable request time, milliseconds: below it a healthy endpoint far away would never be in time.

@@ -1,5 +1,7 @@
 //! The bound of what is in flight: bytes charged when a batch is sealed and given back when it is gone.
 //!
+//! The whole is divided into shares, one for each set of endpoints: what one set does not take never uses up the room of another.
+//!
 //! Promises: a charge is given back exactly once, whatever happens to the batch, and giving back wakes the source that
 //! may be waiting for room. Leaves to others: waiting (a source asks [`Budget::has_room`] before it reads).
 
@@ -8,7 +10,7 @@ use crate::base::wake::Wake;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A bound on bytes, shared by all sources. Cheap to clone.
+/// A bound on bytes, or a share of one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<State>);
 
@@ -17,6 +19,7 @@ struct State {
     max: u64,
     used: AtomicU64,
     shown: Gauge,
+    whole: Option<Budget>,
 }
 
 /// Bytes taken from a budget; dropping it gives them back.
@@ -30,7 +33,30 @@ pub struct Charge {
 impl Budget {
     /// A budget of `max` bytes; `shown` follows what is used.
     pub fn new(max: u64, shown: Gauge) -> Self {
-        Budget(Arc::new(State { max, used: AtomicU64::new(0), shown }))
+        Budget(Arc::new(State { max, used: AtomicU64::new(0), shown, whole: None }))
+    }
+
+    /// One of `shares` equal parts. What it uses counts in the whole, too.
+    pub fn share(&self, shares: usize) -> Self {
+        let max = self.0.max / (shares.max(1) as u64);
+        let state = State { max, used: AtomicU64::new(0), shown: Gauge::default(), whole: Some(self.clone()) };
+        Budget(Arc::new(state))
+    }
+
+    fn add(&self, bytes: u64) {
+        let before = self.0.used.fetch_add(bytes, Ordering::AcqRel);
+        self.0.shown.set((before + bytes) as f64);
+        if let Some(whole) = &self.0.whole {
+            whole.add(bytes);
+        }
+    }
+
+    fn subtract(&self, bytes: u64) {
+        let before = self.0.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.0.shown.set(before.saturating_sub(bytes) as f64);
+        if let Some(whole) = &self.0.whole {
+            whole.subtract(bytes);
+        }
     }
 
     /// Whether more may be read. A single batch may overshoot the bound by its own size.
@@ -50,16 +76,14 @@ impl Budget {
 
     /// Takes `bytes`; `wake` is woken when they come back.
     pub fn charge(&self, bytes: u64, wake: &Wake) -> Charge {
-        let before = self.0.used.fetch_add(bytes, Ordering::AcqRel);
-        self.0.shown.set((before + bytes) as f64);
+        self.add(bytes);
         Charge { budget: self.clone(), bytes, wake: wake.clone() }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let before = self.budget.0.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.budget.0.shown.set(before.saturating_sub(self.bytes) as f64);
+        self.budget.subtract(self.bytes);
         self.wake.wake();
     }
 }

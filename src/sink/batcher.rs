@@ -31,8 +31,8 @@ pub struct Limits {
     pub wait: Duration,
 }
 
-/// Buffers of more than this are not kept for reuse: a burst of streams must not hold its memory.
-const POOLED_BUFFERS: usize = 32;
+/// Buffers are kept for reuse up to this many times a batch's size, all together: a burst of streams must not hold its memory.
+const POOLED_BATCHES: usize = 2;
 /// What a receipt and a queue's slot cost beside the body, bytes, so that the budget sees many tiny batches too.
 const OVERHEAD_BYTES: u64 = 256;
 
@@ -69,6 +69,8 @@ pub struct Batcher {
     pending: VecDeque<Pending>,
     sequence: u64,
     pool: Vec<Vec<u8>>,
+    /// Capacity of the pool's buffers.
+    pooled_bytes: usize,
     joined: Vec<u8>,
     compressed: Vec<u8>,
     encoder: snap::raw::Encoder,
@@ -95,6 +97,7 @@ impl Batcher {
             pending: VecDeque::new(),
             sequence: 0,
             pool: Vec::new(),
+            pooled_bytes: 0,
             joined: Vec::new(),
             compressed: Vec::new(),
             encoder: snap::raw::Encoder::new(),
@@ -139,7 +142,8 @@ impl Batcher {
             } else {
                 self.joined.extend_from_slice(field);
             }
-            if self.pool.len() < POOLED_BUFFERS {
+            if self.pooled_bytes + buffer.capacity() <= POOLED_BATCHES * self.limits.bytes {
+                self.pooled_bytes += buffer.capacity();
                 self.pool.push(buffer);
             }
         }
@@ -244,6 +248,7 @@ impl Output for Batcher {
         let Some(stream) = self.streams.get_mut(chunk.stream.0 as usize) else { return };
         if stream.buffer.is_empty() {
             stream.buffer = self.pool.pop().unwrap_or_default();
+            self.pooled_bytes -= stream.buffer.capacity();
             begin_stream(&mut stream.buffer, &stream.labels_field);
             self.raw_bytes += stream.buffer.len();
             self.active.push(chunk.stream.0);

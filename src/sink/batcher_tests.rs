@@ -270,7 +270,7 @@ fn thousands_of_short_lived_streams_leave_nothing_behind() {
     // As many as were ever open in one batch.
     assert!(batcher.streams.len() < 200, "{}", batcher.streams.len());
     assert!(batcher.streams.iter().all(|s| s.buffer.capacity() == 0 && s.labels_field.is_empty()));
-    assert!(batcher.pool.len() <= POOLED_BUFFERS && batcher.receipts.is_empty());
+    assert!(batcher.pooled_bytes <= POOLED_BATCHES * batcher.limits.bytes && batcher.receipts.is_empty());
     drop(rig.list);
     rig.book.0.lock().unwrap().clear();
     assert_eq!(rig.budget.used(), 0);

@@ -11,9 +11,11 @@ use super::settings::StartAt;
 use super::tracked::{Place, Tracked, open_for_reading};
 use super::tree::{DirId, Found, link_target};
 use crate::base::limits::CHUNK_BYTES;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,9 @@ impl Follow {
         // Files that left their path come before those that are at it now: they are finished first.
         let mut at_their_path = Vec::new();
         for found in known {
+            if self.is_stopping() {
+                break;
+            }
             if !self.resume_rotated(&found) {
                 at_their_path.push(found);
             }
@@ -36,6 +41,9 @@ impl Follow {
             self.present(source, dir, &name, Some(&origin));
         }
         for found in at_their_path.into_iter().chain(others) {
+            if self.is_stopping() {
+                break;
+            }
             self.found(&found);
         }
         self.is_starting = false;
@@ -65,17 +73,29 @@ impl Follow {
     /// were born after it, are the generations between. One whose head equals that of a known file is a copy and no generation.
     fn missed_generations(&self, known: &[Found], others: &[Found]) -> Vec<(u16, DirId, OsString, PathBuf)> {
         let mut missed = Vec::new();
+        // By name, so that the few that begin like a path's file are found without looking at all.
+        let mut by_name: BTreeMap<(&Path, &OsStr), &Found> = BTreeMap::new();
+        for found in known.iter().chain(others) {
+            if let Some(dir) = self.tree.path(found.dir) {
+                by_name.insert((dir, &found.name), found);
+            }
+        }
         for (number, source) in (0u16..).zip(&self.sources) {
             for (origin, newest) in self.saved.newest_by_origin(&source.settings.name) {
-                let at_origin = stat_path(&origin).is_ok_and(|stat| stat.identity == newest.identity);
-                if at_origin || newest.identity.born_ns == 0 {
+                let at_origin = stat_path(&origin).is_ok_and(|stat| newest.identity.is_still(&stat.identity));
+                if at_origin || newest.identity.born_ns == 0 || self.is_stopping() {
                     continue;
                 }
-                let beside = known.iter().chain(others).filter(|found| {
-                    self.tree.path(found.dir) == origin.parent()
-                        && is_rotated_name(&origin, &found.name)
-                        && !self.tree.matches(found.dir, &found.name).contains(&number)
-                });
+                let (Some(parent), Some(stem)) = (origin.parent(), origin.file_stem()) else { continue };
+                let beside = by_name
+                    .range((parent, stem)..)
+                    .take_while(|((dir, name), _)| *dir == parent && name.as_bytes().starts_with(stem.as_bytes()))
+                    .map(|(_, found)| *found)
+                    .filter(|found| {
+                        is_rotated_name(&origin, &found.name)
+                            && !self.tree.matches(found.dir, &found.name).contains(&number)
+                            && !self.tree.is_excluded(number, found.dir, &found.name)
+                    });
                 let mut generations: Vec<(i64, &Found)> = beside
                     .filter_map(|found| {
                         let path = self.path_of(found.dir, &found.name)?;
@@ -202,11 +222,15 @@ impl Follow {
 }
 
 /// Whether logrotate or a program of its kind may have given a file at `origin` this name: `app.log.1`, `app.log-20260131`,
-/// `app-20260131.log`.
+/// `app-20260131.log`, `app.log.old`. What is added is a number or a date: anything else is another file.
 fn is_rotated_name(origin: &Path, name: &OsStr) -> bool {
     let (Some(base), Some(name)) = (origin.file_name().and_then(OsStr::to_str), name.to_str()) else { return false };
     let added = |whole: &str, base: &str| {
-        whole.strip_prefix(base).is_some_and(|rest| rest.len() > 1 && rest.starts_with(['.', '-', '_']))
+        whole.strip_prefix(base).is_some_and(|rest| {
+            let is_number = rest.contains(|c: char| c.is_ascii_digit())
+                && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ':' | 'T'));
+            rest.starts_with(['.', '-', '_']) && (is_number || matches!(rest, ".old" | "-old" | "_old"))
+        })
     };
     if added(name, base) {
         return true;
@@ -250,7 +274,17 @@ mod tests {
         for name in ["app.log.1", "app.log-20260131", "app-20260131.log", "app.1.log", "app.log_old"] {
             assert!(is_rotated_name(origin, OsStr::new(name)), "{name}");
         }
-        for name in ["app.log", "app.log.", "application.log", "other.log.1", "app.txt", "app"] {
+        for name in [
+            "app.log",
+            "app.log.",
+            "application.log",
+            "other.log.1",
+            "app.txt",
+            "app",
+            "app-secret.log",
+            "app.log-x1",
+            "app-worker-1.log",
+        ] {
             assert!(!is_rotated_name(origin, OsStr::new(name)), "{name}");
         }
     }

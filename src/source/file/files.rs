@@ -167,6 +167,8 @@ impl Files {
         if let Some(file) = self.get_mut(id)
             && !file.queued
             && !file.gated
+            // What cannot be opened waits for its next attempt.
+            && (file.failing.is_none() || file.file.is_some())
         {
             file.queued = true;
             self.ready.push_back(id);

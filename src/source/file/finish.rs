@@ -38,7 +38,8 @@ impl Follow {
     /// Keeps the number of open idle files within its bound.
     fn close_idle(&mut self) {
         let mut tries = self.idle.len();
-        while self.open > IDLE_DESCRIPTORS && tries > 0 {
+        let most = IDLE_DESCRIPTORS.min(self.descriptors / 4);
+        while self.open > most && tries > 0 {
             tries -= 1;
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };
@@ -49,6 +50,20 @@ impl Follow {
                 self.open -= 1;
                 self.release_stream(id);
             }
+        }
+    }
+
+    /// With many files to read not all of them can stay open: one that can be found again is closed between its turns.
+    pub(super) fn close_surplus(&mut self, id: FileId) {
+        if self.open < self.descriptors / 4 * 3 {
+            return;
+        }
+        if let Some(file) = self.files.get_mut(id)
+            && file.place.is_some()
+            && !file.rotated
+            && file.file.take().is_some()
+        {
+            self.open -= 1;
         }
     }
 
@@ -104,38 +119,63 @@ impl Follow {
     fn settle(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
         let Some(since) = file.quiet_since else { return true };
-        if !file.is_settled() || file.gated || file.failing.is_some() {
+        if !file.is_settled() || file.gated {
             return false;
         }
+        if file.compressed {
+            self.settle_compressed(id);
+            return true;
+        }
         let has_own_name = file.place.is_some() && file.place != file.alias;
-        let done = file.at_end && file.size <= file.offset;
-        if has_own_name {
-            if !done || since.elapsed() < Duration::from_millis(QUIET_MS) {
+        let Some(handle) = &file.file else {
+            if has_own_name && file.failing.is_some() {
+                // Tried again by and by.
                 return false;
+            }
+            if has_own_name && (!file.at_end || file.size > file.offset) {
+                return false;
+            }
+            if !has_own_name {
+                // Neither a name nor a descriptor: nothing more can be learned.
+                let is_deleted = file.deleted;
+                self.let_go(id, is_deleted);
+                return true;
             }
             self.settle_under_new_name(id);
             return true;
-        }
-        let Some(handle) = &file.file else {
-            // Neither a name nor a descriptor: nothing more can be learned.
-            let is_deleted = file.deleted;
-            self.let_go(id, is_deleted);
-            return true;
         };
-        if !done {
+        let done = file.at_end && file.size <= file.offset;
+        if !done || file.failing.is_some() {
             return false;
         }
+        if has_own_name {
+            let quiet = since.elapsed() >= Duration::from_millis(QUIET_MS);
+            if quiet {
+                self.settle_under_new_name(id);
+            }
+            return quiet;
+        }
         let is_deleted = stat_file(handle).is_ok_and(|s| s.links == 0);
-        let quiet_for = if is_deleted { UNLINKED_QUIET_MS } else { QUIET_MS };
-        let quiet = since.elapsed() >= Duration::from_millis(quiet_for);
         let let_go = match has_no_writer(handle) {
-            Some(no_writer) => no_writer || (!is_deleted && quiet),
-            None => quiet,
+            Some(no_writer) => no_writer,
+            // Nobody tells us: after a long silence nobody writes any more.
+            None => since.elapsed() >= Duration::from_millis(UNLINKED_QUIET_MS),
         };
         if let_go {
             self.let_go(id, is_deleted);
         }
         let_go
+    }
+
+    /// A compressed file has nothing to finish.
+    fn settle_compressed(&mut self, id: FileId) {
+        self.files.finished(id);
+        let Some(file) = self.files.get_mut(id) else { return };
+        file.quiet_since = None;
+        if file.place.is_none() {
+            let is_deleted = file.deleted;
+            self.let_go(id, is_deleted);
+        }
     }
 
     /// A renamed file that is read to its end: if its new name matches, that is its path from now on.
@@ -170,10 +210,22 @@ impl Follow {
             && let Some(alias) = file.alias.take()
         {
             let source = file.source;
-            self.files.unname(source, alias.dir, &alias.name);
+            // The name may lead to a newer file by now.
+            if self.files.named(source, alias.dir, &alias.name) == Some(id) {
+                self.files.unname(source, alias.dir, &alias.name);
+            }
             self.tree.unalias(alias.dir);
         }
         let Some(file) = self.files.remove(id) else { return };
+        if file.idle_listed {
+            self.idle.retain(|other| *other != id);
+        }
+        if let Some(source) = self.sources.get(usize::from(file.source)) {
+            source.status.recovers(&file.origin);
+            if !file.compressed {
+                source.status.lost_bytes.add(file.size.saturating_sub(file.offset));
+            }
+        }
         if file.file.is_some() {
             self.open = self.open.saturating_sub(1);
         }

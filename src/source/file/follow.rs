@@ -8,7 +8,7 @@
 //! Leaves to others: reading (`read`), scheduling (`worker`).
 
 use super::files::Files;
-use super::identity::stat_path;
+use super::identity::{Identity, stat_file, stat_path};
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -22,6 +22,8 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One source, as the follower sees it.
@@ -35,6 +37,8 @@ pub(super) struct Source {
     pub is_new: bool,
     /// Bytes written to the output and not yet stored.
     pub in_flight: u64,
+    /// Paths that a person wrote out, without wildcards, and whether it was told that there is no file.
+    pub literals: Vec<(PathBuf, bool)>,
 }
 
 /// See the module.
@@ -61,10 +65,22 @@ pub(super) struct Follow {
     pub(super) is_starting: bool,
     /// Events were lost.
     pub overflowed: bool,
+    /// How many descriptors the process may have.
+    pub(super) descriptors: usize,
+    /// The file that the agent's own messages go to, if it is one.
+    own_log: Option<Identity>,
+    own_log_told: bool,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Follow {
-    pub(super) fn new(sources: Vec<Source>, tree: Tree, saved: SavedFiles, store: Checkpoints) -> Self {
+    pub(super) fn new(
+        sources: Vec<Source>,
+        tree: Tree,
+        saved: SavedFiles,
+        store: Checkpoints,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Follow {
             sources,
             files: Files::new(),
@@ -80,7 +96,16 @@ impl Follow {
             released: Vec::new(),
             is_starting: true,
             overflowed: false,
+            descriptors: descriptor_limit(),
+            own_log: own_log(),
+            own_log_told: false,
+            stopping,
         }
+    }
+
+    /// Whether the agent is to stop, so that a long scan is not worth its end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     pub(super) fn tree_mut(&mut self) -> &mut Tree {
@@ -93,25 +118,40 @@ impl Follow {
         }
     }
 
-    /// Paths that a person wrote out and that lead to nothing, or to a directory.
+    /// Paths that a person wrote out and that lead to nothing, or to no file: told once.
     pub(super) fn tell_missing(&mut self) {
-        for source in &self.sources {
-            let patterns =
-                source.settings.include.iter().filter_map(|p| super::pattern::Pattern::parse(p).ok()).flatten();
-            for path in patterns.filter_map(|p| p.literal_path()) {
-                match stat_path(&path) {
+        for source in &mut self.sources {
+            for (path, told) in &mut source.literals {
+                let problem = match stat_path(path) {
+                    Ok(stat) if stat.is_file => None,
                     Ok(stat) if stat.is_directory => {
-                        let text = format!("{0} is a directory: to read the files in it, write {0}/*", path.display());
-                        if source.status.fails(&path, &text) {
-                            tracing::warn!(source = %source.settings.name, "{text}");
-                        }
+                        Some(format!("{0} is a directory: to read the files in it, write {0}/*", path.display()))
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => tracing::info!(
-                        source = %source.settings.name, path = %path.display(),
-                        "nothing is there yet; it will be read when it appears"
-                    ),
-                    _ => {
-                        source.status.recovers(&path);
+                    Ok(_) => Some(format!(
+                        "{} is no regular file but a pipe, socket or device: it is not read",
+                        path.display()
+                    )),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        if !std::mem::replace(told, true) {
+                            tracing::info!(
+                                source = %source.settings.name, path = %path.display(),
+                                "nothing is there yet; it will be read when it appears"
+                            );
+                        }
+                        continue;
+                    }
+                    // What cannot be looked at is told by those who look.
+                    Err(_) => continue,
+                };
+                match problem {
+                    Some(text) if !std::mem::replace(told, true) => {
+                        source.status.fails(path, &text);
+                        tracing::warn!(source = %source.settings.name, "{text}");
+                    }
+                    Some(_) => {}
+                    None => {
+                        *told = false;
+                        source.status.recovers(path);
                     }
                 }
             }
@@ -247,10 +287,15 @@ impl Follow {
             failing.retry_at = Instant::now();
             return;
         }
-        if file.file.is_none() && !self.is_starting && !self.open_file(id) {
+        if file.file.is_none() && !self.is_starting && self.may_hold() && !self.open_file(id) {
             return;
         }
         self.files.make_ready(id);
+    }
+
+    /// Whether a file may be opened merely to be kept. Half of the descriptors are for that; delivery needs some, too.
+    pub(super) fn may_hold(&self) -> bool {
+        self.open < self.descriptors / 2
     }
 
     fn appeared(&mut self, dir: DirId, name: &OsStr, cookie: u32) {
@@ -322,17 +367,14 @@ impl Follow {
     /// A name does not lead to its file any more.
     fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
         let Some(id) = self.files.unname(source, dir, name) else { return };
-        let is_alias = |file: &Tracked| file.alias.as_ref().is_some_and(|a| a.dir == dir && *a.name == *name);
-        let link = match self.files.get_mut(id) {
-            Some(file) if is_alias(file) => {
-                file.alias = None;
-                file.place.clone()
-            }
-            _ => None,
-        };
+        if let (Some(path), Some(source)) = (self.path_of(dir, name), self.sources.get(usize::from(source))) {
+            source.status.recovers(&path);
+        }
+        let is_alias = |file: &&Tracked| file.alias.as_ref().is_some_and(|a| a.dir == dir && *a.name == *name);
+        // The directory stays watched for the file's sake: it may get another name there.
+        let link = self.files.get(id).filter(is_alias).and_then(|file| file.place.clone());
         if let Some(link) = link {
             // The target of a link moved: the link may lead to a new file by now, or in a moment.
-            self.tree.unalias(dir);
             self.dangling.push((source, link.dir, link.name.to_os_string(), Instant::now()));
             self.present(source, link.dir, &link.name, None);
         }
@@ -410,10 +452,13 @@ impl Follow {
         let stat = match stat_path(&path) {
             Ok(stat) => stat,
             Err(error) => {
-                self.lost_name(source, dir, name);
+                let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+                if is_gone {
+                    self.lost_name(source, dir, name);
+                }
                 let matched = self.tree.matches(dir, name).contains(&source);
                 if matched
-                    && error.kind() != io::ErrorKind::NotFound
+                    && !is_gone
                     && let Some(source) = self.sources.get(usize::from(source))
                 {
                     fail(source, &path, "look at", &error);
@@ -424,6 +469,17 @@ impl Follow {
         if !stat.is_file {
             self.lost_name(source, dir, name);
             return;
+        }
+        if self.own_log == Some(stat.identity) {
+            if !std::mem::replace(&mut self.own_log_told, true) {
+                tracing::warn!(path = %path.display(), "this file has lugger's own messages and is not read: it would feed itself");
+            }
+            return;
+        }
+        let is_failing =
+            self.files.named(source, dir, name).and_then(|id| self.files.get(id)).is_some_and(|f| f.failing.is_some());
+        if !is_failing && let Some(source) = self.sources.get(usize::from(source)) {
+            source.status.recovers(&path);
         }
         let mut existing = self.files.by_identity(source, &stat.identity);
         if let Some(id) = existing
@@ -447,7 +503,7 @@ impl Follow {
                     self.placed(id);
                 }
                 let differs = self.files.get_mut(id).is_some_and(|file| {
-                    file.size = file.size.max(stat.size);
+                    file.size = stat.size;
                     stat.size != file.offset && (file.at_end || stat.size < file.offset || file.failing.is_some())
                 });
                 if differs || current != existing {
@@ -476,11 +532,6 @@ impl Follow {
         match file.open(&path) {
             Ok(()) => {
                 self.open += 1;
-                let had_failed = file.failing.take().is_some();
-                if had_failed && let Some(source) = self.sources.get(usize::from(source)) {
-                    source.status.recovers(&path);
-                    tracing::info!(source = %source.settings.name, path = %path.display(), "the file can be read again");
-                }
                 true
             }
             Err(OpenError::Replaced) => {
@@ -494,7 +545,21 @@ impl Follow {
         }
     }
 
-    /// Notes a failure; the file is tried again after a pause.
+    /// A read succeeded.
+    pub(super) fn works(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        if file.failing.take().is_none() {
+            return;
+        }
+        let number = usize::from(file.source);
+        let path = self.path(id);
+        if let Some(source) = self.sources.get(number) {
+            source.status.recovers(&path);
+            tracing::info!(source = %source.settings.name, path = %path.display(), "the file can be read again");
+        }
+    }
+
+    /// Notes a failure; the file is opened anew and tried again after a pause. Whoever waits for it need not wait longer.
     pub(super) fn failed(&mut self, id: FileId, path: &Path, action: &str, error: &io::Error) {
         let Some(file) = self.files.get_mut(id) else { return };
         let first = Duration::from_millis(FILE_RETRY_MS);
@@ -502,8 +567,15 @@ impl Follow {
             file.failing.as_ref().map_or(first, |f| (f.pause * 2).min(Duration::from_millis(FILE_RETRY_MS_MAX)));
         file.failing = Some(Box::new(Failing { retry_at: Instant::now() + pause, pause }));
         let source = file.source;
+        let rotated = file.rotated;
+        if file.file.take().is_some() {
+            self.open = self.open.saturating_sub(1);
+        }
         if !self.failing.contains(&id) {
             self.failing.push(id);
+        }
+        if rotated {
+            self.files.finished(id);
         }
         if let Some(source) = self.sources.get(usize::from(source)) {
             fail(source, path, action, error);
@@ -577,4 +649,16 @@ pub(super) fn fail(source: &Source, path: &Path, action: &str, error: &io::Error
     if source.status.fails(path, &problem) {
         tracing::warn!(source = %source.settings.name, "{problem}; it is tried again");
     }
+}
+
+/// The soft limit of open files, which the agent raises to the hard one when it starts.
+fn descriptor_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
+}
+
+/// The file behind stderr.
+fn own_log() -> Option<Identity> {
+    let stat = stat_file(rustix::stdio::stderr()).ok()?;
+    stat.is_file.then_some(stat.identity)
 }

@@ -7,6 +7,7 @@
 //! Promises: encoding and decoding are inverse; decoding takes any bytes. Leaves to others: acting on a mismatch.
 
 use crate::base::limits::{HEAD_BYTES, TAIL_BYTES};
+use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 use std::fs::File;
 use std::io;
@@ -20,6 +21,18 @@ pub(super) struct Identity {
     pub inode: u64,
     /// Nanoseconds since 1970; 0 where the file system does not keep it.
     pub born_ns: i64,
+}
+
+impl Identity {
+    /// Whether a file that was `self` before a restart may be `other` now. A birth time decides where there is one, for devices may be
+    /// numbered differently after a reboot.
+    pub(super) fn is_still(&self, other: &Identity) -> bool {
+        let same = match (self.born_ns, other.born_ns) {
+            (0, _) | (_, 0) => self.device == other.device,
+            (then, now) => then == now,
+        };
+        self.inode == other.inode && same
+    }
 }
 
 /// What one `statx` tells.
@@ -40,7 +53,7 @@ pub(super) fn stat_path(path: &Path) -> io::Result<Stat> {
 }
 
 /// Looks at an open file.
-pub(super) fn stat_file(file: &File) -> io::Result<Stat> {
+pub(super) fn stat_file(file: impl AsFd) -> io::Result<Stat> {
     Ok(from_statx(&statx(file, c"", AtFlags::EMPTY_PATH, WANTED)?))
 }
 

@@ -93,7 +93,8 @@ impl Reader {
             return Ok(Outcome::Truncated);
         }
         file.at_end = got < wanted;
-        file.size = file.size.max(file.offset + (got - before) as u64);
+        let seen_to = file.offset + (got - before) as u64;
+        file.size = if file.at_end { seen_to } else { file.size.max(seen_to) };
         let data = self.buffer.get(before..got).unwrap_or_default();
         if file.offset == 0 && is_compressed(data) {
             return Ok(Outcome::Compressed);
@@ -109,7 +110,7 @@ impl Reader {
                 return Ok(Outcome::End);
             }
             let leading_nuls = data.iter().take_while(|b| **b == 0).count() as u64;
-            file.long = Some(Box::new(LongLine { scanned: data.len() as u64, leading_nuls }));
+            file.long = Some(Box::new(LongLine { scanned: data.len() as u64, leading_nuls, tail: tail_mark(data) }));
             return Ok(Outcome::Scanned);
         }
         let seen = self.buffer.get(before..before + consumed).unwrap_or_default();
@@ -133,41 +134,44 @@ impl Reader {
         last_too: bool,
     ) -> io::Result<Outcome> {
         let Some(long) = file.long.as_deref_mut() else { return Ok(Outcome::Scanned) };
-        let buffer = self.buffer.get_mut(..CHUNK_BYTES).unwrap_or_default();
-        let got = read_at(handle, buffer, file.offset + long.scanned)?;
-        let data = self.buffer.get(..got).unwrap_or_default();
-        let at_end = got < CHUNK_BYTES;
+        // As for a chunk: what was scanned last must still be there.
+        let known = tail_len(long.scanned);
+        let wanted = known + CHUNK_BYTES;
+        let buffer = self.buffer.get_mut(..wanted).unwrap_or_default();
+        let got = read_at(handle, buffer, file.offset + long.scanned - known as u64)?;
+        let scanned = self.buffer.get(..known.min(got)).unwrap_or_default();
+        if got < known || tail_mark(scanned) != long.tail {
+            return Ok(Outcome::Truncated);
+        }
+        let data = self.buffer.get(known..got).unwrap_or_default();
+        let at_end = got < wanted;
         let newline = memchr::memchr(b'\n', data);
-        let line_part = data.get(..newline.unwrap_or(got)).unwrap_or_default();
+        let line_part = data.get(..newline.unwrap_or(data.len())).unwrap_or_default();
         if long.leading_nuls == long.scanned {
             long.leading_nuls += line_part.iter().take_while(|b| **b == 0).count() as u64;
         }
         long.scanned += line_part.len() as u64;
+        long.tail = tail_mark(self.buffer.get(..known + line_part.len()).unwrap_or_default());
         file.size = file.size.max(file.offset + long.scanned);
         file.at_end = at_end;
         let (total, leading_nuls) = (long.scanned, long.leading_nuls);
         let before = tail_len(file.offset);
         if newline.is_none() && !(at_end && last_too) {
-            if !at_end {
-                return Ok(Outcome::Scanned);
-            }
-            // Nothing tells a shrunken file from a quiet one but its size.
-            let size = handle.metadata()?.len();
-            let shrunk = size < file.offset + total;
-            return Ok(if shrunk { Outcome::Truncated } else { Outcome::End });
+            return Ok(if at_end { Outcome::End } else { Outcome::Scanned });
         }
 
         // The line's end is known: its head is read again. The cap bounds how much.
-        let wanted = usize::try_from(total - leading_nuls).map_or(line_bytes + 1, |rest| rest.min(line_bytes + 1));
-        let mut head = vec![0; wanted];
+        let head_len = usize::try_from(total - leading_nuls).map_or(line_bytes + 1, |rest| rest.min(line_bytes + 1));
+        let mut head = vec![0; head_len];
         let got = read_at(handle, &mut head, file.offset + leading_nuls)?;
         head.truncate(got);
         let mut check = [0; TAIL_BYTES];
         let check = check.get_mut(..before).unwrap_or_default();
-        if got < wanted || handle.read_exact_at(check, file.offset - before as u64).is_err() {
+        if got < head_len || handle.read_exact_at(check, file.offset - before as u64).is_err() {
             return Ok(Outcome::Truncated);
         }
-        if tail_mark(check) != file.mark.tail {
+        // A newline in what was scanned without one: other content.
+        if tail_mark(check) != file.mark.tail || memchr::memchr(b'\n', &head).is_some() {
             return Ok(Outcome::Truncated);
         }
         let whole = leading_nuls + head.len() as u64 == total;

@@ -181,3 +181,13 @@ fn compressed_files_are_recognised() {
     }
     assert!(matches!(Rig::new(b"BZh is no magic\n").read(false), Outcome::Chunk { .. }));
 }
+
+#[test]
+fn a_long_line_whose_file_begins_again_is_given_up() {
+    let mut rig = Rig::new(&vec![b'x'; CHUNK_BYTES + 100]);
+    assert!(matches!(rig.read(false), Outcome::Scanned));
+    rig.file.set_len(0).unwrap();
+    std::io::Seek::seek(&mut rig.file, std::io::SeekFrom::Start(0)).unwrap();
+    rig.append(&b"short\n".repeat(CHUNK_BYTES / 5));
+    assert!(matches!(rig.read(false), Outcome::Truncated));
+}

@@ -71,13 +71,7 @@ impl SavedFiles {
     /// Takes the checkpoint for a file, if there is one.
     pub(super) fn take(&mut self, source: &str, identity: &Identity) -> Option<Known> {
         let candidates = self.by_inode.get_mut(&identity.inode)?;
-        let fits = |known: &Known| {
-            let born = (known.identity.born_ns, identity.born_ns);
-            match born {
-                (0, _) | (_, 0) => known.identity.device == identity.device,
-                (then, now) => then == now,
-            }
-        };
+        let fits = |known: &Known| known.identity.is_still(identity);
         let own = candidates.iter().position(|known| known.source == source && fits(known));
         // A source that was given another name goes on where it was.
         let orphan = || candidates.iter().position(|known| !self.sources.contains(&known.source) && fits(known));
@@ -115,7 +109,7 @@ impl SavedFiles {
     /// Where the file of any checkpoint with this identity was matched.
     pub(super) fn peek(&self, source: &str, identity: &Identity) -> Option<&Path> {
         let candidates = self.by_inode.get(&identity.inode)?;
-        candidates.iter().find(|k| k.source == source && k.identity == *identity).map(|k| k.origin.as_path())
+        candidates.iter().find(|k| k.source == source && k.identity.is_still(identity)).map(|k| k.origin.as_path())
     }
 }
 

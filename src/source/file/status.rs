@@ -5,10 +5,13 @@
 use crate::base::metrics::{Counter, Gauge, Registry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// At most this many errors are told apart; the rest is a number.
 const ERRORS_SHOWN: usize = 8;
+/// At most this many are remembered.
+const ERRORS_KEPT: usize = 1000;
 
 /// The counters of one source, and its current errors. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,7 +40,14 @@ pub struct Status {
     pub errors: Counter,
     /// Compressed files that matched and were left out.
     pub compressed: Counter,
-    failing: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    failing: Arc<Failing>,
+}
+
+/// The errors of now, and how many there are, so that asking for one costs nothing when there is none.
+#[derive(Debug, Default)]
+struct Failing {
+    count: AtomicUsize,
+    by_path: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Status {
@@ -101,16 +111,28 @@ impl Status {
     /// Notes that `path` fails. True when it did not fail before.
     pub(super) fn fails(&self, path: &Path, problem: &str) -> bool {
         self.errors.add(1);
-        self.lock().insert(path.to_owned(), problem.to_owned()).is_none()
+        let mut failing = self.lock();
+        if failing.len() >= ERRORS_KEPT && !failing.contains_key(path) {
+            return false;
+        }
+        let is_first = failing.insert(path.to_owned(), problem.to_owned()).is_none();
+        self.failing.count.store(failing.len(), Ordering::Relaxed);
+        is_first
     }
 
     /// Notes that `path` does not fail (any more). True when it did.
     pub(super) fn recovers(&self, path: &Path) -> bool {
-        self.lock().remove(path).is_some()
+        if self.failing.count.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut failing = self.lock();
+        let did = failing.remove(path).is_some();
+        self.failing.count.store(failing.len(), Ordering::Relaxed);
+        did
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
         // A map insertion happened or did not.
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing.by_path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct LongLine {
     pub scanned: u64,
     /// How many NUL bytes the line begins with.
     pub leading_nuls: u64,
+    /// Checksum of the last of them, as in a mark.
+    pub tail: u32,
 }
 
 /// A failing file's next attempt.

@@ -166,6 +166,12 @@ impl Tree {
         sources
     }
 
+    /// Whether a source's exclude patterns leave out a file of this name.
+    pub(super) fn is_excluded(&self, source: u16, id: DirId, name: &OsStr) -> bool {
+        let Some(dir) = self.dir(id) else { return false };
+        self.rules.get(usize::from(source)).is_some_and(|rules| rules.excludes.file(&dir.path.join(name)))
+    }
+
     /// A name is there: if it is a directory that patterns lead into, it is followed, and its files go into `found`.
     pub(super) fn present(&mut self, id: DirId, name: &OsStr, found: &mut Vec<Found>) {
         let Some(dir) = self.dir(id) else { return };

@@ -79,7 +79,7 @@ pub struct Handle {
 #[derive(Debug, Default)]
 struct Stop {
     /// Nothing is read any more.
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// Nobody waits for what is in flight any more.
     abandoned: AtomicBool,
 }
@@ -119,8 +119,9 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
         rules.push(Rules { patterns, excludes });
         let status = Status::new(&registry, &settings.name);
-        let is_new = !saved.knows_source(&settings.name);
-        states.push(Source { settings, status, output, is_new, in_flight: 0 });
+        let is_new = !saved.knows_source(&settings.name) && !was_started(&store, &settings.name);
+        let literals = patterns_of(&rules).filter_map(Pattern::literal_path).map(|path| (path, false)).collect();
+        states.push(Source { settings, status, output, is_new, in_flight: 0, literals });
     }
     let watcher = Watcher::new()
         .inspect_err(|error| {
@@ -134,7 +135,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let stop = Arc::new(Stop::default());
     let reader = Reader::new(clock, saved.latest_ns());
     let worker = Worker {
-        follow: Follow::new(states, Tree::new(rules, watcher), saved, store),
+        follow: Follow::new(states, Tree::new(rules, watcher), saved, store, Arc::clone(&stop.stopping)),
         reader,
         outputs,
         wake: wake.clone(),
@@ -153,6 +154,23 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     };
     let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
     Ok(Handle { status, stop, wake, thread })
+}
+
+/// The patterns that were parsed last.
+fn patterns_of(rules: &[Rules]) -> impl Iterator<Item = &Pattern> {
+    rules.last().into_iter().flat_map(|rules| &rules.patterns)
+}
+
+/// Whether the source has run before, even if it had no file then. From now on it has.
+fn was_started(store: &Checkpoints, name: &str) -> bool {
+    let key = [b"source\0", name.as_bytes()].concat();
+    match store.saved(&key).iter().find(|saved| *saved.key == *key) {
+        Some(saved) => store.claim(saved.slot, &key),
+        None => {
+            store.define(&key, b"", 0, b"");
+            false
+        }
+    }
 }
 
 struct Worker {
@@ -246,6 +264,7 @@ impl Worker {
             let Some(id) = self.follow.files.pop_ready() else { break };
             if self.has_room(id) {
                 self.read_file(id);
+                self.follow.close_surplus(id);
             } else {
                 stalled.push(id);
             }
@@ -253,7 +272,9 @@ impl Worker {
         let is_stalled = !stalled.is_empty();
         for id in stalled.drain(..) {
             // Unread content must not go away with its last name.
-            self.follow.open_file(id);
+            if self.follow.may_hold() {
+                self.follow.open_file(id);
+            }
             self.follow.files.make_ready(id);
         }
         self.scratch = stalled;
@@ -280,6 +301,9 @@ impl Worker {
             let Some(handle) = file.file.take() else { return };
             let result = self.reader.read(file, &handle, source.settings.line_bytes, last_too);
             file.file = Some(handle);
+            if result.is_ok() {
+                self.follow.works(id);
+            }
             match result {
                 Ok(Outcome::Chunk { piece, more }) => {
                     self.hand_on(id, &piece);
@@ -291,8 +315,9 @@ impl Worker {
                     }
                 }
                 Ok(Outcome::Scanned) => self.follow.files.make_ready(id),
+                Ok(Outcome::End) if last_too => self.follow.files.finished(id),
                 Ok(Outcome::End) => {
-                    if !last_too && self.follow.at_end(id) {
+                    if self.follow.at_end(id) {
                         last_too = true;
                         continue;
                     }
