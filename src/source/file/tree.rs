@@ -17,10 +17,12 @@ use super::pattern::{Component, Excludes, Pattern};
 use super::watch::{Scope, Watcher};
 use crate::base::limits::DIRECTORY_DEPTH;
 use foldhash::{HashMap, HashMapExt};
+use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
@@ -370,7 +372,7 @@ impl Tree {
         let above = path.parent().and_then(|above| self.by_path.get(above)).copied();
         if let Some(above) = above
             && self.by_path.contains_key(path)
-            && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+            && is_empty(path)
         {
             self.watch(above, Scope::AllNames);
         }
@@ -572,16 +574,16 @@ impl Tree {
                 true
             }
         };
+        if result.as_ref().is_ok_and(|watch| before != Some(*watch)) {
+            // If there was one, the path led elsewhere by now: nothing is to be taken for the directory that was there.
+            self.unwatch(id);
+        }
         if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut) {
             dir.polled = polled;
             if let Ok(watch) = result {
                 dir.watch = Some((watch, scope));
                 if before != Some(watch) {
                     self.by_watch.entry(watch).or_default().push(id);
-                    // The path led elsewhere by now: nothing is to be taken for the directory that was there.
-                    if let Some(ids) = before.and_then(|before| self.by_watch.get_mut(&before)) {
-                        ids.retain(|other| *other != id);
-                    }
                 }
             }
         }
@@ -613,6 +615,21 @@ fn sources_of(dir: &Dir) -> Vec<u16> {
     sources.sort_unstable();
     sources.dedup();
     sources
+}
+
+/// Whether a directory has no names. Only the first few are asked for.
+fn is_empty(path: &Path) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    let mut entries = RawDir::new(fd, &mut buffer);
+    loop {
+        match entries.next() {
+            None => return true,
+            Some(Ok(entry)) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            Some(_) => return false,
+        }
+    }
 }
 
 /// Whether the error says that nothing is there.
@@ -647,3 +664,7 @@ pub(super) fn link_target(path: &Path) -> Option<(PathBuf, OsString)> {
     stat_path(&real).ok()?;
     Some((real.parent()?.to_owned(), real.file_name()?.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;
