@@ -2,8 +2,8 @@
 //!
 //! Every pattern is followed from the root, one component at a time. A directory keeps the **states** of the patterns that lead through it
 //! (see [`super::pattern`]). How closely it is watched follows from them ([`Scope`]): for all that happens to files where files may match,
-//! for names where a wildcard may match a directory or where a name is missing that a pattern needs. A directory that only leads to one that exists is
-//! watched for its own sake alone: nobody wants to be woken by everything in /tmp.
+//! for names where a wildcard may match a directory or where a name is missing that a pattern needs. A directory that only leads to one
+//! that exists is watched for its own sake alone: nobody wants to be woken by everything in /tmp.
 //!
 //! A directory is its device, inode and birth time; its path only leads to it. What a path leads to now is compared with what was
 //! noted before it was watched: so a renamed, replaced or mounted-over directory is told from one that is still there.
