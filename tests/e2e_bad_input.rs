@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig, names};
 use support::loki::{Loki, Options};
-use support::wait::wait_until;
+use support::wait::{settles, wait_until};
 use support::writer::append_to;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -87,6 +87,26 @@ fn an_unreadable_directory_is_reported() {
     wait_until("a message that names the directory", SOON, || agent.stderr().contains("closed"));
     fs::set_permissions(rig.log("closed"), Permissions::from_mode(0o755)).unwrap();
     loki.wait_for("the directory that became readable", Duration::from_secs(90), |line| line == "closed");
+}
+
+/// A directory that can no longer be listed, while its files can still be read: they are not taken for gone.
+#[test]
+fn files_in_a_directory_that_cannot_be_listed_are_kept() {
+    let loki = keeping();
+    let rig = Rig::unprivileged();
+    let dir = rig.log("dir");
+    fs::create_dir(&dir).unwrap();
+    append_to(&dir.join("a.log"), "before\n");
+    let config = Config::new(&loki.url()).source(FileSource::new("app", rig.log("**/*.log")));
+    let agent = rig.start(&config);
+    loki.wait_for("the first line", SOON, |line| line == "before");
+    fs::set_permissions(&dir, Permissions::from_mode(0o311)).unwrap();
+    wait_until("a message that names the directory", SOON, || agent.stderr().contains("cannot list"));
+    // A file that is taken for gone would be let go with the next look at unfinished things, a second later.
+    settles(Duration::from_secs(3), SOON, || loki.totals().entries);
+    append_to(&dir.join("a.log"), "after\n");
+    loki.wait_for("the line after", SOON, |line| line == "after");
+    assert_eq!(loki.lines(), ["before", "after"]);
 }
 
 /// A directory where a file is expected, and things that are no files at all (a FIFO would block whoever opens it).

@@ -355,6 +355,35 @@ fn a_name_that_is_gone_for_a_moment_is_not_read_again() {
     stop(agent);
 }
 
+/// A directory that is renamed or made anew is not blind until the next sweep looks: what is written in it is noticed as anywhere else.
+#[test]
+fn renamed_and_remade_directories_are_followed_at_once() {
+    /// Below the ten seconds of the sweep, above all that a busy machine may need.
+    const BEFORE_THE_SWEEP: Duration = Duration::from_secs(5);
+    let loki = keeping();
+    let rig = Rig::new();
+    fs::create_dir_all(rig.log("a/log")).unwrap();
+    append_to(&rig.log("a/log/x.log"), "1\n");
+    let agent = rig.start(&Config::new(&loki.url()).source(FileSource::new("app", rig.log("*/log/*.log"))));
+    let soon = |line: &str| {
+        loki.wait_for(line, BEFORE_THE_SWEEP, |other| other == line);
+    };
+    soon("1");
+    fs::rename(rig.log("a"), rig.log("b")).unwrap();
+    append_to(&rig.log("b/log/x.log"), "2\n");
+    soon("2");
+    fs::remove_dir_all(rig.log("b")).unwrap();
+    fs::create_dir_all(rig.log("b/log")).unwrap();
+    append_to(&rig.log("b/log/x.log"), "3\n");
+    soon("3");
+    fs::rename(rig.log("b/log"), rig.log("b/old")).unwrap();
+    fs::create_dir(rig.log("b/log")).unwrap();
+    append_to(&rig.log("b/log/x.log"), "4\n");
+    soon("4");
+    assert_eq!(pushed_up_to(&loki, "4"), ["1", "2", "3", "4"]);
+    stop(agent);
+}
+
 /// Deleted while the receiver is down: the content is held until it is delivered, and the descriptor is let go afterwards.
 #[test]
 fn a_deleted_file_is_held_until_it_is_delivered() {

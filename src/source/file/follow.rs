@@ -159,13 +159,12 @@ impl Follow {
     }
 
     pub(super) fn tell_unlisted(&mut self) {
-        for (path, error) in self.tree.take_listed() {
-            for number in self.tree.sources_of(&path) {
-                let Some(source) = self.sources.get(usize::from(number)) else { continue };
-                match &error {
-                    Some(error) => fail(source, &path, "list", error),
+        for listed in self.tree.take_listed() {
+            for source in listed.sources.iter().filter_map(|number| self.sources.get(usize::from(*number))) {
+                match &listed.error {
+                    Some(error) => fail(source, &listed.path, "list", error),
                     None => {
-                        source.status.recovers(&path);
+                        source.status.recovers(&listed.path);
                     }
                 }
             }
@@ -210,7 +209,8 @@ impl Follow {
             let sources: Vec<u16> = self.files.sources_in(*dir).collect();
             for source in sources {
                 for name in self.files.names_in(source, *dir) {
-                    if !seen.contains(&(*dir, &name)) {
+                    // A directory that could not be read to its end says nothing of the names that were not found in it.
+                    if !seen.contains(&(*dir, &name)) && self.tree.lacks(*dir, &name) {
                         self.lost_name(source, *dir, &name);
                     }
                 }
@@ -235,7 +235,13 @@ impl Follow {
     pub(super) fn handle(&mut self, event: &Event, name: &OsStr) {
         match event.kind {
             Kind::Overflow => self.overflowed = true,
-            Kind::Ignored => self.tree.ignored(event.watch),
+            Kind::Ignored => {
+                let mut found = Vec::new();
+                self.tree.ignored(event.watch, &mut found);
+                for found in &found {
+                    self.found(found);
+                }
+            }
             Kind::DirectoryGone => {
                 let paths: Vec<PathBuf> =
                     self.dirs_of(event).filter_map(|d| self.tree.path(d)).map(Path::to_owned).collect();
@@ -352,8 +358,13 @@ impl Follow {
         }
     }
 
+    /// A directory (or a name that may have been one) may be gone, or be another one by now.
     fn directory_gone(&mut self, path: &Path) {
-        for dir in self.tree.gone(path) {
+        let dropped = self.tree.gone(path);
+        if dropped.is_empty() {
+            return;
+        }
+        for dir in dropped {
             for (source, name) in self.files.take_names(dir) {
                 // The directory's number may be used again: nobody may watch it in the name of this file.
                 if let Some(file) = self.files.named(source, dir, &name).and_then(|id| self.files.get_mut(id)) {
@@ -361,6 +372,11 @@ impl Follow {
                 }
                 self.lost_name(source, dir, &name);
             }
+        }
+        let mut found = Vec::new();
+        self.tree.renew(path, &mut found);
+        for found in &found {
+            self.found(found);
         }
     }
 

@@ -1,21 +1,28 @@
 //! The directories that patterns lead through, and the watches on them.
 //!
 //! Every pattern is followed from the root, one component at a time. A directory keeps the **states** of the patterns that lead through it
-//! (see [`super::pattern`]). It is watched when something new in it can matter: files that may match, directories that a wildcard may
-//! match, or a name that a pattern needs and that is not there yet. A directory that only leads to one that exists is not
-//! watched: nobody wants to be woken by everything in /tmp.
+//! (see [`super::pattern`]). How closely it is watched follows from them ([`Scope`]): for all that happens to files where files may match,
+//! for names where a wildcard may match a directory or where a name is missing that a pattern needs. A directory that only leads to one
+//! that exists is watched for its own sake alone: nobody wants to be woken by everything in /tmp.
+//!
+//! A directory is its device, inode and birth time; its path only leads to it. What a path leads to now is compared with what was
+//! noted before it was watched: so a renamed, replaced or mounted-over directory is told from one that is still there.
 //!
 //! Promises: a directory is watched before it is read, so that nothing falls between; what cannot be watched (the limit of watches, a
-//! network or FUSE file system) is polled. `**` does not follow symbolic links to directories; other components do.
-//! Leaves to others: files.
+//! network or FUSE file system) is polled; a directory that could not be read is not taken for an empty one. `**` does not follow symbolic
+//! links to directories; other components do. Leaves to others: files.
 
-use super::identity::stat_path;
+use super::identity::{Identity, stat_path};
 use super::pattern::{Component, Excludes, Pattern};
-use super::watch::Watcher;
+use super::watch::{Scope, Watcher};
+use crate::base::limits::DIRECTORY_DEPTH;
 use foldhash::{HashMap, HashMapExt};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
@@ -37,13 +44,29 @@ struct State {
     at: u16,
 }
 
+/// What is known of the names in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// It was not looked at in this pass.
+    Skipped,
+    /// Only the names that patterns spell out were looked up.
+    LookedUp,
+    /// Reading it failed, perhaps half-way.
+    Failed,
+    /// Every name was seen.
+    Complete,
+}
+
 #[derive(Debug)]
 struct Dir {
     path: PathBuf,
-    watch: Option<i32>,
-    /// Whether the watch tells of files.
-    watches_files: bool,
+    /// What the path led to when it was last followed.
+    identity: Option<Identity>,
+    watch: Option<(i32, Scope)>,
     polled: bool,
+    listing: Listing,
+    /// That it cannot be listed was told.
+    failing: bool,
     states: Vec<State>,
     /// How many followed files are here only because a link leads to them.
     aliases: u32,
@@ -57,19 +80,31 @@ pub(super) struct Found {
     pub inode: u64,
 }
 
+/// A directory began or ceased to fail when it was listed.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub path: PathBuf,
+    /// Whose patterns lead through it.
+    pub sources: Vec<u16>,
+    /// `None`: it fails no longer.
+    pub error: Option<io::Error>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tree {
     rules: Vec<Rules>,
     dirs: Vec<Option<Dir>>,
     free: Vec<DirId>,
+    /// Numbers that are not to be used again before their names are taken back; see [`Tree::gone`].
+    dropped: Vec<DirId>,
     by_path: HashMap<PathBuf, DirId>,
     by_watch: HashMap<i32, Vec<DirId>>,
     watcher: Option<Watcher>,
-    /// A problem with watching was told.
-    told: bool,
-    /// Directories that could not be listed, and whether the last attempt failed.
-    unlisted: Vec<(PathBuf, Option<io::Error>)>,
+    /// Causes for which watching failed, as error numbers: each is told once.
+    told: Vec<i32>,
+    told_depth: bool,
+    listed: Vec<Listed>,
 }
 
 impl Tree {
@@ -79,25 +114,19 @@ impl Tree {
             rules,
             dirs: Vec::new(),
             free: Vec::new(),
+            dropped: Vec::new(),
             by_path: HashMap::new(),
             by_watch: HashMap::new(),
             watcher,
-            told: false,
-            unlisted: Vec::new(),
+            told: Vec::new(),
+            told_depth: false,
+            listed: Vec::new(),
         }
     }
 
-    /// Directories that failed to be listed since the last call, and those that could be listed.
-    pub(super) fn take_listed(&mut self) -> Vec<(PathBuf, Option<io::Error>)> {
-        std::mem::take(&mut self.unlisted)
-    }
-
-    /// The sources whose patterns lead through a directory.
-    pub(super) fn sources_of(&self, path: &Path) -> Vec<u16> {
-        let states = self.by_path.get(path).and_then(|id| self.dir(*id)).map_or(&[][..], |d| &d.states);
-        let mut sources: Vec<u16> = states.iter().map(|s| s.source).collect();
-        sources.dedup();
-        sources
+    /// Directories that began or ceased to fail since the last call.
+    pub(super) fn take_listed(&mut self) -> Vec<Listed> {
+        std::mem::take(&mut self.listed)
     }
 
     pub(super) fn watcher(&mut self) -> Option<&mut Watcher> {
@@ -112,16 +141,28 @@ impl Tree {
                 states.push(State { source, pattern, at: 0 });
             }
         }
-        self.enter(Path::new("/"), &states, found);
+        let root = Path::new("/");
+        let (id, _) = self.enter(root, &states, stat_path(root).ok().map(|s| s.identity));
+        self.explore(vec![id], true, found);
     }
 
-    /// Looks again at every directory; new ones are followed. Names of files go into `found`.
+    /// Looks again at every directory; new ones are followed, and those that became others are watched anew. Names of files go into `found`.
     pub(super) fn sweep(&mut self, found: &mut Vec<Found>) {
+        for dir in self.dirs.iter_mut().flatten() {
+            dir.listing = Listing::Skipped;
+        }
         self.plant(found);
-        let aliases: Vec<DirId> =
-            self.ids().filter(|id| self.dir(*id).is_some_and(|d| d.states.is_empty() && d.aliases > 0)).collect();
-        for id in aliases {
-            self.read(id, found);
+        let aliases: Vec<(DirId, PathBuf)> = (0..)
+            .zip(&self.dirs)
+            .filter_map(|(id, dir)| Some((id, dir.as_ref()?)))
+            .filter(|(_, dir)| dir.states.is_empty() && dir.aliases > 0)
+            .map(|(id, dir)| (id, dir.path.clone()))
+            .collect();
+        for (id, path) in aliases {
+            if let Ok(stat) = stat_path(&path) {
+                self.enter(&path, &[], Some(stat.identity));
+            }
+            self.explore(vec![id], false, found);
         }
     }
 
@@ -130,9 +171,19 @@ impl Tree {
         self.ids().filter(|id| self.dir(*id).is_some_and(|d| d.polled)).collect()
     }
 
-    /// Reads one directory again.
+    /// Reads one directory again. Those below that are known are watched or polled themselves.
     pub(super) fn look(&mut self, id: DirId, found: &mut Vec<Found>) {
-        self.read(id, found);
+        self.explore(vec![id], false, found);
+    }
+
+    /// Whether a name that was not found when its directory was last read is not there. If reading failed, nobody knows.
+    pub(super) fn lacks(&self, id: DirId, name: &OsStr) -> bool {
+        let Some(dir) = self.dir(id) else { return true };
+        match dir.listing {
+            Listing::Complete => true,
+            Listing::LookedUp => dir.path.join(name).symlink_metadata().is_err_and(|error| is_absent(&error)),
+            Listing::Skipped | Listing::Failed => false,
+        }
     }
 
     /// Directories of a watch.
@@ -174,54 +225,71 @@ impl Tree {
 
     /// A name is there: if it is a directory that patterns lead into, it is followed, and its files go into `found`.
     pub(super) fn present(&mut self, id: DirId, name: &OsStr, found: &mut Vec<Found>) {
-        let Some(dir) = self.dir(id) else { return };
-        let path = dir.path.join(name);
-        let states = self.states_into(id, name, true);
-        if !states.is_empty() && path.is_dir() {
-            let is_link = path.is_symlink();
-            let states = if is_link { self.states_into(id, name, false) } else { states };
-            self.enter(&path, &states, found);
-        }
+        let mut todo = Vec::new();
+        self.lead(id, name, false, &mut todo);
+        self.explore(todo, false, found);
     }
 
-    /// A directory is gone (or a name that may have been one): it and what was below is dropped. Gives the dropped ones.
+    /// A name may be gone, or lead elsewhere: the directory there, and those above it, are dropped with all that is below them if their
+    /// paths do not lead to them any more. Gives the dropped ones; when their names are taken back, [`Tree::renew`] is due.
     pub(super) fn gone(&mut self, path: &Path) -> Vec<DirId> {
-        if !self.by_path.contains_key(path) {
-            return Vec::new();
+        let mut top = None;
+        for at in path.ancestors() {
+            match self.by_path.get(at) {
+                Some(id) if self.is_gone(*id) => top = Some(at),
+                // A file's name.
+                None if at == path => {}
+                _ => break,
+            }
         }
+        let Some(top) = top else {
+            if !self.by_path.contains_key(path) {
+                self.expect_removal(path);
+            }
+            return Vec::new();
+        };
         let below: Vec<DirId> =
-            self.ids().filter(|id| self.dir(*id).is_some_and(|d| d.path.starts_with(path))).collect();
+            self.ids().filter(|id| self.dir(*id).is_some_and(|d| d.path.starts_with(top))).collect();
         for id in &below {
             self.drop_dir(*id);
-        }
-        // Whoever leads here now has to wait for it.
-        if let Some(parent) = path.parent().and_then(|p| self.by_path.get(p)).copied() {
-            let mut nothing = Vec::new();
-            self.read(parent, &mut nothing);
+            self.dropped.push(*id);
         }
         below
     }
 
-    /// The kernel dropped a watch: those directories are watched anew if they are still there.
-    pub(super) fn ignored(&mut self, watch: i32) {
+    /// After [`Tree::gone`]: whoever leads to the lost directory waits for it, or follows what is there now. Names of files go into `found`.
+    pub(super) fn renew(&mut self, path: &Path, found: &mut Vec<Found>) {
+        self.free.append(&mut self.dropped);
+        let known = path.ancestors().find_map(|at| {
+            let above = self.by_path.get(at.parent()?)?;
+            Some((*above, at.file_name()?.to_owned()))
+        });
+        if let Some((id, name)) = known {
+            let mut todo = Vec::new();
+            self.lead_or_wait(id, &name, false, &mut todo);
+            self.explore(todo, false, found);
+        }
+    }
+
+    /// The kernel dropped a watch: those directories are watched anew and read again if they are still there.
+    pub(super) fn ignored(&mut self, watch: i32, found: &mut Vec<Found>) {
         for id in self.by_watch.remove(&watch).unwrap_or_default() {
             if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut)
-                && dir.watch == Some(watch)
+                && dir.watch.is_some_and(|(other, _)| other == watch)
             {
                 dir.watch = None;
-                dir.watches_files = false;
-                self.watch(id);
+                self.explore(vec![id], false, found);
             }
         }
     }
 
     /// The directory in which the target of a linked file lives, watched for the file's sake. See [`Tree::unalias`].
     pub(super) fn alias(&mut self, path: &Path) -> DirId {
-        let id = self.id_of(path);
+        let (id, _) = self.enter(path, &[], stat_path(path).ok().map(|s| s.identity));
         if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut) {
             dir.aliases += 1;
         }
-        self.watch(id);
+        self.watch(id, Scope::Files);
         id
     }
 
@@ -231,6 +299,7 @@ impl Tree {
         dir.aliases = dir.aliases.saturating_sub(1);
         if dir.aliases == 0 && dir.states.is_empty() {
             self.drop_dir(id);
+            self.free.push(id);
         }
     }
 
@@ -244,9 +313,11 @@ impl Tree {
         }
         let dir = Dir {
             path: path.to_owned(),
+            identity: None,
             watch: None,
-            watches_files: false,
             polled: false,
+            listing: Listing::Skipped,
+            failing: false,
             states: Vec::new(),
             aliases: 0,
         };
@@ -264,11 +335,21 @@ impl Tree {
         id
     }
 
+    /// Forgets a directory. Its number is not yet free.
     fn drop_dir(&mut self, id: DirId) {
+        self.unwatch(id);
         let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::take) else { return };
+        if dir.failing {
+            let sources = sources_of(&dir);
+            self.listed.push(Listed { path: dir.path.clone(), sources, error: None });
+        }
         self.by_path.remove(&dir.path);
-        self.free.push(id);
-        if let Some(watch) = dir.watch
+    }
+
+    /// Ends the watch of a directory, unless the same directory is watched under another path.
+    fn unwatch(&mut self, id: DirId) {
+        let watch = self.dirs.get_mut(id as usize).and_then(Option::as_mut).and_then(|dir| dir.watch.take());
+        if let Some((watch, _)) = watch
             && let Some(ids) = self.by_watch.get_mut(&watch)
         {
             ids.retain(|other| *other != id);
@@ -278,6 +359,28 @@ impl Tree {
                     watcher.remove(watch);
                 }
             }
+        }
+    }
+
+    /// Whether a directory's path surely does not lead to it any more.
+    fn is_gone(&self, id: DirId) -> bool {
+        let Some(dir) = self.dir(id) else { return true };
+        match stat_path(&dir.path) {
+            Ok(stat) => !stat.is_directory || dir.identity.is_some_and(|noted| noted != stat.identity),
+            Err(error) => is_absent(&error),
+        }
+    }
+
+    /// A name in a directory is gone. If it was the last one, the directory itself may be about to go. It does not tell that before
+    /// the last of its files is closed, so whoever leads to it is asked to tell.
+    fn expect_removal(&mut self, name: &Path) {
+        let Some(path) = name.parent() else { return };
+        let above = path.parent().and_then(|above| self.by_path.get(above)).copied();
+        if let Some(above) = above
+            && self.by_path.contains_key(path)
+            && is_empty(path)
+        {
+            self.watch(above, Scope::AllNames);
         }
     }
 
@@ -300,8 +403,9 @@ impl Tree {
         into
     }
 
-    /// Adds states to a directory, watches it, reads it, and goes on below.
-    fn enter(&mut self, path: &Path, states: &[State], found: &mut Vec<Found>) {
+    /// Adds states to a directory. If it is not the one that was there, its watch is given up. True when anything is new.
+    fn enter(&mut self, path: &Path, states: &[State], identity: Option<Identity>) -> (DirId, bool) {
+        let mut is_new = !self.by_path.contains_key(path);
         let id = self.id_of(path);
         for state in states {
             let Some(pattern) = self.pattern(*state) else { continue };
@@ -310,118 +414,233 @@ impl Tree {
                 for state in closed {
                     if !dir.states.contains(&state) {
                         dir.states.push(state);
+                        is_new = true;
                     }
                 }
             }
         }
-        self.read(id, found);
+        if self.dir(id).is_some_and(|dir| dir.identity != identity) {
+            self.unwatch(id);
+            is_new = true;
+        }
+        if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut) {
+            dir.identity = identity;
+            is_new |= matches!(dir.listing, Listing::Skipped | Listing::Failed);
+        }
+        (id, is_new)
     }
 
     fn pattern(&self, state: State) -> Option<&Pattern> {
         self.rules.get(usize::from(state.source))?.patterns.get(usize::from(state.pattern))
     }
 
+    /// Enters what a name leads to. With `all`, or if it is new, it goes onto `todo`. False when patterns lead there and no directory is there.
+    fn lead(&mut self, id: DirId, name: &OsStr, all: bool, todo: &mut Vec<DirId>) -> bool {
+        let mut states = self.states_into(id, name, true);
+        let Some(dir) = self.dir(id).filter(|_| !states.is_empty()) else { return true };
+        let path = dir.path.join(name);
+        let identity = match stat_path(&path) {
+            Ok(stat) if stat.is_directory => stat.identity,
+            _ => return false,
+        };
+        if path.is_symlink() {
+            states = self.states_into(id, name, false);
+        }
+        if states.is_empty() {
+            return true;
+        }
+        if path.components().count() > DIRECTORY_DEPTH {
+            if !std::mem::replace(&mut self.told_depth, true) {
+                tracing::warn!(
+                    directory = %path.display(), limit = DIRECTORY_DEPTH,
+                    "directories are nested too deeply: files from here on are not read; exclude the directory, or move it up"
+                );
+            }
+            return true;
+        }
+        let (child, is_new) = self.enter(&path, &states, Some(identity));
+        if all || is_new {
+            todo.push(child);
+        }
+        true
+    }
+
+    /// The same for a name that a pattern spells out: if it is missing, the directory is watched until it comes.
+    fn lead_or_wait(&mut self, id: DirId, name: &OsStr, all: bool, todo: &mut Vec<DirId>) {
+        if !self.lead(id, name, all, todo) {
+            self.watch(id, Scope::Names);
+            // It may have come just before the watch.
+            self.lead(id, name, all, todo);
+        }
+    }
+
+    /// Reads directories and those below that are new, or, with `all`, all below. With a list, not by recursion: trees may be deep.
+    fn explore(&mut self, mut todo: Vec<DirId>, all: bool, found: &mut Vec<Found>) {
+        while let Some(id) = todo.pop() {
+            self.read(id, all, found, &mut todo);
+        }
+    }
+
     /// Watches a directory and then reads it. A directory without wildcards is not listed: its literal names are looked up.
-    fn read(&mut self, id: DirId, found: &mut Vec<Found>) {
+    fn read(&mut self, id: DirId, all: bool, found: &mut Vec<Found>, todo: &mut Vec<DirId>) {
         let Some(dir) = self.dir(id) else { return };
         let path = dir.path.clone();
-        let is_alias = dir.aliases > 0;
-        let mut literals: Vec<OsString> = Vec::new();
-        let mut lists = is_alias;
-        let mut ends = false;
+        let mut literals: Vec<&OsString> = Vec::new();
+        let mut lists = dir.aliases > 0;
         for state in &dir.states {
             let Some(pattern) = self.pattern(*state) else { continue };
             match pattern.component(state.at) {
                 // Files beside a literal last name are listed too: the rotated file has another name.
-                Some(Component::Literal(name)) if !pattern.ends_here(state.at) => literals.push(name.clone()),
-                Some(_) => {
-                    lists = true;
-                    ends |= pattern.ends_here(state.at);
-                }
+                Some(Component::Literal(name)) if !pattern.ends_here(state.at) => literals.push(name),
+                Some(_) => lists = true,
                 None => {}
             }
         }
-        let missing = literals.iter().any(|name| !path.join(name).is_dir());
-        if lists || ends || missing {
-            self.watch(id);
-        }
+        // Many patterns begin alike.
+        literals.sort_unstable();
+        literals.dedup();
+        let literals: Vec<OsString> = literals.into_iter().cloned().collect();
         if lists {
-            self.list(id, &path, found);
+            self.watch(id, Scope::AllNames);
+            self.list(id, &path, all, found, todo);
         } else {
-            for name in literals {
-                self.present(id, &name, found);
+            let is_told_of = path.parent().is_none_or(|p| {
+                self.by_path.get(p).and_then(|p| self.dir(*p)?.watch).is_some_and(|(_, s)| s >= Scope::AllNames)
+            });
+            if !is_told_of {
+                self.watch(id, Scope::Itself);
             }
+            self.set_listing(id, Listing::LookedUp, None);
+        }
+        for name in literals {
+            self.lead_or_wait(id, &name, all, todo);
         }
     }
 
-    fn list(&mut self, id: DirId, path: &Path, found: &mut Vec<Found>) {
-        let entries = match std::fs::read_dir(path) {
-            Ok(entries) => entries,
-            // A directory that is gone is told by its watch.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
-            Err(error) => {
-                self.unlisted.push((path.to_owned(), Some(error)));
-                return;
-            }
-        };
-        self.unlisted.push((path.to_owned(), None));
+    fn list(&mut self, id: DirId, path: &Path, all: bool, found: &mut Vec<Found>, todo: &mut Vec<DirId>) {
         let mut directories = Vec::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let kind = entry.file_type().ok();
-            if kind.is_none_or(|k| k.is_dir() || k.is_symlink()) {
-                directories.push(name.clone());
+        let mut take = || {
+            for entry in std::fs::read_dir(path)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let kind = entry.file_type().ok();
+                if kind.is_none_or(|k| k.is_dir() || k.is_symlink()) {
+                    directories.push(name.clone());
+                }
+                if kind.is_none_or(|k: FileType| k.is_file() || k.is_symlink()) {
+                    found.push(Found { dir: id, name, inode: entry.ino() });
+                }
             }
-            if kind.is_none_or(|k: FileType| k.is_file() || k.is_symlink()) {
-                found.push(Found { dir: id, name, inode: entry.ino() });
-            }
+            Ok(())
+        };
+        match take() {
+            Ok(()) => self.set_listing(id, Listing::Complete, None),
+            // A directory that is gone has no names.
+            Err(error) if is_absent(&error) => self.set_listing(id, Listing::Complete, None),
+            Err(error) => self.set_listing(id, Listing::Failed, Some(error)),
         }
         for name in directories {
-            self.present(id, &name, found);
+            self.lead(id, &name, all, todo);
         }
     }
 
-    /// Puts a watch on a directory, or arranges that it is polled.
-    fn watch(&mut self, id: DirId) {
+    /// Notes how reading a directory went.
+    fn set_listing(&mut self, id: DirId, listing: Listing, error: Option<io::Error>) {
+        let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        dir.listing = listing;
+        if dir.failing != error.is_some() {
+            dir.failing = error.is_some();
+            let sources = sources_of(dir);
+            self.listed.push(Listed { path: dir.path.clone(), sources, error });
+        }
+    }
+
+    /// Puts a watch on a directory, or arranges that it is polled. Where files may match, or links lead to files, the watch is for them.
+    fn watch(&mut self, id: DirId, scope: Scope) {
         let Some(dir) = self.dir(id) else { return };
         let ends = |s: &State| self.pattern(*s).is_some_and(|p| p.ends_here(s.at));
-        let files = dir.aliases > 0 || dir.states.iter().any(ends);
-        if dir.watch.is_some() && (dir.watches_files || !files) {
+        let scope = if dir.aliases > 0 || dir.states.iter().any(ends) { Scope::Files } else { scope };
+        if dir.watch.is_some_and(|(_, now)| now >= scope) {
             return;
         }
         let path = dir.path.clone();
-        let before = dir.watch;
+        let before = dir.watch.map(|(watch, _)| watch);
         let result = match &self.watcher {
-            Some(watcher) => watcher.add(&path, files),
+            Some(watcher) => watcher.add(&path, scope),
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         let polled = match &result {
+            // Nothing in it matters.
+            _ if scope == Scope::Itself => false,
             Ok(_) => tells_nothing(&path),
-            // Not there: the parent's watch tells when it comes.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
+            // Not there: whoever leads to it tells when it comes.
+            Err(error) if is_absent(error) => false,
             Err(error) => {
-                if !self.told {
-                    self.told = true;
-                    tracing::warn!(
-                        directory = %path.display(), %error,
-                        "cannot watch a directory, so it is looked at every second; if the limit of watches is reached, raise \
-                         fs.inotify.max_user_watches"
-                    );
-                }
+                self.tell_unwatched(&path, error);
                 true
             }
         };
+        if result.as_ref().is_ok_and(|watch| before != Some(*watch)) {
+            // If there was one, the path led elsewhere by now: nothing is to be taken for the directory that was there.
+            self.unwatch(id);
+        }
         if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut) {
             dir.polled = polled;
             if let Ok(watch) = result {
-                dir.watch = Some(watch);
-                dir.watches_files |= files;
+                dir.watch = Some((watch, scope));
                 if before != Some(watch) {
                     self.by_watch.entry(watch).or_default().push(id);
                 }
             }
         }
     }
+
+    /// Tells that a directory cannot be watched: once for each cause.
+    fn tell_unwatched(&mut self, path: &Path, error: &io::Error) {
+        // That there is nothing to watch with was told when it was found.
+        let Some(cause) = error.raw_os_error().filter(|cause| !self.told.contains(cause)) else { return };
+        self.told.push(cause);
+        let remedy = match Errno::from_raw_os_error(cause) {
+            Errno::NOSPC => "; the limit of watches is reached: raise fs.inotify.max_user_watches".to_owned(),
+            Errno::ACCESS | Errno::PERM => {
+                let uid = rustix::process::geteuid().as_raw();
+                format!("; give user {uid} the right to read it and to enter all directories above it")
+            }
+            _ => String::new(),
+        };
+        tracing::warn!(
+            directory = %path.display(), %error,
+            "cannot watch a directory, so it is looked at every second{remedy}; other directories with this problem are not told"
+        );
+    }
+}
+
+/// The sources whose patterns lead through a directory.
+fn sources_of(dir: &Dir) -> Vec<u16> {
+    let mut sources: Vec<u16> = dir.states.iter().map(|s| s.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+/// Whether a directory has no names. Only the first few are asked for.
+fn is_empty(path: &Path) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    let mut entries = RawDir::new(fd, &mut buffer);
+    loop {
+        match entries.next() {
+            None => return true,
+            Some(Ok(entry)) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            Some(_) => return false,
+        }
+    }
+}
+
+/// Whether the error says that nothing is there.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Whether the directory is on a file system that changes without the kernel knowing: on another machine or in another program.
@@ -451,3 +670,7 @@ pub(super) fn link_target(path: &Path) -> Option<(PathBuf, OsString)> {
     stat_path(&real).ok()?;
     Some((real.parent()?.to_owned(), real.file_name()?.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;

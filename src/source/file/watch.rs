@@ -74,13 +74,32 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// At most this many reads a drain, so that a storm of events cannot keep the thread from reading files.
 const READS_MAX: usize = 64;
 
-const DIRECTORY: WatchFlags =
-    WatchFlags::CREATE.union(WatchFlags::MOVED_TO).union(WatchFlags::DELETE_SELF).union(WatchFlags::MOVE_SELF);
-const FILES: WatchFlags = DIRECTORY
-    .union(WatchFlags::MOVED_FROM)
-    .union(WatchFlags::DELETE)
-    .union(WatchFlags::MODIFY)
-    .union(WatchFlags::ATTRIB);
+/// What a watch tells of. Each tells all that those before it tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// That the directory itself is gone.
+    Itself,
+    /// Names that come.
+    Names,
+    /// Names that come or go.
+    AllNames,
+    /// All that happens to its files.
+    Files,
+}
+
+impl Scope {
+    fn flags(self) -> WatchFlags {
+        let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let names = itself | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        let all_names = names | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        match self {
+            Scope::Itself => itself,
+            Scope::Names => names,
+            Scope::AllNames => all_names,
+            Scope::Files => all_names | WatchFlags::MODIFY | WatchFlags::ATTRIB,
+        }
+    }
+}
 
 impl Watcher {
     pub(super) fn new() -> io::Result<Self> {
@@ -93,10 +112,10 @@ impl Watcher {
         &self.fd
     }
 
-    /// Watches a directory: for new names, and, with `files`, for all that happens to its files. Watching one again widens the watch.
-    pub(super) fn add(&self, directory: &Path, files: bool) -> io::Result<i32> {
-        let mask = if files { FILES } else { DIRECTORY };
-        Ok(inotify::add_watch(&self.fd, directory, mask | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD)?)
+    /// Watches a directory. Watching one again widens the watch.
+    pub(super) fn add(&self, directory: &Path, scope: Scope) -> io::Result<i32> {
+        let flags = scope.flags() | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD;
+        Ok(inotify::add_watch(&self.fd, directory, flags)?)
     }
 
     /// Ends a watch. One that is already gone is no error.
