@@ -364,7 +364,6 @@ impl State {
     /// Nothing more is appended to the journal; only a new pair heals that.
     fn break_off(&mut self) {
         self.gap = true;
-        self.dirty = true;
         if let Some(journal) = self.journal.take() {
             self.cut_off = Some(journal.file);
         }
