@@ -439,7 +439,10 @@ impl Shared {
             let grown = bytes.is_none_or(|bytes| bytes > JOURNAL_BYTES.max(state.snapshot_bytes.saturating_mul(4)));
             let file = state.cut_off.take().or_else(|| state.journal.as_ref().map(|journal| journal.file.clone()));
             drop(state);
-            let synced = file.map_or(Ok(()), |file| self.sync(&file));
+            // Before a new pair is tried: when that is in place, all is well again.
+            if let Err(error) = file.map_or(Ok(()), |file| self.sync(&file)) {
+                self.report(&mut self.lock(), &error);
+            }
             // Cursors of quiet files must not look old after a crash: hence also when nothing has happened for long.
             let is_due = (grown || timeout.timed_out()) && !stop && Instant::now() >= not_before;
             let compacted = if is_due { self.compact() } else { Ok(()) };
@@ -450,7 +453,7 @@ impl Shared {
                 patience = second;
             }
             let mut state = self.lock();
-            if let Err(error) = synced.and(compacted) {
+            if let Err(error) = compacted {
                 self.report(&mut state, &error);
             }
             // What is missing or too long is looked at again in a second.
