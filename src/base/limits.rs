@@ -129,6 +129,10 @@ pub const CHECKPOINT_KEEP_S: i64 = 14 * 24 * 3600;
 pub const JOURNAL_BYTES: u64 = 1024 * 1024;
 /// The checkpoint journal reaches the disk at the latest after this, milliseconds.
 pub const JOURNAL_SYNC_MS: u64 = 1_000;
+/// Records of new cursors are gathered up to this before they are written, bytes.
+pub const JOURNAL_BUFFER_BYTES: usize = 64 * 1024;
+/// Longest pause between attempts to write checkpoints to a disk that is full, milliseconds.
+pub const CHECKPOINT_RETRY_MS: u64 = 30_000;
 /// The clock may be this far behind the last chunk's time before the agent follows it back, nanoseconds. Loki refuses
 /// entries more than 10 minutes ahead, so running on without limit would lose them.
 pub const CLOCK_AHEAD_NS: i64 = 300 * 1_000_000_000;

@@ -4,32 +4,39 @@
 //! `checkpoint-7.snapshot` is `checkpoint-6.snapshot` with `checkpoint-6.journal` applied; the pair before the current one is
 //! kept, so that a damaged snapshot costs nothing. A snapshot is written beside, synced, renamed, and its directory synced.
 //!
-//! Promises: after `kill -9` at any moment the journal has everything that was appended (the page cache survives the process); after
-//! a power loss at most the last second is missing, and missing means an older cursor, never a newer one. A torn tail of
-//! the journal is cut; a damaged file is set aside as `*.damaged` and reported; neither stops the start. When the disk is full, work goes on
-//! and the journal is written anew when there is room. Leaves to others: what a cursor's position and mark mean.
+//! Promises: after `kill -9` at any moment the journal has every intent, commit and restart that was made (the page cache survives the
+//! process); of definitions, renewals and forgettings it has those before the last [`Checkpoints::flush`], intent or commit, at the latest
+//! those of a second ago. A cursor whose definition is missing has no progress either: its file is read from its start, if it is found under
+//! a name that is followed. After a power loss at most the last second is missing, and missing means an older cursor, never a
+//! newer one. A torn tail of the journal is not used; a damaged file is set aside as `*.damaged` and reported; neither stops the
+//! start. When the disk is full, at the start or later, work goes on, what is on disk stays as it is, and a new pair is
+//! begun when there is room. Nothing is ever appended to a journal behind a write that failed.
+//! Leaves to others: what a cursor's position and mark mean.
 
-use super::frame::{self, Frames};
+use super::cursors::Table;
+pub use super::cursors::{Intent, Saved, SavedRef};
+use super::files::{self, Journal};
+use super::frame;
 use super::record::Record;
 use crate::base::atomic_file;
 use crate::base::clock::Clock;
-use crate::base::limits::{CHECKPOINT_KEEP_S, JOURNAL_BYTES, JOURNAL_SYNC_MS};
+use crate::base::limits::{CHECKPOINT_RETRY_MS, JOURNAL_BUFFER_BYTES, JOURNAL_BYTES, JOURNAL_SYNC_MS};
 use crate::base::metrics::{Counter, Registry};
 use rustix::fs::{FlockOperation, flock};
-use std::collections::{BTreeMap, VecDeque};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be made, read or written.
-    #[error("state directory {}: cannot {action}: {source}; it must exist or be creatable, and be writable by this user", path.display())]
+    #[error("state directory {}: cannot {action}; {}", path.display(), remedy(source))]
     Io {
         /// The directory or a file in it.
         path: PathBuf,
@@ -46,62 +53,51 @@ pub enum StoreError {
     },
 }
 
-/// Bytes of a source that were about to be sent, and the time they were stamped with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intent {
-    /// First position.
-    pub start: u64,
-    /// One past the last position.
-    pub end: u64,
-    /// Nanoseconds since 1970, of the first line.
-    pub time_ns: i64,
+/// What a person can do about it.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space or inodes on its file system",
+        io::ErrorKind::PermissionDenied => "the user that lugger runs as must be able to make it and to write in it",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "its file system is mounted read-only: name another directory as state_dir"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it must be a directory, or not be there yet",
+        _ if is_trouble_of_the_disk(error) => "its disk fails: look into the kernel's log",
+        _ => "it must exist or be creatable, and be writable by the user that lugger runs as",
+    }
 }
 
-/// A cursor as it was found on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    /// Its number, for [`Checkpoints::commit`] and the others.
-    pub slot: u32,
-    /// What it belongs to; the source's own form.
-    pub key: Box<[u8]>,
-    /// What the source wanted to remember with it.
-    pub meta: Box<[u8]>,
-    /// Everything before is stored by every endpoint.
-    pub position: u64,
-    /// The source's mark of the position.
-    pub mark: Box<[u8]>,
-    /// What was about to be sent beyond `position`, ascending.
-    pub intents: VecDeque<Intent>,
-    /// When it was used last, seconds since 1970.
-    pub seen_s: i64,
-    /// Whether a source uses it now, so that it does not age.
-    claimed: bool,
+/// Whether a write may succeed later without anybody changing the configuration or the rights.
+fn is_trouble_of_the_disk(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::IO))
 }
 
 /// How often the age of claimed cursors is written down when nothing else happens.
 const AGE_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
-struct Journal {
-    file: Arc<File>,
-    number: u64,
-    /// Length up to which the file is good.
-    bytes: u64,
-}
-
-#[derive(Debug)]
 struct State {
-    entries: Vec<Option<Saved>>,
-    free: Vec<u32>,
-    journal: Journal,
+    table: Table,
+    /// Highest number that was used or tried.
+    number: u64,
+    /// None after a failed write: nothing may be appended behind it, only a new pair heals it.
+    journal: Option<Journal>,
+    /// A journal whose end failed. What it has before is still to be synced.
+    cut_off: Option<Arc<File>>,
+    /// Something is missing in the journals over the newest snapshot: the next journal counts only over its own.
+    gap: bool,
+    /// Damaged files that are renamed when a snapshot has made them superfluous.
+    damaged: Vec<PathBuf>,
     /// Size of the last snapshot.
     snapshot_bytes: u64,
-    /// Appended since the last sync.
+    /// Something is to be written or synced.
     dirty: bool,
-    /// The journal lacks something: only a new snapshot heals it.
-    broken: bool,
+    /// A failure was reported and not yet its end.
+    failing: bool,
     stop: bool,
-    scratch: Vec<u8>,
+    /// Frames that are not yet written.
+    pending: Vec<u8>,
     payload: Vec<u8>,
 }
 
@@ -113,6 +109,16 @@ struct Shared {
     write_errors: Counter,
     clock: Clock,
     _lock: File,
+}
+
+/// A pair that was begun: its journal is in use, its snapshot not yet in place.
+struct Begun {
+    number: u64,
+    /// The journal does not count without the snapshot.
+    alone: bool,
+    snapshot: Vec<u8>,
+    /// The journal before. It must be whole on disk for as long as it is the only source of its records.
+    before: Option<Arc<File>>,
 }
 
 /// The open checkpoints. Cheap to clone; the last clone's drop stops the syncing thread after a final sync.
@@ -130,9 +136,11 @@ struct Keeper {
 
 impl Checkpoints {
     /// Opens (and if need be makes) the state directory, reads what is there and begins a new pair of files. Cursors
-    /// that nobody claimed for [`CHECKPOINT_KEEP_S`] are dropped.
+    /// that nobody claimed for [`CHECKPOINT_KEEP_S`](crate::base::limits::CHECKPOINT_KEEP_S) are dropped.
+    ///
+    /// A disk that is full or fails to write does not stop the start: that is reported, and tried again. A directory that
+    /// cannot be made, locked or read does.
     pub fn open(directory: &Path, clock: Clock, registry: &Registry) -> Result<Self, StoreError> {
-        let now_s = now_s(&clock);
         let fail = |action| {
             let path = directory.to_path_buf();
             move |source| StoreError::Io { path, action, source }
@@ -145,32 +153,31 @@ impl Checkpoints {
             .mode(0o600)
             .open(directory.join("lock"))
             .map_err(fail("open its lock file"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| StoreError::Locked { path: directory.to_path_buf() })?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => StoreError::Locked { path: directory.to_path_buf() },
+            error => fail("lock it")(error.into()),
+        })?;
         let damaged =
             registry.counter("lugger_checkpoint_damaged_total", "Checkpoint files found damaged and set aside.", &[]);
         let write_errors =
             registry.counter("lugger_checkpoint_write_errors_total", "Failed writes of checkpoint files.", &[]);
 
-        let (loaded, newest) = load(directory, &damaged).map_err(fail("read it"))?;
-        let mut entries = loaded;
-        forget_old(&mut entries, now_s);
-        let free = free_slots(&entries);
-        let journal = new_journal(directory, newest + 1).map_err(fail("write to it"))?;
-        let mut state = State {
-            entries,
-            free,
-            journal,
+        let loaded = files::load(directory).map_err(fail("read it"))?;
+        damaged.add(loaded.damaged.len() as u64);
+        let state = State {
+            table: loaded.table,
+            number: loaded.newest,
+            journal: None,
+            cut_off: None,
+            gap: loaded.gap,
+            damaged: loaded.damaged,
             snapshot_bytes: 0,
             dirty: false,
-            broken: false,
+            failing: false,
             stop: false,
-            scratch: Vec::new(),
+            pending: Vec::new(),
             payload: Vec::new(),
         };
-        let snapshot = state.snapshot(now_s);
-        write_snapshot(directory, state.journal.number, &snapshot).map_err(fail("write to it"))?;
-        state.snapshot_bytes = snapshot.len() as u64;
         let shared = Arc::new(Shared {
             directory: directory.to_path_buf(),
             state: Mutex::new(state),
@@ -179,6 +186,16 @@ impl Checkpoints {
             clock,
             _lock: lock,
         });
+        match shared.compact() {
+            Ok(()) => {}
+            // What was loaded is still on disk; the keeper tries again.
+            Err(error) if is_trouble_of_the_disk(&error) => {
+                let mut state = shared.lock();
+                shared.report(&mut state, &error);
+                state.dirty = true;
+            }
+            Err(error) => return Err(fail("write to it")(error)),
+        }
         let for_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name("lugger-store".into())
@@ -190,34 +207,34 @@ impl Checkpoints {
 
     /// The cursors whose key begins with `prefix`.
     pub fn saved(&self, prefix: &[u8]) -> Vec<Saved> {
-        self.shared.lock().entries.iter().flatten().filter(|e| e.key.starts_with(prefix)).cloned().collect()
+        let mut found = Vec::new();
+        self.for_each_saved(prefix, |saved| found.push(saved.to_saved()));
+        found
     }
 
-    /// A new cursor.
+    /// Shows the cursors whose key begins with `prefix`, one after the other, without copying them. `look` must not call
+    /// these checkpoints: they are locked meanwhile.
+    pub fn for_each_saved(&self, prefix: &[u8], look: impl FnMut(SavedRef<'_>)) {
+        let now_s = now_s(&self.shared.clock);
+        self.shared.lock().table.iter(now_s).filter(|saved| saved.key.starts_with(prefix)).for_each(look);
+    }
+
+    /// A new cursor. It reaches the kernel with the next [`Checkpoints::flush`], intent or commit, at the latest in a second.
     pub fn define(&self, key: &[u8], meta: &[u8], position: u64, mark: &[u8]) -> u32 {
         let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
-        let slot = match state.free.pop() {
-            Some(slot) => slot,
-            None => {
-                state.entries.push(None);
-                (state.entries.len() - 1) as u32
-            }
-        };
-        if let Some(entry) = state.entries.get_mut(slot as usize) {
-            *entry = Some(Saved { claimed: true, ..Saved::new(slot, key, meta, position, mark, now_s) });
-        }
+        let slot = state.table.define(key, meta, position, mark);
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
         state.put(&Record::Move { slot, position, mark });
-        self.shared.append(state);
+        self.shared.gather(state);
         slot
     }
 
     /// The cursor is in use from now on: it does not age. False when there is no such cursor (any more).
     pub fn claim(&self, slot: u32, key: &[u8]) -> bool {
-        match self.shared.lock().entry(slot).filter(|entry| *entry.key == *key) {
-            Some(entry) => {
-                entry.claimed = true;
+        match self.shared.lock().table.get_mut(slot).filter(|cursor| cursor.key() == key) {
+            Some(cursor) => {
+                cursor.claim();
                 true
             }
             None => false,
@@ -227,37 +244,29 @@ impl Checkpoints {
     /// The cursor is not in use for now, but may be again: it ages.
     pub fn unclaim(&self, slot: u32) {
         let now_s = now_s(&self.shared.clock);
-        if let Some(entry) = self.shared.lock().entry(slot) {
-            entry.claimed = false;
-            entry.seen_s = now_s;
+        if let Some(cursor) = self.shared.lock().table.get_mut(slot) {
+            cursor.unclaim(now_s);
         }
     }
 
-    /// The cursor is in use, and `key` and `meta` replace what was remembered.
+    /// The cursor is in use, and `key` and `meta` replace what was remembered. Reaches the kernel as a definition does.
     pub fn renew(&self, slot: u32, key: &[u8], meta: &[u8]) {
         let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
-        let Some(entry) = state.entry(slot) else { return };
-        entry.key = key.into();
-        entry.meta = meta.into();
-        entry.seen_s = now_s;
-        entry.claimed = true;
+        let Some(cursor) = state.table.get_mut(slot) else { return };
+        cursor.rename(key, meta);
+        cursor.claim();
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
-        self.shared.append(state);
+        self.shared.gather(state);
     }
 
     /// Writes down what is about to be sent.
     pub fn intend(&self, intents: impl Iterator<Item = (u32, Intent)>) {
         let mut state = self.shared.lock();
         for (slot, intent) in intents {
-            let Some(entry) = state.entry(slot) else { continue };
-            // What is sent again after a restart is already written down. Intents ascend.
-            let place = entry.intents.partition_point(|known| known.start < intent.start);
-            if entry.intents.get(place) == Some(&intent) {
-                continue;
+            if state.table.get_mut(slot).is_some_and(|cursor| cursor.intend(intent)) {
+                state.put(&Record::Intend { slot, start: intent.start, end: intent.end, time_ns: intent.time_ns });
             }
-            entry.intents.push_back(intent);
-            state.put(&Record::Intend { slot, start: intent.start, end: intent.end, time_ns: intent.time_ns });
         }
         self.shared.append(state);
     }
@@ -266,9 +275,9 @@ impl Checkpoints {
     pub fn commit<'a>(&self, moves: impl Iterator<Item = (u32, u64, &'a [u8])>) {
         let mut state = self.shared.lock();
         for (slot, position, mark) in moves {
-            let Some(entry) = state.entry(slot) else { continue };
-            debug_assert!(position >= entry.position, "a cursor moves forward only");
-            entry.advance(position, mark);
+            let Some(cursor) = state.table.get_mut(slot) else { continue };
+            debug_assert!(position >= cursor.position, "a cursor moves forward only");
+            cursor.advance(position, mark);
             state.put(&Record::Move { slot, position, mark });
         }
         self.shared.append(state);
@@ -277,28 +286,31 @@ impl Checkpoints {
     /// The cursor begins again: its intents are void.
     pub fn restart(&self, slot: u32, position: u64, mark: &[u8]) {
         let mut state = self.shared.lock();
-        let Some(entry) = state.entry(slot) else { return };
-        entry.restart(position, mark);
+        let Some(cursor) = state.table.get_mut(slot) else { return };
+        cursor.restart(position, mark);
         state.put(&Record::Restart { slot, position, mark });
         self.shared.append(state);
     }
 
-    /// The cursor is not needed any more.
+    /// The cursor is not needed any more. Reaches the kernel as a definition does.
     pub fn forget(&self, slot: u32) {
         let mut state = self.shared.lock();
-        let Some(entry) = state.entries.get_mut(slot as usize) else { return };
-        if entry.take().is_some() {
-            state.free.push(slot);
+        if state.table.forget(slot) {
             state.put(&Record::Forget { slot });
-            self.shared.append(state);
+            self.shared.gather(state);
         }
+    }
+
+    /// Hands what was gathered to the kernel, so that a kill does not lose it. Costs nothing when there is nothing.
+    pub fn flush(&self) {
+        self.shared.append(self.shared.lock());
     }
 
     /// Writes a snapshot and waits until it is on disk. For a clean stop.
     pub fn close(&self) {
         self.keeper.stop();
         if let Err(error) = self.shared.compact() {
-            self.shared.report(&error);
+            self.shared.report(&mut self.shared.lock(), &error);
         }
     }
 }
@@ -321,340 +333,212 @@ impl Drop for Keeper {
     }
 }
 
-impl Saved {
-    /// A cursor without intents that nobody uses yet.
-    pub fn new(slot: u32, key: &[u8], meta: &[u8], position: u64, mark: &[u8], seen_s: i64) -> Self {
-        let intents = VecDeque::new();
-        Saved { slot, key: key.into(), meta: meta.into(), position, mark: mark.into(), intents, seen_s, claimed: false }
-    }
-
-    fn advance(&mut self, position: u64, mark: &[u8]) {
-        self.position = position;
-        self.mark = mark.into();
-        while self.intents.front().is_some_and(|intent| intent.end <= position) {
-            self.intents.pop_front();
-        }
-    }
-
-    fn restart(&mut self, position: u64, mark: &[u8]) {
-        self.position = position;
-        self.mark = mark.into();
-        self.intents.clear();
-    }
-}
-
 impl State {
-    fn entry(&mut self, slot: u32) -> Option<&mut Saved> {
-        self.entries.get_mut(slot as usize)?.as_mut()
-    }
-
-    /// Encodes a record into the scratch buffer, for [`Shared::append`].
+    /// Encodes a record, for [`Shared::append`] or [`Shared::gather`].
     fn put(&mut self, record: &Record<'_>) {
         self.payload.clear();
         record.encode(&mut self.payload);
-        frame::append(&mut self.scratch, &self.payload);
+        frame::append(&mut self.pending, &self.payload);
     }
 
-    fn snapshot(&self, now_s: i64) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut payload = Vec::new();
-        let mut count = 0u64;
-        let mut put = |record: Record<'_>| {
-            payload.clear();
-            record.encode(&mut payload);
-            frame::append(&mut out, &payload);
-            count += 1;
-            count
+    /// Writes what was put. Without a journal it is dropped: the snapshot of the next pair has it.
+    fn write_pending(&mut self) -> io::Result<()> {
+        let Some(journal) = &mut self.journal else {
+            self.gap |= !self.pending.is_empty();
+            self.pending.clear();
+            return Ok(());
         };
-        put(Record::Header { number: self.journal.number });
-        let mut records = 1;
-        for entry in self.entries.iter().flatten() {
-            let slot = entry.slot;
-            let seen_s = if entry.claimed { now_s } else { entry.seen_s };
-            put(Record::Define { slot, seen_s, key: &entry.key, meta: &entry.meta });
-            records = put(Record::Move { slot, position: entry.position, mark: &entry.mark });
-            for intent in &entry.intents {
-                let &Intent { start, end, time_ns } = intent;
-                records = put(Record::Intend { slot, start, end, time_ns });
+        let result = (&*journal.file).write_all(&self.pending);
+        match &result {
+            Ok(()) => journal.bytes += self.pending.len() as u64,
+            Err(_) => {
+                // A part may be there. If it cannot be cut either, the next start finds a torn tail, and nothing behind it.
+                let _ = journal.file.set_len(journal.bytes);
+                self.break_off();
             }
         }
-        put(Record::End { count: records });
-        out
+        self.pending.clear();
+        result
+    }
+
+    /// Nothing more is appended to the journal; only a new pair heals that.
+    fn break_off(&mut self) {
+        self.gap = true;
+        if let Some(journal) = self.journal.take() {
+            self.cut_off = Some(journal.file);
+        }
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Entries are changed by whole assignments; a panic between them costs at most one record of the journal.
+        // Cursors are changed by whole assignments; a panic between them costs at most one record of the journal.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends what was put and tells the keeper.
-    fn append(&self, mut guard: MutexGuard<'_, State>) {
-        let state = &mut *guard;
-        if state.scratch.is_empty() {
+    /// Writes what was put and tells the keeper.
+    fn append(&self, mut state: MutexGuard<'_, State>) {
+        if state.pending.is_empty() {
             return;
         }
-        let result = if state.broken { Ok(()) } else { (&*state.journal.file).write_all(&state.scratch) };
-        let written = state.scratch.len() as u64;
-        state.scratch.clear();
-        match result {
-            Ok(()) if state.broken => {}
-            Ok(()) => state.journal.bytes += written,
-            Err(error) => {
-                // A part may be there: cut it, so that what is appended later can be read.
-                let _ = state.journal.file.set_len(state.journal.bytes);
-                state.broken = true;
-                self.report(&error);
-            }
+        if let Err(error) = state.write_pending() {
+            self.report(&mut state, &error);
         }
-        let wake = !state.dirty;
-        state.dirty = true;
-        drop(guard);
+        self.tell_keeper(state);
+    }
+
+    /// Leaves what was put for the next write, if it is not much.
+    fn gather(&self, state: MutexGuard<'_, State>) {
+        if state.pending.len() >= JOURNAL_BUFFER_BYTES { self.append(state) } else { self.tell_keeper(state) }
+    }
+
+    fn tell_keeper(&self, mut state: MutexGuard<'_, State>) {
+        let wake = !std::mem::replace(&mut state.dirty, true);
+        drop(state);
         if wake {
             self.changed.notify_one();
         }
     }
 
-    fn report(&self, error: &io::Error) {
+    /// Counts a failure, and tells the first of a row.
+    fn report(&self, state: &mut State, error: &io::Error) {
         self.write_errors.add(1);
+        if std::mem::replace(&mut state.failing, true) {
+            return;
+        }
         tracing::warn!(
             directory = %self.directory.display(), %error,
             "cannot write checkpoints: lines go on being delivered, but those sent from now on may be sent again after a \
-             restart; free space or repair the directory's rights"
+             restart; it is tried again all the time; {}", remedy(error)
         );
     }
 
-    /// The keeper thread: syncs what was appended, once a second while there is something, and compacts.
+    /// The keeper thread: writes and syncs what was put, once a second while there is something, and begins new pairs.
     fn keep(&self) {
+        let second = Duration::from_millis(JOURNAL_SYNC_MS);
+        let mut patience = second;
+        let mut not_before = Instant::now();
         loop {
-            let mut state = self.lock();
+            let state = self.lock();
             let is_idle = |state: &mut State| !state.dirty && !state.stop;
             let waited = self.changed.wait_timeout_while(state, AGE_PERIOD, is_idle);
-            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = woken;
+            let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if !state.stop && !timeout.timed_out() {
                 // Gathers a second's worth of appends into one sync; a stop ends the wait.
-                let pause = Duration::from_millis(JOURNAL_SYNC_MS);
-                let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stop);
+                let waited = self.changed.wait_timeout_while(state, second, |state| !state.stop);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             let stop = state.stop;
             state.dirty = false;
-            let file = state.journal.file.clone();
-            let grown = state.journal.bytes > JOURNAL_BYTES.max(4 * state.snapshot_bytes);
-            // Cursors of quiet files must not look old after a crash.
-            let compact = state.broken || grown || timeout.timed_out();
-            drop(state);
-            let result = if compact && !stop { self.compact() } else { file.sync_data() };
-            if let Err(error) = result {
-                self.report(&error);
-                // Tried again in a second.
-                self.lock().dirty = !stop;
+            if let Err(error) = state.write_pending() {
+                self.report(&mut state, &error);
             }
+            // A first start with very many files leaves a large buffer.
+            state.pending.shrink_to(JOURNAL_BUFFER_BYTES / 16);
+            let bytes = state.journal.as_ref().map(|journal| journal.bytes);
+            let grown = bytes.is_none_or(|bytes| bytes > JOURNAL_BYTES.max(state.snapshot_bytes.saturating_mul(4)));
+            let file = state.cut_off.take().or_else(|| state.journal.as_ref().map(|journal| journal.file.clone()));
+            drop(state);
+            // Before a new pair is tried: when that is in place, all is well again.
+            if let Err(error) = file.map_or(Ok(()), |file| self.sync(&file)) {
+                self.report(&mut self.lock(), &error);
+            }
+            // Cursors of quiet files must not look old after a crash: hence also when nothing has happened for long.
+            let is_due = (grown || timeout.timed_out()) && !stop && Instant::now() >= not_before;
+            let compacted = if is_due { self.compact() } else { Ok(()) };
+            if compacted.is_err() {
+                not_before = Instant::now() + patience;
+                patience = (2 * patience).min(Duration::from_millis(CHECKPOINT_RETRY_MS));
+            } else if is_due {
+                patience = second;
+            }
+            let mut state = self.lock();
+            if let Err(error) = compacted {
+                self.report(&mut state, &error);
+            }
+            // What is missing or too long is looked at again in a second.
+            state.dirty |= state.journal.is_none() || (grown && Instant::now() < not_before);
             if stop {
                 return;
             }
         }
     }
 
+    /// Syncs a journal. After a failure nobody knows what of it is on disk, so that it is not used any more.
+    fn sync(&self, file: &Arc<File>) -> io::Result<()> {
+        let result = file.sync_data();
+        if result.is_err() {
+            let mut state = self.lock();
+            if state.journal.as_ref().is_some_and(|journal| Arc::ptr_eq(&journal.file, file)) {
+                state.break_off();
+            }
+        }
+        result
+    }
+
     /// Begins a new pair of files. Until its snapshot is in place, the pair before is complete with both journals.
     fn compact(&self) -> io::Result<()> {
-        let mut state = self.lock();
-        let number = state.journal.number + 1;
-        let journal = new_journal(&self.directory, number)?;
-        let before = std::mem::replace(&mut state.journal, journal);
-        forget_old(&mut state.entries, now_s(&self.clock));
-        state.free = free_slots(&state.entries);
-        let snapshot = state.snapshot(now_s(&self.clock));
-        drop(state);
-        // The old journal must be whole on disk for as long as it is the only source of its records.
-        before.file.sync_data()?;
-        // On an error a broken journal stays broken: nothing may be appended that builds on what is missing.
-        write_snapshot(&self.directory, number, &snapshot)?;
-        let mut state = self.lock();
+        let begun = self.begin_pair()?;
+        self.finish_pair(begun)
+    }
+
+    /// From here on records go to the new journal.
+    fn begin_pair(&self) -> io::Result<Begun> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Err(error) = state.write_pending() {
+            self.report(state, &error);
+        }
+        // A number is used once, also when this fails: what a failed attempt left is never written to again.
+        state.number += 1;
+        let (number, alone) = (state.number, state.gap);
+        let journal = files::new_journal(&self.directory, number, alone)?;
+        let before = state.journal.replace(journal).map(|journal| journal.file).or(state.cut_off.take());
+        state.gap = false;
+        let now_s = now_s(&self.clock);
+        // The new journal may come to stand on the pair before, which still has them; their slots are used again.
+        for slot in state.table.forget_old(now_s) {
+            state.put(&Record::Forget { slot });
+        }
+        let snapshot = state.table.snapshot(number, now_s);
         state.snapshot_bytes = snapshot.len() as u64;
-        state.broken = false;
-        Ok(())
+        // A failure is seen by the keeper: there is no journal then.
+        if let Err(error) = state.write_pending() {
+            self.report(state, &error);
+        }
+        Ok(Begun { number, alone, snapshot, before })
+    }
+
+    fn finish_pair(&self, begun: Begun) -> io::Result<()> {
+        let Begun { number, alone, snapshot, before } = begun;
+        let synced = before.map_or(Ok(()), |file| file.sync_data());
+        let mut damaged = std::mem::take(&mut self.lock().damaged);
+        let written = files::write_snapshot(&self.directory, number, &snapshot, &mut damaged);
+        drop(snapshot);
+        let mut state = self.lock();
+        state.damaged = damaged;
+        let Err(error) = written else {
+            // The snapshot has all that the journal before it had.
+            if state.journal.is_some() && std::mem::take(&mut state.failing) {
+                tracing::info!(directory = %self.directory.display(), "checkpoints are written again");
+            }
+            return Ok(());
+        };
+        if alone || synced.is_err() {
+            // The new journal builds on what is not on disk: it was of use only if the snapshot is there in spite of the error.
+            state.break_off();
+        }
+        let useless =
+            alone && files::path_of(&self.directory, number, "snapshot").try_exists().is_ok_and(|exists| !exists);
+        let journal = files::path_of(&self.directory, number, "journal");
+        // Best effort, both: a journal that stays is passed over, and one whose name is lost means an older cursor.
+        let _ = if useless { std::fs::remove_file(&journal) } else { atomic_file::sync_directory(&journal) };
+        Err(error)
     }
 }
 
 fn now_s(clock: &Clock) -> i64 {
     clock.now_ns() / 1_000_000_000
-}
-
-fn path_of(directory: &Path, number: u64, kind: &str) -> PathBuf {
-    directory.join(format!("checkpoint-{number}.{kind}"))
-}
-
-fn new_journal(directory: &Path, number: u64) -> io::Result<Journal> {
-    let mut header = Vec::new();
-    let mut payload = Vec::new();
-    Record::Header { number }.encode(&mut payload);
-    frame::append(&mut header, &payload);
-    let path = path_of(directory, number, "journal");
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    // A leftover of a start that failed between the two files.
-    file.set_len(0)?;
-    file.write_all(&header)?;
-    Ok(Journal { file: Arc::new(file), number, bytes: header.len() as u64 })
-}
-
-/// Puts a snapshot in place, then removes what is older than the pair before it.
-fn write_snapshot(directory: &Path, number: u64, snapshot: &[u8]) -> io::Result<()> {
-    atomic_file::replace(&path_of(directory, number, "snapshot"), &[snapshot])?;
-    for (old, path) in files(directory)? {
-        if old + 1 < number {
-            // Best effort: a file that stays is removed by the next compaction.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-    Ok(())
-}
-
-/// All checkpoint files with their numbers.
-fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|n| n.strip_prefix("checkpoint-")) else { continue };
-        let Some((number, "snapshot" | "journal")) = rest.split_once('.') else { continue };
-        if let Ok(number) = number.parse() {
-            found.push((number, entry.path()));
-        }
-    }
-    Ok(found)
-}
-
-/// Drops cursors that nobody has used for long.
-fn forget_old(entries: &mut [Option<Saved>], now_s: i64) {
-    for entry in entries {
-        if entry.as_ref().is_some_and(|e| !e.claimed && now_s.saturating_sub(e.seen_s) > CHECKPOINT_KEEP_S) {
-            *entry = None;
-        }
-    }
-}
-
-fn free_slots(entries: &[Option<Saved>]) -> Vec<u32> {
-    (0u32..).zip(entries).filter(|(_, entry)| entry.is_none()).map(|(slot, _)| slot).collect()
-}
-
-/// The newest state that can be put together, and the highest number in use.
-fn load(directory: &Path, damaged: &Counter) -> io::Result<(Vec<Option<Saved>>, u64)> {
-    let mut snapshots = BTreeMap::new();
-    let mut journals = BTreeMap::new();
-    let mut newest = 0;
-    for (number, path) in files(directory)? {
-        newest = newest.max(number);
-        let is_snapshot = path.extension().is_some_and(|e| e == "snapshot");
-        if is_snapshot { &mut snapshots } else { &mut journals }.insert(number, path);
-    }
-    let mut entries = Vec::new();
-    let mut base = 0;
-    for (&number, path) in snapshots.iter().rev() {
-        let bytes = std::fs::read(path)?;
-        if let Some(whole) = read_snapshot(&bytes, number) {
-            entries = whole;
-            base = number;
-            break;
-        }
-        set_aside(path, damaged, "the one before it is used");
-    }
-    for (&number, path) in journals.range(base..) {
-        let bytes = std::fs::read(path)?;
-        let mut frames = Frames::new(&bytes);
-        let mut known = frames.next().and_then(Record::decode) == Some(Record::Header { number });
-        if known {
-            for payload in frames.by_ref() {
-                let Some(record) = Record::decode(payload) else {
-                    known = false;
-                    break;
-                };
-                apply(&mut entries, &record);
-            }
-        }
-        let torn = frames.left() > 0;
-        if !known || torn {
-            // A torn tail is what a power loss leaves. Anything that was appended later builds on it and is not used either.
-            set_aside(path, damaged, "what it has before the damage is used; some lines may be sent again");
-            break;
-        }
-    }
-    Ok((entries, newest))
-}
-
-fn set_aside(path: &Path, damaged: &Counter, consequence: &str) {
-    damaged.add(1);
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".damaged");
-    let moved = std::fs::rename(path, &aside);
-    tracing::warn!(
-        file = %path.display(), set_aside = moved.is_ok(),
-        "a checkpoint file is damaged: {consequence}"
-    );
-}
-
-fn read_snapshot(bytes: &[u8], number: u64) -> Option<Vec<Option<Saved>>> {
-    let mut entries = Vec::new();
-    let mut frames = Frames::new(bytes);
-    if Record::decode(frames.next()?)? != (Record::Header { number }) {
-        return None;
-    }
-    for count in 1.. {
-        match Record::decode(frames.next()?)? {
-            Record::End { count: expected } => return (count == expected && frames.left() == 0).then_some(entries),
-            record => apply(&mut entries, &record),
-        }
-    }
-    None
-}
-
-fn apply(entries: &mut Vec<Option<Saved>>, record: &Record<'_>) {
-    /// More cursors than any host has files that are followed; a damaged slot must not make the table huge.
-    const SLOTS_MAX: usize = 16 * 1024 * 1024;
-    fn entry(entries: &mut [Option<Saved>], slot: u32) -> Option<&mut Saved> {
-        entries.get_mut(slot as usize).and_then(Option::as_mut)
-    }
-    match *record {
-        Record::Header { .. } | Record::End { .. } => {}
-        Record::Define { slot, seen_s, key, meta } => {
-            if let Some(known) = entry(entries, slot) {
-                known.key = key.into();
-                known.meta = meta.into();
-                known.seen_s = seen_s;
-                return;
-            }
-            let place = slot as usize;
-            if place >= SLOTS_MAX {
-                return;
-            }
-            if place >= entries.len() {
-                entries.resize(place + 1, None);
-            }
-            entries[place] = Some(Saved::new(slot, key, meta, 0, b"", seen_s));
-        }
-        Record::Move { slot, position, mark } => {
-            if let Some(known) = entry(entries, slot) {
-                known.advance(position, mark);
-            }
-        }
-        Record::Intend { slot, start, end, time_ns } => {
-            if let Some(known) = entry(entries, slot) {
-                known.intents.push_back(Intent { start, end, time_ns });
-            }
-        }
-        Record::Restart { slot, position, mark } => {
-            if let Some(known) = entry(entries, slot) {
-                known.restart(position, mark);
-            }
-        }
-        Record::Forget { slot } => {
-            if let Some(place) = entries.get_mut(slot as usize) {
-                *place = None;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

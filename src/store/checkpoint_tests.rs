@@ -1,6 +1,8 @@
 //! Tests of the checkpoints: what is read back after every kind of end and damage.
 
 use super::*;
+use crate::base::limits::CHECKPOINT_KEEP_S;
+use crate::store::files;
 use tempfile::TempDir;
 
 const NOW: i64 = 1_800_000_000;
@@ -22,6 +24,10 @@ fn reopen_copy(directory: &TempDir) -> (TempDir, Vec<Saved>) {
     let copy = TempDir::new().unwrap();
     for entry in std::fs::read_dir(directory.path()).unwrap() {
         let entry = entry.unwrap();
+        // Not the full disk of a test.
+        if entry.file_type().unwrap().is_symlink() {
+            continue;
+        }
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
     let saved = open(&copy).saved(b"");
@@ -46,7 +52,6 @@ fn a_kill_at_any_moment_leaves_cursors_and_intents() {
             mark: b"m1".as_slice().into(),
             intents: [intent(10, 30)].into(),
             seen_s: NOW,
-            claimed: false,
         }]
     );
 }
@@ -62,6 +67,7 @@ fn restart_forget_and_slot_reuse_survive() {
     store.forget(a);
     let c = store.define(b"c", b"meta", 3, b"x");
     assert_eq!(c, a);
+    store.flush();
     let (_copy, saved) = reopen_copy(&directory);
     let found: Vec<_> = saved.iter().map(|s| (&*s.key, s.position, s.intents.len())).collect();
     assert_eq!(found, vec![(b"c".as_slice(), 3, 0), (b"b".as_slice(), 0, 0)]);
@@ -82,7 +88,7 @@ fn a_clean_close_leaves_one_snapshot_and_its_predecessor() {
         store.commit([(slot, round + 1, b"".as_slice())].into_iter());
         store.close();
     }
-    assert_eq!(files(directory.path()).unwrap().len(), 4);
+    assert_eq!(files::files(directory.path()).unwrap().len(), 4);
 }
 
 #[test]
@@ -117,7 +123,7 @@ fn cursors_that_nobody_claims_are_forgotten_in_the_end() {
 /// The newest file of a kind.
 fn newest(directory: &TempDir, kind: &str) -> PathBuf {
     let of_kind = |p: &PathBuf| p.extension().is_some_and(|e| e == kind);
-    let mut found = files(directory.path()).unwrap();
+    let mut found = files::files(directory.path()).unwrap();
     found.sort();
     found.into_iter().map(|(_, path)| path).rfind(of_kind).unwrap()
 }
@@ -183,7 +189,7 @@ fn random_bytes_in_every_file_never_stop_the_start() {
     store.define(b"k", b"", 1, b"");
     store.close();
     drop(store);
-    for (i, (_, path)) in files(directory.path()).unwrap().into_iter().enumerate() {
+    for (i, (_, path)) in files::files(directory.path()).unwrap().into_iter().enumerate() {
         let bytes: Vec<u8> = (0..300u32).map(|n| (n * 31 + i as u32 * 7) as u8).collect();
         std::fs::write(path, bytes).unwrap();
     }
@@ -209,6 +215,248 @@ fn the_journal_is_compacted_when_it_has_grown() {
         assert!(std::time::Instant::now() < deadline, "not compacted");
         std::thread::yield_now();
     }
+    // The old files are removed while they would be copied.
+    store.keeper.stop();
     let (_copy, saved) = reopen_copy(&directory);
     assert_eq!(saved.first().map(|s| s.position), Some(2 * JOURNAL_BYTES / 200));
+}
+
+/// Copies the files as they are, for a start from this very moment.
+fn copy_of(directory: &TempDir) -> TempDir {
+    reopen_copy(directory).0
+}
+
+fn position(directory: &TempDir) -> Option<u64> {
+    let (_copy, saved) = reopen_copy(directory);
+    saved.iter().find(|s| *s.key == *b"k").map(|s| s.position)
+}
+
+/// Makes the next attempt to write the snapshot of this number find a full disk. The attempt after that finds room.
+fn fill_disk_for_snapshot(directory: &TempDir, number: u64) {
+    let temporary = files::path_of(directory.path(), number, "tmp");
+    std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
+}
+
+/// Makes the next append fail as on a full disk.
+fn fill_disk_for_journal(store: &Checkpoints) {
+    let full = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    store.shared.lock().journal.as_mut().unwrap().file = full;
+}
+
+fn commit(store: &Checkpoints, slot: u32, position: u64) {
+    store.commit([(slot, position, b"".as_slice())].into_iter());
+}
+
+fn errors(registry: &Registry) -> String {
+    let text = registry.render();
+    let line = text.lines().find(|l| l.starts_with("lugger_checkpoint_write_errors_total")).unwrap();
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_full_disk_does_not_stop_the_first_start() {
+    let directory = TempDir::new().unwrap();
+    fill_disk_for_snapshot(&directory, 1);
+    let registry = Registry::default();
+    let store = Checkpoints::open(directory.path(), clock(), &registry).unwrap();
+    assert_eq!(errors(&registry), "1");
+    let slot = store.define(b"k", b"", 0, b"");
+    commit(&store, slot, 5);
+    // The journal found room, and needs no snapshot.
+    assert_eq!(position(&directory), Some(5));
+    store.close();
+    assert_eq!(position(&directory), Some(5));
+}
+
+#[test]
+fn a_full_disk_at_the_start_leaves_what_was_loaded_on_disk_and_is_healed_when_there_is_room() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"k", b"", 0, b"");
+    commit(&store, slot, 5);
+    drop(store);
+    // A torn tail: the next journal must not build on it, so that without a snapshot there is none.
+    let torn = newest(&directory, "journal");
+    let mut file = OpenOptions::new().append(true).open(&torn).unwrap();
+    file.write_all(b"torn").unwrap();
+    fill_disk_for_snapshot(&directory, 2);
+    let before = files::files(directory.path()).unwrap().len();
+    let store = open(&directory);
+    store.keeper.stop();
+    assert!(store.shared.lock().journal.is_none());
+    assert_eq!(store.saved(b"k").first().map(|s| s.position), Some(5));
+    assert!(torn.exists(), "it is the only source of its records");
+    assert_eq!(files::files(directory.path()).unwrap().len(), before, "a journal that counts for nothing was left");
+    commit(&store, slot, 9);
+    assert_eq!(position(&directory), Some(5), "an older cursor, never a newer or none");
+    // There is room again.
+    store.shared.compact().unwrap();
+    assert!(!store.shared.lock().failing);
+    assert!(!torn.exists());
+    commit(&store, slot, 11);
+    assert_eq!(position(&directory), Some(11));
+}
+
+#[test]
+fn the_keeper_heals_by_itself() {
+    let directory = TempDir::new().unwrap();
+    let registry = Registry::default();
+    let store = Checkpoints::open(directory.path(), clock(), &registry).unwrap();
+    let slot = store.define(b"k", b"", 0, b"");
+    store.flush();
+    fill_disk_for_journal(&store);
+    commit(&store, slot, 5);
+    commit(&store, slot, 6);
+    assert_eq!(errors(&registry), "1", "a journal that failed is not tried again");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.shared.lock().journal.is_none() || store.shared.lock().failing {
+        assert!(Instant::now() < deadline, "not healed");
+        // Spinning on the lock would keep the keeper from it.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(position(&directory), Some(6));
+    commit(&store, slot, 7);
+    assert_eq!(position(&directory), Some(7));
+}
+
+#[test]
+fn what_comes_while_a_pair_is_made_is_in_its_journal() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"k", b"", 0, b"");
+    store.flush();
+    store.keeper.stop();
+    for broken in [false, true] {
+        let at = store.saved(b"k")[0].position;
+        if broken {
+            fill_disk_for_journal(&store);
+        }
+        commit(&store, slot, at + 1);
+        let begun = store.shared.begin_pair().unwrap();
+        assert_eq!(begun.alone, broken);
+        commit(&store, slot, at + 2);
+        // A kill just now: what builds on missing records is not used.
+        assert_eq!(position(&directory), Some(if broken { at } else { at + 2 }));
+        store.shared.finish_pair(begun).unwrap();
+        assert_eq!(position(&directory), Some(at + 2));
+        commit(&store, slot, at + 3);
+        assert_eq!(position(&directory), Some(at + 3));
+    }
+}
+
+#[test]
+fn a_pair_whose_snapshot_fails_stays_on_the_pair_before_or_is_given_up() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"k", b"", 0, b"");
+    store.keeper.stop();
+    commit(&store, slot, 1);
+    // The journals are whole: they go on without the snapshot.
+    fill_disk_for_snapshot(&directory, store.shared.lock().number + 1);
+    let begun = store.shared.begin_pair().unwrap();
+    commit(&store, slot, 2);
+    store.shared.finish_pair(begun).unwrap_err();
+    commit(&store, slot, 3);
+    assert_eq!(position(&directory), Some(3));
+    // A record is missing: without the snapshot nothing that comes later counts.
+    fill_disk_for_journal(&store);
+    let other = store.define(b"other", b"", 0, b"");
+    commit(&store, slot, 4);
+    fill_disk_for_snapshot(&directory, store.shared.lock().number + 1);
+    let begun = store.shared.begin_pair().unwrap();
+    store.forget(slot);
+    let reused = store.define(b"k", b"", 0, b"");
+    assert_eq!(reused, slot);
+    store.flush();
+    assert_eq!(position(&directory), Some(3));
+    store.shared.finish_pair(begun).unwrap_err();
+    assert!(store.shared.lock().journal.is_none());
+    commit(&store, other, 5);
+    commit(&store, reused, 6);
+    assert_eq!(position(&directory), Some(3));
+    store.shared.compact().unwrap();
+    assert_eq!(position(&directory), Some(6));
+    commit(&store, reused, 7);
+    let copy = copy_of(&directory);
+    assert_eq!(position(&copy), Some(7));
+}
+
+#[test]
+fn nothing_is_used_behind_a_tail_that_could_not_be_cut() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"k", b"", 0, b"");
+    commit(&store, slot, 1);
+    store.keeper.stop();
+    {
+        let mut state = store.shared.lock();
+        let journal = state.journal.as_ref().unwrap();
+        (&*journal.file).write_all(b"half a frame").unwrap();
+        state.break_off();
+    }
+    let begun = store.shared.begin_pair().unwrap();
+    commit(&store, slot, 2);
+    assert_eq!(position(&directory), Some(1));
+    store.shared.finish_pair(begun).unwrap();
+    assert_eq!(position(&directory), Some(2));
+}
+
+#[test]
+fn definitions_are_gathered_and_reach_the_journal_with_the_first_need_or_the_keeper() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let journal = newest(&directory, "journal");
+    let length = || std::fs::metadata(&journal).unwrap().len();
+    let empty = length();
+    store.define(b"k", b"", 3, b"");
+    store.flush();
+    let one = length();
+    assert!(one > empty);
+    store.flush();
+    assert_eq!(length(), one);
+    for n in 0..10_000u32 {
+        store.define(&n.to_le_bytes(), b"/var/log/file", 0, b"");
+    }
+    assert!(length() > one + 10_000 * 50, "they are not kept back beyond the buffer");
+    let slot = store.define(b"last", b"", 0, b"");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !store.shared.lock().pending.is_empty() {
+        assert!(Instant::now() < deadline, "the keeper does not write");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    commit(&store, slot, 1);
+    assert!(store.shared.lock().pending.is_empty());
+    assert_eq!(reopen_copy(&directory).1.len(), 10_002);
+}
+
+#[test]
+fn cursors_that_aged_do_not_leave_anything_to_those_that_take_their_slots() {
+    let directory = TempDir::new().unwrap();
+    let time = Arc::new(std::sync::atomic::AtomicI64::new(NOW * 1_000_000_000));
+    let store = Checkpoints::open(directory.path(), Clock::Manual(time.clone()), &Registry::default()).unwrap();
+    store.keeper.stop();
+    let old = store.define(b"old", b"", 0, b"");
+    store.intend([(old, intent(0, 1000))].into_iter());
+    store.unclaim(old);
+    time.fetch_add((CHECKPOINT_KEEP_S + 1) * 1_000_000_000, std::sync::atomic::Ordering::Relaxed);
+    // The snapshot fails, so that the new journal stands on the old one.
+    fill_disk_for_snapshot(&directory, store.shared.lock().number + 1);
+    store.shared.compact().unwrap_err();
+    assert_eq!(store.define(b"k", b"", 7, b""), old);
+    store.flush();
+    let (_copy, saved) = reopen_copy(&directory);
+    let found: Vec<_> = saved.iter().map(|s| (&*s.key, s.position, s.intents.len())).collect();
+    assert_eq!(found, vec![(b"k".as_slice(), 7, 0)]);
+}
+
+#[test]
+fn an_error_names_its_cause_once_and_a_remedy_that_fits() {
+    use std::error::Error;
+    let of = |errno: Errno| StoreError::Io { path: "/s".into(), action: "write to it", source: errno.into() };
+    for (errno, remedy) in [(Errno::ACCESS, "user"), (Errno::NOSPC, "free space"), (Errno::ROFS, "read-only")] {
+        let error = of(errno);
+        let cause = error.source().unwrap().to_string();
+        assert!(!error.to_string().contains(&cause), "{error}");
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! `u32` length of the payload, `u32` CRC-32 (IEEE) of the payload, payload; little-endian.
 //!
-//! Promises: reading never allocates by a length it has not checked against what is there. Leaves to others: meaning.
+//! Promises: reading holds one frame at a time, and never allocates more than the largest frame. Leaves to others: meaning.
+
+use std::io::{self, Read};
 
 /// Bytes before the payload.
 const HEAD_BYTES: usize = 8;
@@ -20,47 +22,85 @@ pub(super) fn append(out: &mut Vec<u8>, payload: &[u8]) -> bool {
     true
 }
 
-/// Walks over the frames of a file's content; ends at the first one that is torn or damaged.
-pub(super) struct Frames<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Walks over the frames of a file; ends at the first one that is torn or damaged. Holds one frame at a time.
+pub(super) struct Frames<R> {
+    input: R,
+    payload: Vec<u8>,
+    /// Why it ended, once it has.
+    end: Option<End>,
 }
 
-impl<'a> Frames<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Frames { bytes, at: 0 }
-    }
-
-    /// Bytes after the last good frame.
-    pub(super) fn left(&self) -> usize {
-        self.bytes.len().saturating_sub(self.at)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    Damaged,
 }
 
-impl<'a> Iterator for Frames<'a> {
-    type Item = &'a [u8];
+impl<R: Read> Frames<R> {
+    pub(super) fn new(input: R) -> Self {
+        Frames { input, payload: Vec::new(), end: None }
+    }
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..)?;
-        let len = u32::from_le_bytes(rest.get(0..4)?.try_into().ok()?) as usize;
-        let crc = u32::from_le_bytes(rest.get(4..HEAD_BYTES)?.try_into().ok()?);
-        if len > PAYLOAD_BYTES_MAX {
-            return None;
+    /// Whether all of the file was good frames, and all have been read.
+    pub(super) fn is_at_clean_end(&mut self) -> io::Result<bool> {
+        Ok(self.end == Some(End::Clean)
+            || (self.end.is_none() && self.next()?.is_none() && self.end == Some(End::Clean)))
+    }
+
+    /// The next payload. An error is one of reading, not of what was read.
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.end.is_none() {
+            self.end = self.read()?;
         }
-        let payload = rest.get(HEAD_BYTES..HEAD_BYTES + len)?;
+        Ok(self.end.is_none().then_some(self.payload.as_slice()))
+    }
+
+    fn read(&mut self) -> io::Result<Option<End>> {
+        let mut head = [0; HEAD_BYTES];
+        let got = fill(&mut self.input, &mut head)?;
+        if got == 0 {
+            return Ok(Some(End::Clean));
+        }
+        let [l0, l1, l2, l3, c0, c1, c2, c3] = head;
+        let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let crc = u32::from_le_bytes([c0, c1, c2, c3]);
         // An empty payload has the checksum 0: a file full of NUL bytes must not look like a file full of frames.
-        if payload.is_empty() || crc32fast::hash(payload) != crc {
-            return None;
+        if got < HEAD_BYTES || len == 0 || len > PAYLOAD_BYTES_MAX {
+            return Ok(Some(End::Damaged));
         }
-        self.at += HEAD_BYTES + len;
-        Some(payload)
+        self.payload.resize(len, 0);
+        let got = fill(&mut self.input, &mut self.payload)?;
+        Ok((got < len || crc32fast::hash(&self.payload) != crc).then_some(End::Damaged))
     }
+}
+
+/// Reads until the buffer is full or the file ends; how much was read.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while let Some(rest) = buffer.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(n) => at += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn all(bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+        let mut frames = Frames::new(bytes);
+        let mut found = Vec::new();
+        while let Some(payload) = frames.next().unwrap() {
+            found.push(payload.to_vec());
+        }
+        (found, frames.is_at_clean_end().unwrap())
+    }
 
     proptest! {
         #[test]
@@ -73,18 +113,18 @@ mod tests {
             for payload in &payloads {
                 prop_assert!(append(&mut bytes, payload));
             }
-            let whole: Vec<Vec<u8>> = Frames::new(&bytes).map(<[u8]>::to_vec).collect();
-            prop_assert_eq!(&whole, &payloads);
+            prop_assert_eq!(all(&bytes), (payloads.clone(), true));
             let at = flip.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            let damaged: Vec<Vec<u8>> = Frames::new(&bytes).map(<[u8]>::to_vec).collect();
-            prop_assert!(damaged.len() < payloads.len());
+            let (damaged, clean) = all(&bytes);
+            prop_assert!(!clean && damaged.len() < payloads.len());
             prop_assert_eq!(&damaged[..], &payloads[..damaged.len()]);
         }
     }
 
     #[test]
     fn nul_bytes_are_no_frames() {
-        assert_eq!(Frames::new(&[0; 4096]).count(), 0);
+        assert_eq!(all(&[0; 4096]), (vec![], false));
+        assert_eq!(all(&[]), (vec![], true));
     }
 }

@@ -4,5 +4,7 @@
 //! it touches, is reported, and is set aside. Leaves to others: what a cursor means.
 
 pub mod checkpoint;
+mod cursors;
+mod files;
 mod frame;
 mod record;

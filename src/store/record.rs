@@ -21,6 +21,8 @@ pub(super) enum Record<'a> {
     Restart { slot: u32, position: u64, mark: &'a [u8] },
     /// The cursor is gone.
     Forget { slot: u32 },
+    /// Second in a journal before which something is missing: it counts only over the snapshot of its own number.
+    Alone,
 }
 
 /// Version of the format, in the header.
@@ -70,6 +72,7 @@ impl<'a> Record<'a> {
                 out.push(6);
                 out.extend_from_slice(&slot.to_le_bytes());
             }
+            Record::Alone => out.push(7),
         }
     }
 
@@ -88,6 +91,7 @@ impl<'a> Record<'a> {
             4 => Record::Intend { slot: input.u32()?, start: input.u64()?, end: input.u64()?, time_ns: input.i64()? },
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
             6 => Record::Forget { slot: input.u32()? },
+            7 => Record::Alone,
             _ => return None,
         };
         input.0.is_empty().then_some(record)
@@ -150,6 +154,7 @@ mod tests {
                 Record::Intend { slot, start: number, end, time_ns: time },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
+                Record::Alone,
             ] {
                 let mut bytes = Vec::new();
                 record.encode(&mut bytes);
