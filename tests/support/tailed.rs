@@ -86,6 +86,8 @@ pub struct World {
     incarnations: Vec<Incarnation>,
     names: Names,
     link: Option<u8>,
+    /// The link leads nowhere, and an agent may have met it like that: it is made anew with its target, as only the sweep would notice.
+    link_is_stale: bool,
     /// Names have changed, so that copies cannot be told from generations that no agent has seen.
     moved: bool,
     batch_bytes: usize,
@@ -107,6 +109,7 @@ impl World {
             incarnations: Vec::new(),
             names: Names::new(),
             link: None,
+            link_is_stale: false,
             moved: false,
             batch_bytes,
         }
@@ -292,12 +295,36 @@ impl World {
                 self.incarnations[i].orphan = !self.incarnations[i].left;
             }
         }
+        self.leave_lost_names(&names);
+        // Whether what the link led to is replaced before the agent has surely met it there.
+        let was_read = |i: &usize| self.is_up() && self.shelf.has_read(Some(*i));
+        let is_stale = link.filter(|to| {
+            self.link == Some(*to) && self.names.get(to) != names.get(to) && !self.names.get(to).is_some_and(was_read)
+        });
         act(self).map_err(|error| format!("the world itself failed: {error}"))?;
+        match is_stale {
+            Some(to) if names.contains_key(&to) => self.make_link(to).unwrap(),
+            Some(_) => self.link_is_stale = true,
+            None => {}
+        }
         self.moved |= self.names != names;
         self.names = names;
         self.link = link;
         self.mark_left();
         Ok(true)
+    }
+
+    /// A writer's events come under the name that it opened: one that goes on under a name that is gone, while the file has another, is
+    /// seen by the sweep only, which is too rare for a story. It opens the file anew.
+    fn leave_lost_names(&mut self, names: &Names) {
+        for i in 0..self.incarnations.len() {
+            let lost = self.names.iter().any(|(at, of)| *of == i && names.get(at) != Some(&i));
+            let is_linked = self.names.values().filter(|of| **of == i).count() > 1;
+            if lost && is_linked && self.incarnations[i].writer.is_some() {
+                self.complete(i);
+                self.incarnations[i].writer = None;
+            }
+        }
     }
 
     fn mark_left(&mut self) {
@@ -318,6 +345,9 @@ impl World {
         let i = self.incarnations.len();
         self.incarnations.push(Incarnation { writer: Some(writer), ..Incarnation::default() });
         self.names.insert(at, i);
+        if self.link == Some(at) && std::mem::take(&mut self.link_is_stale) {
+            self.make_link(at).unwrap();
+        }
         self.mark_left();
         Ok(i)
     }
@@ -475,7 +505,9 @@ impl World {
         if !self.may_destroy(i)? {
             return Ok(());
         }
-        if let Some(copy_to) = copy_to.filter(|to| !self.names.contains_key(to) && is_beside(*to)) {
+        // A late event of a rename may be taken for one of the copy.
+        let may_copy = |to: &u8| !self.moved && !self.names.contains_key(to) && is_beside(*to);
+        if let Some(copy_to) = copy_to.filter(may_copy) {
             fs::copy(self.path(at), self.path(copy_to)).unwrap();
             self.names.insert(copy_to, self.incarnations.len());
             self.incarnations.push(Incarnation { copy: true, ..Incarnation::default() });
@@ -509,7 +541,9 @@ impl World {
 
     pub fn hard_link(&mut self, from: u8, to: u8) -> Result<(), Failed> {
         let Some(&i) = self.names.get(&from) else { return Ok(()) };
-        if self.names.contains_key(&to) || self.incarnations[i].copy {
+        // What is written through a name in a directory that nobody watches is seen by the sweep only.
+        let is_elsewhere = from >= BESIDE || to >= BESIDE;
+        if self.names.contains_key(&to) || self.incarnations[i].copy || is_elsewhere {
             return Ok(());
         }
         let mut names = self.names.clone();
@@ -525,19 +559,19 @@ impl World {
         }
         let names = self.names.clone();
         let had = self.link.is_some();
-        self.rename_all(names, to, |world| {
-            let link = world.dir.path().join(LINK);
-            match to {
-                Some(to) => {
-                    let beside = world.dir.path().join("logs/s.tmp");
-                    std::os::unix::fs::symlink(world.path(to), &beside)?;
-                    fs::rename(beside, link)
-                }
-                None if had => fs::remove_file(link),
-                None => Ok(()),
-            }
+        self.link_is_stale = false;
+        self.rename_all(names, to, |world| match to {
+            Some(to) => world.make_link(to),
+            None if had => fs::remove_file(world.dir.path().join(LINK)),
+            None => Ok(()),
         })?;
         Ok(())
+    }
+
+    fn make_link(&self, to: u8) -> std::io::Result<()> {
+        let beside = self.dir.path().join("logs/s.tmp");
+        std::os::unix::fs::symlink(self.path(to), &beside)?;
+        fs::rename(beside, self.dir.path().join(LINK))
     }
 
     /// A link that leads nowhere when it is first met is looked at again by the sweep, which is too rare for a story.
