@@ -82,7 +82,10 @@ pub struct World {
     agent: Option<Handle>,
     pub shelf: Shelf,
     clock: Arc<AtomicI64>,
+    /// Lines need not be in the order of their times.
     went_back: bool,
+    /// An agent ended with something in flight: what it read is stamped as it was, also when other bytes have taken its place.
+    was_cut_off: bool,
     incarnations: Vec<Incarnation>,
     names: Names,
     link: Option<u8>,
@@ -106,6 +109,7 @@ impl World {
             shelf: Shelf::new(),
             clock: Arc::new(AtomicI64::new(1_800_000_000_000_000_000)),
             went_back: false,
+            was_cut_off: false,
             incarnations: Vec::new(),
             names: Names::new(),
             link: None,
@@ -165,6 +169,7 @@ impl World {
             self.shelf.set_mode(Mode::Now);
             self.shelf.release(0, usize::MAX);
         } else {
+            self.was_cut_off = true;
             agent.abandon();
         }
         agent.stop();
@@ -178,6 +183,7 @@ impl World {
     /// What `kill -9` does: nothing is stored from this moment on, and the next agent finds the files of the state as they are now.
     pub fn kill(&mut self) -> Result<(), Failed> {
         let Some(agent) = self.agent.take() else { return Ok(()) };
+        self.was_cut_off = true;
         self.shelf.kill();
         let state = state_dir();
         for entry in fs::read_dir(self.state.path()).unwrap().flatten() {
@@ -314,8 +320,8 @@ impl World {
         Ok(true)
     }
 
-    /// A writer's events come under the name that it opened: one that goes on under a name that is gone, while the file has another, is
-    /// seen by the sweep only, which is too rare for a story. It opens the file anew.
+    /// A writer's events come under the name that it opened: one that goes on under a name that is gone or not followed, while the file has
+    /// another, is seen by the sweep only, which is too rare for a story. It opens the file anew.
     fn leave_lost_names(&mut self, names: &Names) {
         for i in 0..self.incarnations.len() {
             let lost = self.names.iter().any(|(at, of)| *of == i && names.get(at) != Some(&i));
@@ -368,7 +374,8 @@ impl World {
             Some(i) => *i,
             None => self.create(at)?,
         };
-        let path = self.path(at);
+        // By the first of its names, which is a followed one if it has one; see `leave_lost_names`.
+        let path = self.names.iter().find(|(_, of)| **of == i).map(|(at, _)| self.path(*at)).unwrap_or_default();
         let one = &mut self.incarnations[i];
         if one.copy || one.rest.is_some() {
             return Ok(None);
@@ -514,6 +521,7 @@ impl World {
         }
         self.incarnations[i].writer.as_ref().expect("it is open").set_len(0).unwrap();
         self.incarnations[i].lines.clear();
+        self.went_back |= self.was_cut_off;
         if lines > 0 {
             self.append_to(i, lines, 30);
         }
@@ -545,6 +553,11 @@ impl World {
         let is_elsewhere = from >= BESIDE || to >= BESIDE;
         if self.names.contains_key(&to) || self.incarnations[i].copy || is_elsewhere {
             return Ok(());
+        }
+        // See `leave_lost_names`.
+        if self.incarnations[i].writer.is_some() {
+            self.complete(i);
+            self.incarnations[i].writer = None;
         }
         let mut names = self.names.clone();
         names.insert(to, i);
