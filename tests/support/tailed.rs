@@ -71,6 +71,8 @@ struct Incarnation {
     left: bool,
     /// An agent that sees the directory has seen it at a followed name.
     followed: bool,
+    /// Renamed since the last start of an agent, which may not have met it before.
+    hopped: bool,
     /// Deleted while an agent had it open: all that is written to it is still expected.
     orphan: bool,
 }
@@ -138,6 +140,7 @@ impl World {
             return;
         }
         self.give_link_a_target().unwrap();
+        self.incarnations.iter_mut().for_each(|one| one.hopped = false);
         self.remove_copies();
         self.clock.fetch_add(1_000_000, Ordering::Relaxed);
         let registry = Registry::default();
@@ -272,6 +275,15 @@ impl World {
             return Ok(true);
         }
         Ok(self.all_stored(i) || !self.is_tracked(i))
+    }
+
+    /// Whether nothing speaks against a second rename. A file that is renamed twice before the agent has looked at it at all has left no trace by
+    /// which it could be told from any other that appears beside the path.
+    fn is_met(&self, i: usize) -> Result<bool, Failed> {
+        if self.is_up() && self.is_visible(i, &self.names, self.link) {
+            self.wait_for(i)?;
+        }
+        Ok(!self.is_up() || self.shelf.has_read(Some(i)))
     }
 
     /// Changes names, after the waiting that this takes. `act` does it on disk.
@@ -463,6 +475,10 @@ impl World {
         if from == to || self.names.get(&to) == Some(&i) || self.incarnations[i].copy {
             return Ok(());
         }
+        if self.incarnations[i].hopped && !self.is_met(i)? {
+            return Ok(());
+        }
+        self.incarnations[i].hopped = true;
         let mut names = self.names.clone();
         names.remove(&from);
         names.insert(to, i);
@@ -477,7 +493,7 @@ impl World {
             return Ok(());
         }
         let (Some(&i), Some(&j)) = (self.names.get(&a), self.names.get(&b)) else { return Ok(()) };
-        if i == j || self.incarnations[i].copy || self.incarnations[j].copy {
+        if i == j || self.incarnations[i].copy || self.incarnations[j].copy || !self.is_met(i)? || !self.is_met(j)? {
             return Ok(());
         }
         let mut names = self.names.clone();
