@@ -535,11 +535,17 @@ impl World {
             self.names.insert(copy_to, self.incarnations.len());
             self.incarnations.push(Incarnation { copy: true, ..Incarnation::default() });
         }
-        self.incarnations[i].writer.as_ref().expect("it is open").set_len(0).unwrap();
+        let writer = self.incarnations[i].writer.as_ref().expect("it is open");
+        let size = writer.metadata().unwrap().len();
+        writer.set_len(0).unwrap();
         self.incarnations[i].lines.clear();
         self.went_back |= self.was_cut_off;
         if lines > 0 {
             self.append_to(i, lines, 30);
+        }
+        if self.path(at).metadata().is_ok_and(|file| file.len() == size && size > 0) {
+            // A new agent looks into a file only if its size is another than it was.
+            self.append_to(i, 1, 30);
         }
         Ok(())
     }
