@@ -84,10 +84,10 @@ pub struct World {
     agent: Option<Handle>,
     pub shelf: Shelf,
     clock: Arc<AtomicI64>,
-    /// Lines need not be in the order of their times.
     went_back: bool,
     /// An agent ended with something in flight: what it read is stamped as it was, also when other bytes have taken its place.
     was_cut_off: bool,
+    was_truncated: bool,
     incarnations: Vec<Incarnation>,
     names: Names,
     link: Option<u8>,
@@ -112,6 +112,7 @@ impl World {
             clock: Arc::new(AtomicI64::new(1_800_000_000_000_000_000)),
             went_back: false,
             was_cut_off: false,
+            was_truncated: false,
             incarnations: Vec::new(),
             names: Names::new(),
             link: None,
@@ -539,7 +540,7 @@ impl World {
         let size = writer.metadata().unwrap().len();
         writer.set_len(0).unwrap();
         self.incarnations[i].lines.clear();
-        self.went_back |= self.was_cut_off;
+        self.was_truncated = true;
         if lines > 0 {
             self.append_to(i, lines, 30);
         }
@@ -685,7 +686,8 @@ impl World {
             return Err(format!("{}{when}", wrong.join("; ")));
         }
         // A clock that is set back takes the times with it.
-        for i in (0..self.incarnations.len()).filter(|_| !self.went_back) {
+        let may_differ = self.went_back || (self.was_cut_off && self.was_truncated);
+        for i in (0..self.incarnations.len()).filter(|_| !may_differ) {
             let times = self.shelf.times(i);
             if let Some(pair) = times.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
                 return Err(format!("lines of incarnation {i} have times out of order{when}: {pair:?}"));
