@@ -552,25 +552,34 @@ fn load(directory: &Path, damaged: &Counter) -> io::Result<(Vec<Option<Saved>>, 
     }
     for (&number, path) in journals.range(base..) {
         let bytes = std::fs::read(path)?;
-        let mut frames = Frames::new(&bytes);
-        let mut known = frames.next().and_then(Record::decode) == Some(Record::Header { number });
-        if known {
-            for payload in frames.by_ref() {
-                let Some(record) = Record::decode(payload) else {
-                    known = false;
-                    break;
-                };
-                apply(&mut entries, &record);
-            }
-        }
-        let torn = frames.left() > 0;
-        if !known || torn {
+        if !read_journal(&bytes, number, &mut entries) {
             // A torn tail is what a power loss leaves. Anything that was appended later builds on it and is not used either.
             set_aside(path, damaged, "what it has before the damage is used; some lines may be sent again");
             break;
         }
     }
     Ok((entries, newest))
+}
+
+/// Applies a journal up to its first damage. False when there is some.
+fn read_journal(bytes: &[u8], number: u64, entries: &mut Vec<Option<Saved>>) -> bool {
+    let mut frames = Frames::new(bytes);
+    if frames.next().and_then(Record::decode) != Some(Record::Header { number }) {
+        return false;
+    }
+    for payload in frames.by_ref() {
+        let Some(record) = Record::decode(payload) else { return false };
+        apply(entries, &record);
+    }
+    frames.left() == 0
+}
+
+/// The cursors of a pair of files with this number, as far as they are good: what [`Checkpoints::open`] makes of their content. A snapshot that
+/// is damaged anywhere counts as none; of a journal, what is before the damage counts.
+pub fn read_pair(snapshot: &[u8], journal: &[u8], number: u64) -> Vec<Saved> {
+    let mut entries = read_snapshot(snapshot, number).unwrap_or_default();
+    read_journal(journal, number, &mut entries);
+    entries.into_iter().flatten().collect()
 }
 
 fn set_aside(path: &Path, damaged: &Counter, consequence: &str) {

@@ -177,6 +177,21 @@ fn every_truncation_of_the_journal_gives_an_older_cursor_never_a_newer_one() {
 }
 
 #[test]
+fn a_pair_of_files_is_read_as_the_directory_is() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    store.define(b"old", b"", 1, b"");
+    store.close();
+    let slot = store.define(b"new", b"meta", 2, b"mark");
+    store.intend([(slot, intent(2, 9))].into_iter());
+    let (snapshot, journal) = (newest(&directory, "snapshot"), newest(&directory, "journal"));
+    let number = files(directory.path()).unwrap().into_iter().map(|(number, _)| number).max().unwrap();
+    let found = read_pair(&std::fs::read(snapshot).unwrap(), &std::fs::read(journal).unwrap(), number);
+    assert_eq!(found, reopen_copy(&directory).1);
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
 fn random_bytes_in_every_file_never_stop_the_start() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
