@@ -294,6 +294,11 @@ impl World {
         link: Option<u8>,
         act: impl FnOnce(&Self) -> std::io::Result<()>,
     ) -> Result<bool, Failed> {
+        // While an agent looks for what it missed, a copy counts as missed if the file that it was made of leaves: see `remove_copies`.
+        let has_copies = self.names.values().any(|of| self.incarnations[*of].copy);
+        if has_copies && self.is_up() && !self.shelf.has_read(None) && self.names != names {
+            return Ok(false);
+        }
         // An agent that has read anything watches: who is at a followed name is known to it when it moves, at the latest.
         let watches = self.is_up() && self.shelf.has_read(None);
         for i in 0..self.incarnations.len() {
