@@ -251,12 +251,9 @@ impl Checkpoints {
         let mut state = self.shared.lock();
         for (slot, intent) in intents {
             let Some(entry) = state.entry(slot) else { continue };
-            // What is sent again after a restart is already written down. Intents ascend.
-            let place = entry.intents.partition_point(|known| known.start < intent.start);
-            if entry.intents.get(place) == Some(&intent) {
+            if !entry.intend(intent) {
                 continue;
             }
-            entry.intents.push_back(intent);
             state.put(&Record::Intend { slot, start: intent.start, end: intent.end, time_ns: intent.time_ns });
         }
         self.shared.append(state);
@@ -334,6 +331,19 @@ impl Saved {
         while self.intents.front().is_some_and(|intent| intent.end <= position) {
             self.intents.pop_front();
         }
+    }
+
+    /// False when it is already known: it is sent again after a restart. Intents ascend; one for bytes that others speak of replaces them, as
+    /// the file has other content by now.
+    fn intend(&mut self, intent: Intent) -> bool {
+        let place = self.intents.partition_point(|known| known.end <= intent.start);
+        if self.intents.get(place) == Some(&intent) {
+            return false;
+        }
+        let replaced = self.intents.iter().skip(place).take_while(|known| known.start < intent.end).count();
+        self.intents.drain(place..place + replaced);
+        self.intents.insert(place, intent);
+        true
     }
 
     fn restart(&mut self, position: u64, mark: &[u8]) {
@@ -639,7 +649,7 @@ fn apply(entries: &mut Vec<Option<Saved>>, record: &Record<'_>) {
         }
         Record::Intend { slot, start, end, time_ns } => {
             if let Some(known) = entry(entries, slot) {
-                known.intents.push_back(Intent { start, end, time_ns });
+                known.intend(Intent { start, end, time_ns });
             }
         }
         Record::Restart { slot, position, mark } => {

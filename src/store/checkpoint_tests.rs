@@ -52,6 +52,18 @@ fn a_kill_at_any_moment_leaves_cursors_and_intents() {
 }
 
 #[test]
+fn an_intent_replaces_those_for_the_same_bytes() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"a", b"", 0, b"");
+    let later = |start, end| Intent { start, end, time_ns: 5 };
+    store.intend([intent(0, 10), intent(10, 20), intent(20, 30), intent(30, 40)].map(|i| (slot, i)).into_iter());
+    store.intend([later(10, 25), intent(30, 40), later(40, 41)].map(|i| (slot, i)).into_iter());
+    let (_copy, saved) = reopen_copy(&directory);
+    assert_eq!(saved[0].intents, [intent(0, 10), later(10, 25), intent(30, 40), later(40, 41)]);
+}
+
+#[test]
 fn restart_forget_and_slot_reuse_survive() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
