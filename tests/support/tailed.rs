@@ -65,6 +65,8 @@ struct Incarnation {
     /// What was written of a line that will never end.
     rest: Option<String>,
     writer: Option<File>,
+    /// Sizes that it had when it was truncated.
+    sizes: Vec<u64>,
     /// Made by `copytruncate`: its lines are somebody else's.
     copy: bool,
     /// It left the names that are seen; beside a path it is recognised again only under a followed name or by a new agent.
@@ -303,7 +305,10 @@ impl World {
         let watches = self.is_up() && self.shelf.has_read(None);
         for i in 0..self.incarnations.len() {
             let named = self.names.iter().any(|(&at, &of)| of == i && at < MATCHING);
-            if watches && named && !self.incarnations[i].copy {
+            // A deleted name leaves no trace.
+            let count = |names: &Names| names.values().filter(|of| **of == i).count();
+            let moves = count(&names) >= count(&self.names);
+            if watches && named && moves && !self.incarnations[i].copy {
                 self.incarnations[i].followed = true;
             }
         }
@@ -427,6 +432,12 @@ impl World {
             self.incarnations[i].lines.push(line);
         }
         self.write(i, text.as_bytes());
+        let size =
+            self.incarnations[i].writer.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        if self.incarnations[i].sizes.contains(&size) {
+            // A new agent looks into a file only if its size is another than it was.
+            self.append_to(i, 1, 30);
+        }
     }
 
     pub fn append(&mut self, at: u8, count: usize, len: usize) -> Result<(), Failed> {
@@ -544,14 +555,11 @@ impl World {
         let writer = self.incarnations[i].writer.as_ref().expect("it is open");
         let size = writer.metadata().unwrap().len();
         writer.set_len(0).unwrap();
+        self.incarnations[i].sizes.push(size);
         self.incarnations[i].lines.clear();
         self.was_truncated = true;
         if lines > 0 {
             self.append_to(i, lines, 30);
-        }
-        if self.path(at).metadata().is_ok_and(|file| file.len() == size && size > 0) {
-            // A new agent looks into a file only if its size is another than it was.
-            self.append_to(i, 1, 30);
         }
         Ok(())
     }
