@@ -541,6 +541,15 @@ fn now_s(clock: &Clock) -> i64 {
     clock.now_ns() / 1_000_000_000
 }
 
+/// The cursors of a pair of files with this number, as far as they are good: what [`Checkpoints::open`] makes of their content. A snapshot that
+/// is damaged anywhere counts as none; of a journal, what is before the damage counts.
+pub fn read_pair(snapshot: &[u8], journal: &[u8], number: u64) -> Vec<Saved> {
+    // Reading from memory has no errors.
+    files::read_pair(snapshot, journal, number)
+        .map(|table| table.iter(0).map(|cursor| cursor.to_saved()).collect())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 #[path = "checkpoint_tests.rs"]
 mod tests;

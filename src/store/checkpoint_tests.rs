@@ -57,6 +57,18 @@ fn a_kill_at_any_moment_leaves_cursors_and_intents() {
 }
 
 #[test]
+fn an_intent_replaces_those_for_the_same_bytes() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let slot = store.define(b"a", b"", 0, b"");
+    let later = |start, end| Intent { start, end, time_ns: 5 };
+    store.intend([intent(0, 10), intent(10, 20), intent(20, 30), intent(30, 40)].map(|i| (slot, i)).into_iter());
+    store.intend([later(10, 25), intent(30, 40), later(40, 41)].map(|i| (slot, i)).into_iter());
+    let (_copy, saved) = reopen_copy(&directory);
+    assert_eq!(saved[0].intents, [intent(0, 10), later(10, 25), intent(30, 40), later(40, 41)]);
+}
+
+#[test]
 fn restart_forget_and_slot_reuse_survive() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
@@ -180,6 +192,21 @@ fn every_truncation_of_the_journal_gives_an_older_cursor_never_a_newer_one() {
         last = position;
     }
     assert_eq!(last, 19);
+}
+
+#[test]
+fn a_pair_of_files_is_read_as_the_directory_is() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    store.define(b"old", b"", 1, b"");
+    store.close();
+    let slot = store.define(b"new", b"meta", 2, b"mark");
+    store.intend([(slot, intent(2, 9))].into_iter());
+    let (snapshot, journal) = (newest(&directory, "snapshot"), newest(&directory, "journal"));
+    let number = files::files(directory.path()).unwrap().into_iter().map(|(number, _)| number).max().unwrap();
+    let found = read_pair(&std::fs::read(snapshot).unwrap(), &std::fs::read(journal).unwrap(), number);
+    assert_eq!(found, reopen_copy(&directory).1);
+    assert_eq!(found.len(), 2);
 }
 
 #[test]

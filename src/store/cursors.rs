@@ -176,20 +176,17 @@ impl Cursor {
         self.intents = None;
     }
 
-    fn push(&mut self, intent: Intent) {
-        self.intents.get_or_insert_default().push_back(intent);
-    }
-
-    /// Adds what is about to be sent. False when it was known: what is sent again after a restart is already written down.
+    /// Adds what is about to be sent. False when it was known: what is sent again after a restart is already written down. Intents ascend;
+    /// one for bytes that others speak of replaces them, as the file has other content by now.
     pub(super) fn intend(&mut self, intent: Intent) -> bool {
-        if let Some(intents) = &self.intents {
-            // Intents ascend.
-            let place = intents.partition_point(|known| known.start < intent.start);
-            if intents.get(place) == Some(&intent) {
-                return false;
-            }
+        let intents = self.intents.get_or_insert_default();
+        let place = intents.partition_point(|known| known.end <= intent.start);
+        if intents.get(place) == Some(&intent) {
+            return false;
         }
-        self.push(intent);
+        let replaced = intents.iter().skip(place).take_while(|known| known.start < intent.end).count();
+        intents.drain(place..place + replaced);
+        intents.insert(place, intent);
         true
     }
 
@@ -285,7 +282,7 @@ impl Table {
             }
             Record::Intend { slot, start, end, time_ns } => {
                 if let Some(known) = self.get_mut(slot) {
-                    known.push(Intent { start, end, time_ns });
+                    known.intend(Intent { start, end, time_ns });
                 }
             }
             Record::Restart { slot, position, mark } => {

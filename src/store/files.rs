@@ -127,7 +127,7 @@ pub(super) fn load(directory: &Path) -> io::Result<Loaded> {
     }
     let mut base = 0;
     for (&number, path) in snapshots.iter().rev() {
-        if let Some(table) = read_snapshot(path, number)? {
+        if let Some(table) = read_snapshot(frames(path)?, number)? {
             loaded.table = table;
             base = number;
             break;
@@ -135,7 +135,7 @@ pub(super) fn load(directory: &Path) -> io::Result<Loaded> {
         loaded.damaged(path, "the one before it is used");
     }
     for (&number, path) in journals.range(base..) {
-        match read_journal(path, number, number == base, &mut loaded.table)? {
+        match read_journal(frames(path)?, number, number == base, &mut loaded.table)? {
             Read::Whole => {}
             // Anything that was appended later builds on what is missing, and is not used either.
             Read::Alone => loaded.gap = true,
@@ -156,9 +156,8 @@ fn frames(path: &Path) -> io::Result<Frames<BufReader<File>>> {
     Ok(Frames::new(BufReader::with_capacity(64 * 1024, File::open(path)?)))
 }
 
-fn read_snapshot(path: &Path, number: u64) -> io::Result<Option<Table>> {
+fn read_snapshot<R: io::Read>(mut frames: Frames<R>, number: u64) -> io::Result<Option<Table>> {
     let mut table = Table::default();
-    let mut frames = frames(path)?;
     if frames.next()?.and_then(Record::decode) != Some(Record::Header { number }) {
         return Ok(None);
     }
@@ -182,8 +181,12 @@ enum Read {
     Damaged,
 }
 
-fn read_journal(path: &Path, number: u64, over_own_snapshot: bool, table: &mut Table) -> io::Result<Read> {
-    let mut frames = frames(path)?;
+fn read_journal<R: io::Read>(
+    mut frames: Frames<R>,
+    number: u64,
+    over_own_snapshot: bool,
+    table: &mut Table,
+) -> io::Result<Read> {
     if frames.next()?.and_then(Record::decode) != Some(Record::Header { number }) {
         return Ok(Read::Damaged);
     }
@@ -195,4 +198,11 @@ fn read_journal(path: &Path, number: u64, over_own_snapshot: bool, table: &mut T
         }
     }
     Ok(if frames.is_at_clean_end()? { Read::Whole } else { Read::Damaged })
+}
+
+/// The cursors of a pair of files in memory.
+pub(super) fn read_pair(snapshot: &[u8], journal: &[u8], number: u64) -> io::Result<Table> {
+    let mut table = read_snapshot(Frames::new(snapshot), number)?.unwrap_or_default();
+    read_journal(Frames::new(journal), number, true, &mut table)?;
+    Ok(table)
 }

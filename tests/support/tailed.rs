@@ -65,12 +65,16 @@ struct Incarnation {
     /// What was written of a line that will never end.
     rest: Option<String>,
     writer: Option<File>,
+    /// Sizes that it had when it was truncated.
+    sizes: Vec<u64>,
     /// Made by `copytruncate`: its lines are somebody else's.
     copy: bool,
     /// It left the names that are seen; beside a path it is recognised again only under a followed name or by a new agent.
     left: bool,
     /// An agent that sees the directory has seen it at a followed name.
     followed: bool,
+    /// Renamed since the last start of an agent, which may not have met it before.
+    hopped: bool,
     /// Deleted while an agent had it open: all that is written to it is still expected.
     orphan: bool,
 }
@@ -83,9 +87,14 @@ pub struct World {
     pub shelf: Shelf,
     clock: Arc<AtomicI64>,
     went_back: bool,
+    /// An agent ended with something in flight: what it read is stamped as it was, also when other bytes have taken its place.
+    was_cut_off: bool,
+    was_truncated: bool,
     incarnations: Vec<Incarnation>,
     names: Names,
     link: Option<u8>,
+    /// The link leads nowhere, and an agent may have met it like that: it is made anew with its target, as only the sweep would notice.
+    link_is_stale: bool,
     /// Names have changed, so that copies cannot be told from generations that no agent has seen.
     moved: bool,
     batch_bytes: usize,
@@ -104,9 +113,12 @@ impl World {
             shelf: Shelf::new(),
             clock: Arc::new(AtomicI64::new(1_800_000_000_000_000_000)),
             went_back: false,
+            was_cut_off: false,
+            was_truncated: false,
             incarnations: Vec::new(),
             names: Names::new(),
             link: None,
+            link_is_stale: false,
             moved: false,
             batch_bytes,
         }
@@ -131,6 +143,7 @@ impl World {
             return;
         }
         self.give_link_a_target().unwrap();
+        self.incarnations.iter_mut().for_each(|one| one.hopped = false);
         self.remove_copies();
         self.clock.fetch_add(1_000_000, Ordering::Relaxed);
         let registry = Registry::default();
@@ -162,6 +175,7 @@ impl World {
             self.shelf.set_mode(Mode::Now);
             self.shelf.release(0, usize::MAX);
         } else {
+            self.was_cut_off = true;
             agent.abandon();
         }
         agent.stop();
@@ -175,6 +189,7 @@ impl World {
     /// What `kill -9` does: nothing is stored from this moment on, and the next agent finds the files of the state as they are now.
     pub fn kill(&mut self) -> Result<(), Failed> {
         let Some(agent) = self.agent.take() else { return Ok(()) };
+        self.was_cut_off = true;
         self.shelf.kill();
         let state = state_dir();
         for entry in fs::read_dir(self.state.path()).unwrap().flatten() {
@@ -265,6 +280,15 @@ impl World {
         Ok(self.all_stored(i) || !self.is_tracked(i))
     }
 
+    /// Whether nothing speaks against a second rename. A file that is renamed twice before the agent has looked at it at all has left no trace by
+    /// which it could be told from any other that appears beside the path.
+    fn is_met(&self, i: usize) -> Result<bool, Failed> {
+        if self.is_up() && self.is_visible(i, &self.names, self.link) {
+            self.wait_for(i)?;
+        }
+        Ok(!self.is_up() || self.shelf.has_read(Some(i)))
+    }
+
     /// Changes names, after the waiting that this takes. `act` does it on disk.
     fn rename_all(
         &mut self,
@@ -272,11 +296,19 @@ impl World {
         link: Option<u8>,
         act: impl FnOnce(&Self) -> std::io::Result<()>,
     ) -> Result<bool, Failed> {
+        // While an agent looks for what it missed, a copy counts as missed if the file that it was made of leaves: see `remove_copies`.
+        let has_copies = self.names.values().any(|of| self.incarnations[*of].copy);
+        if has_copies && self.is_up() && !self.shelf.has_read(None) && self.names != names {
+            return Ok(false);
+        }
         // An agent that has read anything watches: who is at a followed name is known to it when it moves, at the latest.
         let watches = self.is_up() && self.shelf.has_read(None);
         for i in 0..self.incarnations.len() {
             let named = self.names.iter().any(|(&at, &of)| of == i && at < MATCHING);
-            if watches && named && !self.incarnations[i].copy {
+            // A deleted name leaves no trace.
+            let count = |names: &Names| names.values().filter(|of| **of == i).count();
+            let moves = count(&names) >= count(&self.names);
+            if watches && named && moves && !self.incarnations[i].copy {
                 self.incarnations[i].followed = true;
             }
         }
@@ -292,12 +324,36 @@ impl World {
                 self.incarnations[i].orphan = !self.incarnations[i].left;
             }
         }
+        self.leave_lost_names(&names);
+        // Whether what the link led to is replaced before the agent has surely met it there.
+        let was_read = |i: &usize| self.is_up() && self.shelf.has_read(Some(*i));
+        let is_stale = link.filter(|to| {
+            self.link == Some(*to) && self.names.get(to) != names.get(to) && !self.names.get(to).is_some_and(was_read)
+        });
         act(self).map_err(|error| format!("the world itself failed: {error}"))?;
+        match is_stale {
+            Some(to) if names.contains_key(&to) => self.make_link(to).unwrap(),
+            Some(_) => self.link_is_stale = true,
+            None => {}
+        }
         self.moved |= self.names != names;
         self.names = names;
         self.link = link;
         self.mark_left();
         Ok(true)
+    }
+
+    /// A writer's events come under the name that it opened: one that goes on under a name that is gone or not followed, while the file has
+    /// another, is seen by the sweep only, which is too rare for a story. It opens the file anew.
+    fn leave_lost_names(&mut self, names: &Names) {
+        for i in 0..self.incarnations.len() {
+            let lost = self.names.iter().any(|(at, of)| *of == i && names.get(at) != Some(&i));
+            let is_linked = self.names.values().filter(|of| **of == i).count() > 1;
+            if lost && is_linked && self.incarnations[i].writer.is_some() {
+                self.complete(i);
+                self.incarnations[i].writer = None;
+            }
+        }
     }
 
     fn mark_left(&mut self) {
@@ -318,6 +374,9 @@ impl World {
         let i = self.incarnations.len();
         self.incarnations.push(Incarnation { writer: Some(writer), ..Incarnation::default() });
         self.names.insert(at, i);
+        if self.link == Some(at) && std::mem::take(&mut self.link_is_stale) {
+            self.make_link(at).unwrap();
+        }
         self.mark_left();
         Ok(i)
     }
@@ -338,7 +397,8 @@ impl World {
             Some(i) => *i,
             None => self.create(at)?,
         };
-        let path = self.path(at);
+        // By the first of its names, which is a followed one if it has one; see `leave_lost_names`.
+        let path = self.names.iter().find(|(_, of)| **of == i).map(|(at, _)| self.path(*at)).unwrap_or_default();
         let one = &mut self.incarnations[i];
         if one.copy || one.rest.is_some() {
             return Ok(None);
@@ -372,6 +432,12 @@ impl World {
             self.incarnations[i].lines.push(line);
         }
         self.write(i, text.as_bytes());
+        let size =
+            self.incarnations[i].writer.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        if self.incarnations[i].sizes.contains(&size) {
+            // A new agent looks into a file only if its size is another than it was.
+            self.append_to(i, 1, 30);
+        }
     }
 
     pub fn append(&mut self, at: u8, count: usize, len: usize) -> Result<(), Failed> {
@@ -426,6 +492,10 @@ impl World {
         if from == to || self.names.get(&to) == Some(&i) || self.incarnations[i].copy {
             return Ok(());
         }
+        if self.incarnations[i].hopped && !self.is_met(i)? {
+            return Ok(());
+        }
+        self.incarnations[i].hopped = true;
         let mut names = self.names.clone();
         names.remove(&from);
         names.insert(to, i);
@@ -440,7 +510,7 @@ impl World {
             return Ok(());
         }
         let (Some(&i), Some(&j)) = (self.names.get(&a), self.names.get(&b)) else { return Ok(()) };
-        if i == j || self.incarnations[i].copy || self.incarnations[j].copy {
+        if i == j || self.incarnations[i].copy || self.incarnations[j].copy || !self.is_met(i)? || !self.is_met(j)? {
             return Ok(());
         }
         let mut names = self.names.clone();
@@ -475,13 +545,19 @@ impl World {
         if !self.may_destroy(i)? {
             return Ok(());
         }
-        if let Some(copy_to) = copy_to.filter(|to| !self.names.contains_key(to) && is_beside(*to)) {
+        // A late event of a rename may be taken for one of the copy.
+        let may_copy = |to: &u8| !self.moved && !self.names.contains_key(to) && is_beside(*to);
+        if let Some(copy_to) = copy_to.filter(may_copy) {
             fs::copy(self.path(at), self.path(copy_to)).unwrap();
             self.names.insert(copy_to, self.incarnations.len());
             self.incarnations.push(Incarnation { copy: true, ..Incarnation::default() });
         }
-        self.incarnations[i].writer.as_ref().expect("it is open").set_len(0).unwrap();
+        let writer = self.incarnations[i].writer.as_ref().expect("it is open");
+        let size = writer.metadata().unwrap().len();
+        writer.set_len(0).unwrap();
+        self.incarnations[i].sizes.push(size);
         self.incarnations[i].lines.clear();
+        self.was_truncated = true;
         if lines > 0 {
             self.append_to(i, lines, 30);
         }
@@ -509,8 +585,15 @@ impl World {
 
     pub fn hard_link(&mut self, from: u8, to: u8) -> Result<(), Failed> {
         let Some(&i) = self.names.get(&from) else { return Ok(()) };
-        if self.names.contains_key(&to) || self.incarnations[i].copy {
+        // What is written through a name in a directory that nobody watches is seen by the sweep only.
+        let is_elsewhere = from >= BESIDE || to >= BESIDE;
+        if self.names.contains_key(&to) || self.incarnations[i].copy || is_elsewhere {
             return Ok(());
+        }
+        // See `leave_lost_names`.
+        if self.incarnations[i].writer.is_some() {
+            self.complete(i);
+            self.incarnations[i].writer = None;
         }
         let mut names = self.names.clone();
         names.insert(to, i);
@@ -525,19 +608,19 @@ impl World {
         }
         let names = self.names.clone();
         let had = self.link.is_some();
-        self.rename_all(names, to, |world| {
-            let link = world.dir.path().join(LINK);
-            match to {
-                Some(to) => {
-                    let beside = world.dir.path().join("logs/s.tmp");
-                    std::os::unix::fs::symlink(world.path(to), &beside)?;
-                    fs::rename(beside, link)
-                }
-                None if had => fs::remove_file(link),
-                None => Ok(()),
-            }
+        self.link_is_stale = false;
+        self.rename_all(names, to, |world| match to {
+            Some(to) => world.make_link(to),
+            None if had => fs::remove_file(world.dir.path().join(LINK)),
+            None => Ok(()),
         })?;
         Ok(())
+    }
+
+    fn make_link(&self, to: u8) -> std::io::Result<()> {
+        let beside = self.dir.path().join("logs/s.tmp");
+        std::os::unix::fs::symlink(self.path(to), &beside)?;
+        fs::rename(beside, self.dir.path().join(LINK))
     }
 
     /// A link that leads nowhere when it is first met is looked at again by the sweep, which is too rare for a story.
@@ -616,7 +699,8 @@ impl World {
             return Err(format!("{}{when}", wrong.join("; ")));
         }
         // A clock that is set back takes the times with it.
-        for i in (0..self.incarnations.len()).filter(|_| !self.went_back) {
+        let may_differ = self.went_back || (self.was_cut_off && self.was_truncated);
+        for i in (0..self.incarnations.len()).filter(|_| !may_differ) {
             let times = self.shelf.times(i);
             if let Some(pair) = times.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
                 return Err(format!("lines of incarnation {i} have times out of order{when}: {pair:?}"));

@@ -158,7 +158,7 @@ impl Follow {
             let key = encode_key(&source_name, &stat.identity);
             file.slot = Some(self.store.define(&key, path_to_bytes(origin), file.offset, &file.mark.encode()));
         }
-        let is_quiet = file.offset == stat.size && file.replay.is_none();
+        let mut is_quiet = file.offset == stat.size && file.replay.is_none();
         let rotated = *file.origin != *path;
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
@@ -169,6 +169,8 @@ impl Follow {
         }
         if let Some((real_dir, real_name)) = link_target(path) {
             let real_dir = self.tree.alias(&real_dir);
+            // The target was looked at before it was watched: it may have grown, or be another, since then.
+            is_quiet = false;
             if self.files.named(number, real_dir, &real_name).is_none() {
                 self.files.name(id, real_dir, &real_name);
                 if let Some(file) = self.files.get_mut(id) {

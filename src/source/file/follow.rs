@@ -505,9 +505,12 @@ impl Follow {
             self.files.disown_identity(id);
             existing = None;
         }
-        let current = self.files.named(source, dir, name);
+        let mut current = self.files.named(source, dir, name);
         if current.is_some() && current != existing {
             self.lost_name(source, dir, name);
+            // A link that led to the lost file may have led to this one in the meantime.
+            existing = self.files.by_identity(source, &stat.identity);
+            current = self.files.named(source, dir, name);
         }
         match existing {
             Some(id) => {
