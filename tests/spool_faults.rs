@@ -9,7 +9,7 @@ mod support;
 
 use lugger::base::clock::Clock;
 use lugger::base::metrics::Registry;
-use lugger::store::spool::{AppendError, Counters, Limits, Meta, Policy, Reason, Spool};
+use lugger::store::spool::{AppendError, Counters, Finding, Limits, Meta, Operation, Policy, Reason, Spool};
 use std::collections::{BTreeMap, BTreeSet};
 use support::faulty_disk::{After, EIO, EMFILE, ENOSPC, Fault, FaultyDisk};
 
@@ -89,7 +89,8 @@ enum Step {
 fn life() -> Vec<Step> {
     use Step::{Append as A, Reopen as R, Sync as S, Take as T};
     vec![
-        A, A, A, T, S, A, A, T, T, A, S, A, A, A, T, T, T, A, R, T, A, A, S, T, A, A, T, T, T, T, T, T, A, T, A, S, A, A, T, A,
+        A, A, A, T, S, A, A, T, T, A, S, A, A, A, T, T, T, A, R, T, A, A, S, T, A, A, T, T, T, T, T, T, A, T, A, S, A,
+        A, T, A,
     ]
 }
 
@@ -103,6 +104,8 @@ struct Told {
     /// As of the last successful sync.
     synced: Vec<u32>,
     acknowledged_synced: BTreeSet<u32>,
+    /// Frames that came although they had been acknowledged.
+    again: u64,
     /// What was called when the crash came.
     appending: Option<u32>,
     acknowledging: Option<u32>,
@@ -153,7 +156,7 @@ fn live(disk: &FaultyDisk, steps: &[Step]) -> (Told, Option<Spool<FaultyDisk>>, 
                 let id = u32::from_le_bytes(frame.payload[..4].try_into().unwrap());
                 assert_eq!(frame.payload, payload(id));
                 assert!(told.appended.contains(&id), "{id} was invented");
-                assert!(!told.acknowledged.contains(&id), "{id} comes again");
+                told.again += u64::from(told.acknowledged.contains(&id));
                 told.acknowledging = Some(id);
                 open.acknowledge(frame.sequence);
                 if disk.crashed() {
@@ -204,6 +207,7 @@ fn a_crash_at_every_call() {
             disk.fail(at, 1, fault);
             let (told, spool, _) = live(&disk, &life());
             drop(spool);
+            assert_eq!(told.again, 0);
             let losses = [After::SyncedOnly, After::Names, After::Content];
             let some = (0..12).map(|n| After::Some(at * 100 + n));
             for after in [After::Kill].into_iter().chain(losses).chain(some) {
@@ -262,27 +266,30 @@ fn an_error_or_short_call_at_every_call() {
             let mut spool = spool.unwrap();
             spool.sync().ok();
             spool.sync().unwrap();
-            let context = format!("call {at}, {count} times {fault:?}: {told:?}");
-            assert_eq!(spool.len_bytes(), disk.segment_bytes(), "{context}");
+            let context = format!("call {at}, {count} times {fault:?}: {told:?} {counts:?}");
+            // A part of a refused payload that can neither be cut off nor measured counts as a whole one until its segment goes.
+            let excess = spool.len_bytes() - disk.segment_bytes();
+            assert!(excess == 0 || (excess < 200 && count == 9), "{excess}: {context}");
             let got = drain(&mut spool);
             let waits = |id: &&u32| !told.acknowledged.contains(id);
             let must: Vec<u32> = told.appended.iter().filter(waits).copied().collect();
             assert_ascending(&got);
             let lost = must.iter().filter(|id| !got.contains(id)).count() as u64;
-            // Only what was acknowledged while the position could not be written, before the restart, may come again.
-            let again = got.iter().filter(|id| !must.contains(id)).inspect(|id| {
-                assert!(told.acknowledged.contains(id), "{id} was refused or invented: {context}");
-            });
-            let again = again.count();
+            assert!(got.iter().all(|id| must.contains(id)), "{got:?}, not {must:?}: {context}");
+            // What was acknowledged while the position could not be written comes again after the restart.
+            let unwritten: u64 = counts.iter().map(|counters| counters.errors(Operation::Acknowledge)).sum();
+            let unread: u64 = counts.iter().map(|counters| counters.findings(Finding::Position)).sum();
+            assert!(told.again <= unwritten || (count > 2 && unread > 0), "{context}");
             let counted: u64 = counts.iter().map(Counters::all_frames).sum();
             if matches!(fault, Fault::Short | Fault::Error(EMFILE)) || count == 1 {
                 assert_eq!((lost, counted.saturating_sub(told.refused.len() as u64)), (0, 0), "{context}");
             }
             if fault == Fault::Short {
-                assert!(told.refused.is_empty() && again == 0 && counted == 0, "{context}");
+                assert!(told.refused.is_empty() && told.again == 0 && counted == 0, "{context}");
             }
-            assert!(again <= if count == 9 { 4 } else { 1 }, "{again} come again: {context}");
-            assert!(lost <= counted && counted <= lost + told.refused.len() as u64, "{lost}, {counted}: {context}");
+            // A refused payload of which a part stays on disk may count; and what is lost when it comes again.
+            let more = told.refused.len() + if unread > 0 { told.acknowledged.len() } else { 0 };
+            assert!(lost <= counted && counted <= lost + more as u64, "{lost}, {counted}: {context}");
             assert_usable(&mut spool, &disk);
         }
     }
@@ -452,7 +459,10 @@ fn every_stretch_unreadable() {
                 assert_eq!(counters.all_frames(), lost as u64, "{context}");
                 assert_eq!(counters.frames(Reason::Unreadable), lost as u64, "{context}");
             } else {
-                assert!(counters.all_frames() >= lost.min(1) as u64 && counters.all_frames() <= lost as u64, "{context}");
+                assert!(
+                    counters.all_frames() >= lost.min(1) as u64 && counters.all_frames() <= lost as u64,
+                    "{context}"
+                );
             }
         }
     }
@@ -464,7 +474,8 @@ fn every_segment_missing_empty_copied_or_replaced() {
     let names: Vec<&String> = files.keys().filter(|name| name.ends_with(".seg")).collect();
     for (at, name) in names.iter().enumerate() {
         let is_newest = at + 1 == names.len();
-        let own: Vec<u32> = layout(&files[*name]).iter().map(|(id, ..)| *id).filter(|id| waiting.contains(id)).collect();
+        let own: Vec<u32> =
+            layout(&files[*name]).iter().map(|(id, ..)| *id).filter(|id| waiting.contains(id)).collect();
         let must: Vec<u32> = waiting.iter().filter(|id| !own.contains(id)).copied().collect();
         let with = |bytes: Option<Vec<u8>>| {
             let mut changed = files.clone();

@@ -311,8 +311,14 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    fn read_end(&self, newest: Segment) -> io::Result<End> {
+    fn read_end(&mut self, newest: Segment) -> io::Result<End> {
         let file = self.disk.open(&segment::name(newest.first))?;
+        // The run that wrote it may have ended before its last sync; the segments before were synced when they were finished.
+        if let Err(error) = file.sync() {
+            let now_s = self.now_s();
+            self.report.failed(Operation::Sync, &error, now_s);
+            self.sync_failed = true;
+        }
         let end = file.bytes()?;
         if end <= SEGMENT_HEAD_BYTES {
             return Ok(End::Empty);

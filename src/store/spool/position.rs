@@ -8,7 +8,7 @@
 //! Promises: what was synced is never lost to a later write that is not; the file does not grow. Leaves to others: when to write.
 
 use super::disk::{Disk, DiskFile, read_full, write_full};
-use crate::base::limits::SPOOL_POSITION_SLOTS;
+use crate::base::limits::{SPOOL_POSITION_SLOTS, SPOOL_READ_ATTEMPTS};
 use std::io;
 
 /// The file's name.
@@ -77,8 +77,19 @@ pub(super) struct PositionFile<F> {
 }
 
 impl<F: DiskFile> PositionFile<F> {
-    /// Reads what is there.
+    /// Reads what is there; more than once if it must, because without it frames come again.
     pub(super) fn open(disk: &impl Disk<File = F>) -> (Self, Opened) {
+        let mut opened = Self::try_open(disk);
+        for _ in 1..SPOOL_READ_ATTEMPTS {
+            if opened.1.error.is_none() {
+                break;
+            }
+            opened = Self::try_open(disk);
+        }
+        opened
+    }
+
+    fn try_open(disk: &impl Disk<File = F>) -> (Self, Opened) {
         let mut found = Opened { position: None, damaged: 0, error: None };
         let mut this = PositionFile { file: None, slot: 0, dirty: false };
         let file = match disk.open(NAME) {
@@ -109,6 +120,8 @@ impl<F: DiskFile> PositionFile<F> {
             }
         }
         this.file = Some(file);
+        // The run that wrote it may have ended before its last sync.
+        this.dirty = true;
         (this, found)
     }
 

@@ -133,8 +133,20 @@ impl<D: Disk> Spool<D> {
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let first = self.next_sequence;
-        let file = self.disk.create(&segment::name(first))?;
+        let name = segment::name(first);
+        let file = match self.disk.create(&name) {
+            // Somebody cleaned up. What was in the directory is missed when it is read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.disk.prepare()?;
+                self.disk.create(&name)?
+            }
+            created => created?,
+        };
         self.directory_dirty = true;
+        // An attempt that failed may have left a file of this name, to be removed: that was this one.
+        let left = self.settled.iter().filter(|left| left.first == first).map(|left| left.bytes).sum();
+        self.bytes = self.bytes.saturating_sub(left);
+        self.settled.retain(|left| left.first != first);
         let segment = Segment { first, bytes: SEGMENT_HEAD_BYTES };
         self.bytes = self.bytes.saturating_add(SEGMENT_HEAD_BYTES);
         if let Err(error) = write_full(&file, &segment::segment_head(first), 0) {
