@@ -71,6 +71,7 @@ struct World {
     next: u32,
     /// Appended and neither acknowledged nor seen to be gone: id and length.
     queue: Vec<(u32, usize)>,
+    /// Acknowledged or seen to be gone.
     acknowledged: BTreeSet<u32>,
     /// Of the queue, what the last successful sync has seen; and what was acknowledged by then.
     synced: BTreeSet<u32>,
@@ -130,17 +131,17 @@ impl World {
     fn take(&mut self) -> Option<u32> {
         let Some((id, sequence)) = self.peek() else {
             self.gone += self.queue.len() as u64;
-            self.queue.clear();
+            self.acknowledged.extend(self.queue.drain(..).map(|(id, _)| id));
             return None;
         };
         self.spool.acknowledge(sequence);
         match self.queue.iter().position(|(waits, _)| *waits == id) {
             Some(at) => {
                 self.gone += at as u64;
-                self.queue.drain(..=at);
+                self.acknowledged.extend(self.queue.drain(..=at).map(|(id, _)| id));
             }
             None => {
-                // Only what was acknowledged while the position could not be written.
+                // Only what was acknowledged or given up while the position could not be written.
                 assert!(self.acknowledged.contains(&id), "{id} was invented");
                 let unwritten = self.sum(|counters| counters.errors(Operation::Acknowledge));
                 assert!(unwritten > 0 && self.lives.len() > 1, "{id} comes again");

@@ -165,8 +165,8 @@ pub struct Spool<D: Disk = Directory> {
     /// Failed reads of one place.
     attempts: u32,
     directory_dirty: bool,
-    /// A finished segment could not be synced.
-    sync_failed: bool,
+    /// Segments that are not being written and could not be synced.
+    unsynced: Vec<u64>,
     buffer: BytesMut,
 }
 
@@ -224,7 +224,7 @@ impl<D: Disk> Spool<D> {
             suspect: None,
             attempts: 0,
             directory_dirty: true,
-            sync_failed: false,
+            unsynced: Vec::new(),
             buffer: BytesMut::new(),
         };
         spool.remove_settled();
@@ -317,7 +317,7 @@ impl<D: Disk> Spool<D> {
         if let Err(error) = file.sync() {
             let now_s = self.now_s();
             self.report.failed(Operation::Sync, &error, now_s);
-            self.sync_failed = true;
+            self.unsynced.push(newest.first);
         }
         let end = file.bytes()?;
         if end <= SEGMENT_HEAD_BYTES {

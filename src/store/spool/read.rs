@@ -55,6 +55,8 @@ impl<D: Disk> Spool<D> {
                     self.give_up(&found, Reason::Unreadable);
                 }
             }
+            // So that it is counted once, not once a start.
+            self.persist();
         }
         Ok(None)
     }
@@ -107,8 +109,10 @@ impl<D: Disk> Spool<D> {
                 // It was left behind and removed.
                 Ok(_) => return,
                 Err(_) => {
-                    // What cannot be read now is not waited for: its frames are missed when the next one is found.
+                    // What cannot be read now is not waited for. How many frames it has, the next segment tells.
+                    let next = self.segments.get(1).map_or(self.next_sequence, |next| next.first);
                     self.suspect = Some(Reason::Full);
+                    self.miss_until(next);
                     return self.finish_front();
                 }
             }
@@ -122,7 +126,9 @@ impl<D: Disk> Spool<D> {
         }
         loop {
             let Some(front) = self.segments.front().copied() else {
-                self.miss_until(self.next_sequence);
+                if self.miss_until(self.next_sequence) {
+                    self.persist();
+                }
                 return Ok(None);
             };
             let growing = self.segments.len() == 1 && self.writer.is_some();
@@ -138,16 +144,21 @@ impl<D: Disk> Spool<D> {
                 self.suspect = Some(if search.frame.is_some() { Reason::Damaged } else { Reason::Torn });
             }
             if let Some((head, offset)) = search.frame {
-                self.miss_until(head.sequence);
+                let missed = self.miss_until(head.sequence);
                 let end = offset.saturating_add(head.frame_bytes());
                 let found = Found { head, segment: front.first, offset, end };
                 self.position = Position { segment: front.first, offset, sequence: head.sequence };
                 self.found = Some(found);
+                if missed {
+                    self.persist();
+                }
                 return Ok(self.found);
             }
             self.position.offset = end;
             if growing {
-                self.miss_until(self.next_sequence);
+                if self.miss_until(self.next_sequence) {
+                    self.persist();
+                }
                 return Ok(None);
             }
             self.finish_front();
@@ -277,8 +288,9 @@ impl<D: Disk> Spool<D> {
         self.suspect = None;
     }
 
-    /// Counts the numbers below `sequence` that nobody has seen.
-    fn miss_until(&mut self, sequence: u64) {
+    /// Counts the numbers below `sequence` that nobody has seen. True if there are any: the caller writes the position down,
+    /// so that they are counted once and not once a start.
+    fn miss_until(&mut self, sequence: u64) -> bool {
         let missing = sequence.saturating_sub(self.position.sequence);
         let now_s = self.now_s();
         match self.suspect.take() {
@@ -288,6 +300,7 @@ impl<D: Disk> Spool<D> {
             None => {}
         }
         self.position.sequence = self.position.sequence.max(sequence);
+        missing > 0
     }
 
     /// Finishes the oldest segment if it was read to its end and does not grow. True if so.

@@ -69,8 +69,17 @@ impl<D: Disk> Spool<D> {
         if let Err(error) = self.position_file.sync() {
             first = first.or(Some(error));
         }
-        if std::mem::take(&mut self.sync_failed) {
-            first = first.or_else(|| Some(io::Error::other("an earlier segment could not be synced")));
+        for number in std::mem::take(&mut self.unsynced) {
+            let is_there = self.segments.iter().any(|segment| segment.first == number);
+            let synced =
+                if is_there { self.disk.open(&segment::name(number)).and_then(|file| file.sync()) } else { Ok(()) };
+            if let Err(error) = synced.or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }) {
+                self.unsynced.push(number);
+                first = first.or(Some(error));
+            }
         }
         let Some(error) = first else { return Ok(()) };
         let now_s = self.now_s();
@@ -160,11 +169,11 @@ impl<D: Disk> Spool<D> {
 
     /// Ends the newest segment, so that the next frame begins another.
     pub(super) fn finish_writing(&mut self) {
-        let Some(writer) = self.writer.take() else { return };
+        let (Some(writer), Some(newest)) = (self.writer.take(), self.segments.back()) else { return };
         if let Some(error) = writer.dirty.then(|| writer.file.sync().err()).flatten() {
+            self.unsynced.push(newest.first);
             let now_s = self.now_s();
             self.report.failed(Operation::Sync, &error, now_s);
-            self.sync_failed = true;
         }
     }
 }
