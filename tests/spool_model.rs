@@ -211,6 +211,11 @@ impl World {
             Act::Sync => {
                 if self.spool.sync().is_ok() {
                     self.synced = self.queue.iter().map(|(id, _)| *id).collect();
+                    let (_, earlier) = self.lives.split_last().unwrap();
+                    if earlier.iter().any(|counters| counters.errors(Operation::Sync) > 0) {
+                        // Which segments that concerned is not known any more.
+                        self.synced.clear();
+                    }
                     self.acknowledged_synced = self.acknowledged.clone();
                     if self.sum(|counters| counters.errors(Operation::Acknowledge)) > 0 {
                         // Not all of them are written.

@@ -206,7 +206,7 @@ impl FaultyDisk {
                 let mut names = world.synced_names.clone();
                 for change in &world.since {
                     match change {
-                        _ if random(&mut seed) % 2 == 0 => {}
+                        _ if random(&mut seed).is_multiple_of(2) => {}
                         NameChange::Add(name, inode) => {
                             names.insert(name.clone(), *inode);
                         }

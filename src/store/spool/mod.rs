@@ -9,8 +9,9 @@
 //! Promises:
 //! - A frame comes out until it is acknowledged, and then never again; in order; with the bytes that went in or not at all.
 //! - After `kill -9` at any moment everything appended and everything acknowledged is known.
-//! - After a power loss, what was appended or acknowledged before the last [`Spool::sync`] that succeeded is known. What was
-//!   appended since may be missing, what was acknowledged since may come again. The owner syncs every second.
+//! - After a power loss, what was appended or acknowledged before the last [`Spool::sync`] that succeeded is known, unless a sync of an
+//!   earlier run had failed. What was appended since may be missing, what was acknowledged since may come again. The owner syncs
+//!   every second.
 //! - Its files are never larger than the bound, but for the position's 6 KiB. When there is no room, [`Policy`] says what gives way.
 //! - A flipped byte, a torn tail, a file that is missing, cut, empty, copied or not the spool's, a full or failing disk: each costs the
 //!   frames it touches and no other. They are counted by [`Reason`], logged, and passed over. Opening reads the names, the position
@@ -58,7 +59,7 @@ pub enum Policy {
 pub struct Limits {
     /// All segments together, bytes.
     pub bytes: u64,
-    /// Age at which a frame is given up, seconds, by the host's clock. `None`: never.
+    /// Age at which a frame is given up, seconds, by the host's clock: one that jumps ahead makes frames old. `None`: never.
     pub age_s: Option<u64>,
     /// What gives way when there is no room.
     pub policy: Policy,
@@ -86,7 +87,7 @@ pub struct Meta {
 /// A frame that waits to be acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its number, for [`Spool::acknowledge`]. Ascending.
+    /// Its number, for [`Spool::acknowledge`]. Ascending, unless the end of the newest segment could not be read at the start.
     pub sequence: u64,
     /// When it was appended, seconds since 1970.
     pub created_s: i64,
@@ -323,7 +324,8 @@ impl<D: Disk> Spool<D> {
         if end <= SEGMENT_HEAD_BYTES {
             return Ok(End::Empty);
         }
-        if read::head_of(&file)?.is_some_and(|first| first != newest.first) {
+        // A head that cannot be read says nothing.
+        if read::head_of(&file).ok().flatten().is_some_and(|first| first != newest.first) {
             return Ok(End::Foreign);
         }
         let begun = self.position.segment == newest.first && self.position.offset >= SEGMENT_HEAD_BYTES;

@@ -73,6 +73,8 @@ pub(super) struct PositionFile<F> {
     file: Option<F>,
     /// Where the next record goes.
     slot: usize,
+    /// What was written last.
+    last: Option<Position>,
     dirty: bool,
 }
 
@@ -91,7 +93,7 @@ impl<F: DiskFile> PositionFile<F> {
 
     fn try_open(disk: &impl Disk<File = F>) -> (Self, Opened) {
         let mut found = Opened { position: None, damaged: 0, error: None };
-        let mut this = PositionFile { file: None, slot: 0, dirty: false };
+        let mut this = PositionFile { file: None, slot: 0, last: None, dirty: false };
         let file = match disk.open(NAME) {
             Ok(file) => file,
             Err(error) => {
@@ -139,19 +141,30 @@ impl<F: DiskFile> PositionFile<F> {
         // One copy is enough to go on from, so the slot is used up; the missing copy is an error all the same.
         if written.iter().any(Result::is_ok) {
             self.slot = (self.slot + 1) % SPOOL_POSITION_SLOTS;
+            self.last = Some(position);
             self.dirty = true;
         }
         written.into_iter().collect::<io::Result<()>>()?;
         Ok(made)
     }
 
-    /// Makes what was written last through a power loss.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
+    /// Makes what was written last through a power loss. True if the file had to be made, because somebody had removed it.
+    pub(super) fn sync(&mut self, disk: &impl Disk<File = F>) -> io::Result<bool> {
+        if !self.dirty {
+            return Ok(false);
+        }
+        let mut made = false;
+        if let Some(last) = self.last
+            && disk.open(NAME).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            self.file = None;
+            made = self.write(disk, last)?;
+        }
+        if let Some(file) = &self.file {
             file.sync()?;
             self.dirty = false;
         }
-        Ok(())
+        Ok(made)
     }
 }
 
@@ -178,7 +191,7 @@ mod tests {
                 assert_eq!(file.write(&disk, at(next)).unwrap(), next == 0);
                 next += 1;
             }
-            file.sync().unwrap();
+            assert!(!file.sync(&disk).unwrap());
         }
         let path = directory.path().join(NAME);
         let whole = std::fs::read(&path).unwrap();
@@ -190,6 +203,17 @@ mod tests {
             assert_eq!(opened.position, Some(at(next - 1)), "byte {offset}");
             raw.write_all_at(&[*byte], offset as u64).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_that_somebody_removed_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Directory::new(directory.path());
+        let (mut file, _) = PositionFile::open(&disk);
+        file.write(&disk, at(7)).unwrap();
+        std::fs::remove_file(directory.path().join(NAME)).unwrap();
+        assert!(file.sync(&disk).unwrap());
+        assert_eq!(PositionFile::open(&disk).1.position, Some(at(7)));
     }
 
     #[test]

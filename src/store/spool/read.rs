@@ -327,9 +327,12 @@ impl<D: Disk> Spool<D> {
         self.position.offset = front.bytes.max(SEGMENT_HEAD_BYTES);
         // Written down first, so that a removal that a power loss undoes is done again. If it cannot be written, the removal stands for it.
         self.persist();
-        if let Err(error) = self.position_file.sync() {
-            let now_s = self.now_s();
-            self.report.failed(Operation::Sync, &error, now_s);
+        match self.position_file.sync(&self.disk) {
+            Ok(made) => self.directory_dirty |= made,
+            Err(error) => {
+                let now_s = self.now_s();
+                self.report.failed(Operation::Sync, &error, now_s);
+            }
         }
         self.discard(front);
     }

@@ -117,6 +117,13 @@ fn a_trickle_keeps_to_one_segment_until_it_is_full() {
         assert!(rig.segments().len() <= 2);
         rig.assert_accounted(&spool);
     }
+    assert_eq!(rig.segments().len(), 1);
+    spool.sync().unwrap();
+    assert_eq!(rig.segments(), []);
+    assert_eq!(spool.len_bytes(), 0);
+    spool.append(META, &payload(99)).unwrap();
+    spool.sync().unwrap();
+    assert_eq!(take(&mut spool), Some(99));
 }
 
 #[test]
@@ -298,6 +305,7 @@ fn what_happens_to_the_files_while_it_runs_costs_what_it_touches() {
     let lost = 11 - got.len() as u64;
     assert_eq!(rig.counters.all_frames(), 5 + lost);
     spool.append(META, &payload(99)).unwrap();
+    spool.sync().unwrap();
     assert_eq!(take(&mut rig.open()), Some(99));
 }
 

@@ -48,8 +48,12 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Makes what was appended and acknowledged so far last through a power loss. After an error the same may be lost as
-    /// if it had not been called.
+    /// if it had not been called. When all is acknowledged, the last segment is removed as well.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
+        if self.is_empty() && !self.segments.is_empty() {
+            self.writer = None;
+            self.finish_front();
+        }
         for segment in std::mem::take(&mut self.settled) {
             self.discard(segment);
         }
@@ -60,14 +64,15 @@ impl<D: Disk> Spool<D> {
                 Err(error) => first = Some(error),
             }
         }
+        match self.position_file.sync(&self.disk) {
+            Ok(made) => self.directory_dirty |= made,
+            Err(error) => first = first.or(Some(error)),
+        }
         if self.directory_dirty {
             match self.disk.sync_directory() {
                 Ok(()) => self.directory_dirty = false,
                 Err(error) => first = first.or(Some(error)),
             }
-        }
-        if let Err(error) = self.position_file.sync() {
-            first = first.or(Some(error));
         }
         for number in std::mem::take(&mut self.unsynced) {
             let is_there = self.segments.iter().any(|segment| segment.first == number);
