@@ -597,3 +597,41 @@ fn a_full_disk_refuses_and_recovers() {
         assert_usable(&mut spool, &disk);
     }
 }
+
+#[test]
+fn an_error_while_the_oldest_are_dropped_drops_no_others() {
+    let limits = Limits { bytes: 1_500, policy: Policy::DropOldest, ..LIMITS };
+    let fill = |disk: &FaultyDisk| {
+        let (spool, counters) = open_with(disk, limits);
+        let mut spool = spool.unwrap();
+        let mut id = 0;
+        while spool.len_bytes() < 1_350 {
+            append(&mut spool, id).unwrap();
+            id += 1;
+        }
+        assert_eq!(counters.all_frames(), 0);
+        (spool, counters, id)
+    };
+    let disk = FaultyDisk::default();
+    let (mut spool, counters, next) = fill(&disk);
+    let before = disk.calls();
+    append(&mut spool, next).unwrap();
+    let (usual, calls) = (counters.frames(Reason::Full), disk.calls() - before);
+    assert!(usual > 0);
+    for at in 0..calls {
+        for (fault, count) in [(Fault::Error(EMFILE), 1), (Fault::Error(EIO), 1), (Fault::Error(EIO), 2)] {
+            let disk = FaultyDisk::default();
+            let (mut spool, counters, next) = fill(&disk);
+            disk.fail(disk.calls() + at, count, fault);
+            let appended = append(&mut spool, next).is_ok();
+            disk.heal();
+            let context = format!("call {at}, {count} times {fault:?}");
+            assert!(counters.all_frames() <= usual, "{}, not {usual}: {context}", counters.all_frames());
+            let dropped = counters.frames(Reason::Full) as u32;
+            let got = drain(&mut spool);
+            let refused = counters.all_frames() - u64::from(dropped);
+            assert!(refused <= u64::from(!appended), "{context}");
+            assert_eq!(got, (dropped..next + u32::from(appended)).collect::<Vec<_>>(), "{context}");
+        }
+    }
+}

@@ -108,6 +108,7 @@ impl<D: Disk> Spool<D> {
                 Ok(Some(found)) if found.segment == oldest.first => self.give_up(&found, Reason::Full),
                 // It was left behind and removed.
                 Ok(_) => return,
+                Err(_) if self.segments.front().is_none_or(|front| front.first != oldest.first) => return,
                 Err(_) => {
                     // What cannot be read now is not waited for. How many frames it has, the next segment tells.
                     let next = self.segments.get(1).map_or(self.next_sequence, |next| next.first);
@@ -200,6 +201,7 @@ impl<D: Disk> Spool<D> {
                 match self.disk.open(&segment::name(front.first)) {
                     // Its head cannot be read, but perhaps what follows.
                     Ok(file) => (file, front.bytes, Some(front.first)),
+                    Err(error) if is_passing(&error) => return Err(self.error("open a segment", error)),
                     Err(_) => {
                         self.suspect = Some(Reason::Unreadable);
                         if growing {

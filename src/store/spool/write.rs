@@ -54,9 +54,7 @@ impl<D: Disk> Spool<D> {
             self.writer = None;
             self.finish_front();
         }
-        for segment in std::mem::take(&mut self.settled) {
-            self.discard(segment);
-        }
+        self.discard_settled();
         let mut first = None;
         if let Some(writer) = self.writer.as_mut().filter(|writer| writer.dirty) {
             match writer.file.sync() {
@@ -92,6 +90,14 @@ impl<D: Disk> Spool<D> {
         Err(self.error("sync it", error))
     }
 
+    /// Removes what could not be removed before. True if nothing of it is left.
+    fn discard_settled(&mut self) -> bool {
+        for segment in std::mem::take(&mut self.settled) {
+            self.discard(segment);
+        }
+        self.settled.is_empty()
+    }
+
     /// Sees to it that `bytes` fit.
     fn make_room(&mut self, bytes: u64) -> Result<(), AppendError> {
         let mut expired = false;
@@ -104,9 +110,12 @@ impl<D: Disk> Spool<D> {
                 expired = true;
                 // What cannot be read now does not expire now.
                 let _ = self.expire();
-            } else if self.limits.policy == Policy::DropOldest && !self.segments.is_empty() {
+            } else if !self.settled.is_empty() && self.discard_settled() {
+                // A removal that had failed made room now.
+            } else if self.limits.policy == Policy::DropOldest && self.settled.is_empty() && !self.segments.is_empty() {
                 self.drop_oldest();
             } else {
+                // Also where nothing can be removed: dropping more would make no room.
                 return Err(AppendError::Full { place: self.report.place().to_owned() });
             }
         }
