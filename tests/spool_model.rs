@@ -159,7 +159,8 @@ impl World {
             _ => After::Some(seed),
         };
         self.disk = self.disk.after(after);
-        let dropped_before = self.sum(|counters| counters.frames(Reason::Full) + counters.frames(Reason::Expired));
+        let given_up = [Reason::Full, Reason::Expired, Reason::Unreadable];
+        let dropped_before = self.sum(|counters| given_up.iter().map(|reason| counters.frames(*reason)).sum());
         self.reopen();
         let mut got = Vec::new();
         while let Some((id, sequence)) = self.peek() {
