@@ -133,6 +133,27 @@ pub const JOURNAL_SYNC_MS: u64 = 1_000;
 pub const JOURNAL_BUFFER_BYTES: usize = 64 * 1024;
 /// Longest pause between attempts to write checkpoints to a disk that is full, milliseconds.
 pub const CHECKPOINT_RETRY_MS: u64 = 30_000;
+/// A spool's segment is at most this large: what is dropped at once when the oldest must go, and what is read at most at a start.
+pub const SPOOL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// A small spool has at least so many segments, so that dropping one leaves most of it.
+pub const SPOOL_SEGMENTS: u64 = 8;
+/// No segment is made smaller than this for that.
+pub const SPOOL_SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+/// Largest payload of a spool's frame: a request of [`REQUEST_BYTES_MAX`] that does not compress, which snappy makes a sixth larger.
+pub const SPOOL_FRAME_BYTES: usize = 4 * 1024 * 1024 + 256 * 1024;
+/// Buffer with which the next good frame is searched behind damage.
+pub const SPOOL_SCAN_BYTES: usize = 64 * 1024;
+/// So many blocks of a segment are passed over because they cannot be read, then the rest of it is given up: each may take a
+/// failing device seconds.
+pub const SPOOL_UNREADABLE_BLOCKS: u32 = 16;
+/// A place of a spool that cannot be read is given up after so many attempts.
+pub const SPOOL_READ_ATTEMPTS: u32 = 3;
+/// Records in the ring of a spool's position file. More than one a block would do.
+pub const SPOOL_POSITION_SLOTS: usize = 64;
+/// A spool's owner syncs it at least this often, milliseconds. What a power loss may cost.
+pub const SPOOL_SYNC_MS: u64 = 1_000;
+/// What is found or lost in a spool is reported at most this often for each reason, seconds.
+pub const SPOOL_REPORT_S: i64 = 60;
 /// The clock may be this far behind the last chunk's time before the agent follows it back, nanoseconds. Loki refuses
 /// entries more than 10 minutes ahead, so running on without limit would lose them.
 pub const CLOCK_AHEAD_NS: i64 = 300 * 1_000_000_000;

@@ -1,4 +1,4 @@
-//! Frames: length, checksum, payload. The common form of all that lugger writes to disk.
+//! Small frames: length, checksum, payload. The form of the checkpoint files, which are read as a whole and up to the first damage.
 //!
 //! `u32` length of the payload, `u32` CRC-32 (IEEE) of the payload, payload; little-endian.
 //!

@@ -194,6 +194,7 @@ const DANGLING: Duration = Duration::from_millis(100);
 impl Worker {
     fn run(mut self) {
         self.follow.start();
+        self.follow.store.flush();
         let mut timers = Timers::new(Instant::now());
         loop {
             if self.stop.stopping.load(Ordering::Acquire) {
@@ -232,6 +233,7 @@ impl Worker {
             count += self.events.len();
         }
         if count > 0 {
+            self.follow.store.flush();
             timers.has_work = true;
             timers.events_at = now + Duration::from_millis(PACE_MS);
         }
@@ -431,6 +433,8 @@ impl Worker {
         let now = Instant::now();
         let timeout = next.map(|at| at.saturating_duration_since(now));
         let pause = timers.events_at.saturating_duration_since(now);
+        // What was met in the meantime is written down before it is slept over.
+        self.follow.store.flush();
         let result = if pause.is_zero() {
             let fd = self.follow.tree_mut().watcher().map(|w| w.fd());
             self.wake.wait(fd, timeout)
