@@ -442,3 +442,47 @@ fn metrics_tell_of_the_lag() {
     wait_until("no lag again", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
     stop(agent);
 }
+
+/// A file that was emptied and filled again to the very same size while the agent was down is other content, and is read.
+#[test]
+fn what_was_filled_again_to_the_same_size_while_down_is_read() {
+    let loki = keeping();
+    let rig = Rig::new();
+    let path = rig.log("a.log");
+    append_to(&path, "1\n2\n3\n");
+    let agent = rig.start(&config(&loki, &rig));
+    pushed_up_to(&loki, "3");
+    stop(agent);
+    fs::write(&path, "4\n5\n6\n").unwrap();
+    let agent = rig.start(&config(&loki, &rig));
+    assert_eq!(pushed_up_to(&loki, "6"), ["1", "2", "3", "4", "5", "6"]);
+    stop(agent);
+}
+
+/// A copy that `copytruncate` made is not taken for a generation that nobody read when the log is made anew while the agent is down.
+#[test]
+fn a_copy_is_not_sent_when_its_log_was_made_anew_while_down() {
+    let loki = keeping();
+    let rig = Rig::new();
+    let path = rig.path().join("a.log");
+    append_to(&path, "1\n2\n");
+    let config = Config::new(&loki.url()).source(FileSource::new("app", &path));
+    let agent = rig.start(&config);
+    pushed_up_to(&loki, "2");
+    fs::copy(&path, rig.path().join("a.log.1")).unwrap();
+    fs::write(&path, "").unwrap();
+    append_to(&path, "3\n");
+    pushed_up_to(&loki, "3");
+    // The copy is older than the agent's last sign of life by more than what is allowed for.
+    for n in 4..8 {
+        settles(Duration::from_millis(700), SOON, || loki.totals().entries);
+        append_to(&path, format!("{n}\n"));
+        pushed_up_to(&loki, &n.to_string());
+    }
+    stop(agent);
+    fs::remove_file(&path).unwrap();
+    append_to(&path, "8\n");
+    let agent = rig.start(&config);
+    assert_eq!(pushed_up_to(&loki, "8"), ["1", "2", "3", "4", "5", "6", "7", "8"]);
+    stop(agent);
+}

@@ -108,6 +108,8 @@ struct Shared {
     changed: Condvar,
     write_errors: Counter,
     clock: Clock,
+    /// See [`Checkpoints::last_written_ns`].
+    last_written_ns: i64,
     _lock: File,
 }
 
@@ -163,6 +165,7 @@ impl Checkpoints {
             registry.counter("lugger_checkpoint_write_errors_total", "Failed writes of checkpoint files.", &[]);
 
         let loaded = files::load(directory).map_err(fail("read it"))?;
+        let last_written_ns = loaded.last_written_ns;
         damaged.add(loaded.damaged.len() as u64);
         let state = State {
             table: loaded.table,
@@ -184,6 +187,7 @@ impl Checkpoints {
             changed: Condvar::new(),
             write_errors,
             clock,
+            last_written_ns,
             _lock: lock,
         });
         match shared.compact() {
@@ -217,6 +221,11 @@ impl Checkpoints {
     pub fn for_each_saved(&self, prefix: &[u8], look: impl FnMut(SavedRef<'_>)) {
         let now_s = now_s(&self.shared.clock);
         self.shared.lock().table.iter(now_s).filter(|saved| saved.key.starts_with(prefix)).for_each(look);
+    }
+
+    /// When the process before this one wrote a checkpoint last, nanoseconds since 1970; 0 when there was none.
+    pub fn last_written_ns(&self) -> i64 {
+        self.shared.last_written_ns
     }
 
     /// A new cursor. It reaches the kernel with the next [`Checkpoints::flush`], intent or commit, at the latest in a second.

@@ -11,7 +11,7 @@ use crate::base::atomic_file;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,6 +103,8 @@ pub(super) struct Loaded {
     pub table: Table,
     /// Highest number in use.
     pub newest: u64,
+    /// When one of the files was written last, nanoseconds since 1970.
+    pub last_written_ns: i64,
     /// Files that are damaged. They stay where they are until a new snapshot makes them superfluous.
     pub damaged: Vec<PathBuf>,
     /// Journals that could not be used to their end: what is written next needs its own snapshot.
@@ -123,6 +125,9 @@ pub(super) fn load(directory: &Path) -> io::Result<Loaded> {
     let mut journals = BTreeMap::new();
     for (number, path) in files(directory)? {
         loaded.newest = loaded.newest.max(number);
+        let meta = std::fs::metadata(&path)?;
+        let written_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        loaded.last_written_ns = loaded.last_written_ns.max(written_ns);
         if is_snapshot(&path) { &mut snapshots } else { &mut journals }.insert(number, path);
     }
     let mut base = 0;

@@ -8,7 +8,7 @@ use super::follow::{Follow, fail};
 use super::identity::{Mark, Stat, content_matches, encode_key, marks_at, stat_path};
 use super::saved::{Known, path_to_bytes};
 use super::settings::StartAt;
-use super::tracked::{Place, Tracked, open_for_reading};
+use super::tracked::{FileId, Place, Tracked, open_for_reading};
 use super::tree::{DirId, Found, link_target};
 use crate::base::limits::CHUNK_BYTES;
 use std::collections::BTreeMap;
@@ -73,6 +73,8 @@ impl Follow {
     /// were born after it, are the generations between. One whose head equals that of a known file is a copy and no generation.
     fn missed_generations(&self, known: &[Found], others: &[Found]) -> Vec<(u16, DirId, OsString, PathBuf)> {
         let mut missed = Vec::new();
+        // A file from before the agent was last at work was seen by it, or is a copy that somebody made.
+        let alive_ns = self.store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS);
         // By name, so that the few that begin like a path's file are found without looking at all.
         let mut by_name: BTreeMap<(&Path, &OsStr), &Found> = BTreeMap::new();
         for found in known.iter().chain(others) {
@@ -101,7 +103,7 @@ impl Follow {
                         let path = self.path_of(found.dir, &found.name)?;
                         let stat = stat_path(&path).ok()?;
                         let is_new = stat.is_file
-                            && stat.identity.born_ns > newest.identity.born_ns
+                            && stat.identity.born_ns > newest.identity.born_ns.max(alive_ns)
                             && self.saved.peek(&source.settings.name, &stat.identity).is_none();
                         let is_copy = || {
                             let head = newest.mark.head_len;
@@ -139,7 +141,7 @@ impl Follow {
         let mut file = Tracked::new(number, stat.identity, origin, generation);
         file.size = stat.size;
         match self.saved.take(&source_name, &stat.identity) {
-            Some(known) => self.resume(&mut file, known, path, number),
+            Some(known) => self.resume(&mut file, known, path, stat),
             None if from_end => {
                 match start_at_end(path, stat.size) {
                     Ok((offset, mark)) => {
@@ -160,6 +162,9 @@ impl Follow {
         }
         let mut is_quiet = file.offset == stat.size && file.replay.is_none();
         let rotated = *file.origin != *path;
+        if !rotated {
+            self.look_once_more(number, origin);
+        }
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
         if rotated {
@@ -189,15 +194,32 @@ impl Follow {
         }
     }
 
+    /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read
+    /// to their end a moment ago: a file that was deleted tells of no writes.
+    fn look_once_more(&mut self, source: u16, origin: &Path) {
+        let is_earlier = |id: &FileId| {
+            let file = self.files.get(*id).filter(|f| f.source == source && *f.origin == *origin);
+            file.is_some_and(|f| f.rotated && f.file.is_some() && f.failing.is_none() && !f.compressed)
+        };
+        let earlier: Vec<FileId> = self.unsettled.iter().copied().filter(is_earlier).collect();
+        for id in earlier {
+            self.files.rotated(id);
+            self.files.make_ready(id);
+        }
+    }
+
     /// Goes on where a checkpoint says, if the content is still the one it speaks of.
-    fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, number: u16) {
-        let Some(source) = self.sources.get(usize::from(number)) else { return };
+    fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, stat: &Stat) {
+        let Some(source) = self.sources.get(usize::from(file.source)) else { return };
         // A cursor that was dropped in the meantime, being old, is defined anew by the caller.
         let was = encode_key(&known.source, &known.identity);
         file.slot = self.store.claim(known.slot, &was).then_some(known.slot);
         file.origin = known.origin.as_path().into();
-        let certain = known.identity == file.identity && file.identity.born_ns != 0;
-        // With a birth time the inode is the same file; its bytes are compared when it is read anyway.
+        // With a birth time the inode is the same file. Its bytes are compared when it is read; one that seems to have nothing to read, and
+        // was written to since the agent was last at work, may have been filled again to the same size.
+        let will_be_read = file.size > known.position;
+        let is_untouched = stat.modified_ns <= self.store.last_written_ns();
+        let certain = known.identity == file.identity && file.identity.born_ns != 0 && (will_be_read || is_untouched);
         let same = file.size >= known.position
             && (certain
                 || open_for_reading(path).is_ok_and(|handle| content_matches(&handle, known.position, &known.mark)));
@@ -222,6 +244,9 @@ impl Follow {
         }
     }
 }
+
+/// The agent may have been killed before it wrote down what it met last, or with an older sign of life on disk than it gave: nanoseconds.
+const ALIVE_MARGIN_NS: i64 = 2_000_000_000;
 
 /// Whether logrotate or a program of its kind may have given a file at `origin` this name: `app.log.1`, `app.log-20260131`,
 /// `app-20260131.log`, `app.log.old`. What is added is a number or a date: anything else is another file.

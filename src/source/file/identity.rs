@@ -40,6 +40,8 @@ impl Identity {
 pub(super) struct Stat {
     pub identity: Identity,
     pub size: u64,
+    /// When the content changed last, nanoseconds since 1970.
+    pub modified_ns: i64,
     pub links: u32,
     pub is_file: bool,
     pub is_directory: bool,
@@ -68,6 +70,7 @@ fn from_statx(s: &Statx) -> Stat {
             born_ns: if has_birth { born_ns } else { 0 },
         },
         size: s.stx_size,
+        modified_ns: s.stx_mtime.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(s.stx_mtime.tv_nsec)),
         links: s.stx_nlink,
         is_file: kind == FileType::RegularFile,
         is_directory: kind == FileType::Directory,
