@@ -218,7 +218,7 @@ impl Follow {
         // With a birth time the inode is the same file. Its bytes are compared when it is read; one that seems to have nothing to read, and
         // was written to since the agent was last at work, may have been filled again to the same size.
         let will_be_read = file.size > known.position;
-        let is_untouched = stat.modified_ns <= self.store.last_written_ns();
+        let is_untouched = stat.modified_ns < self.store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS);
         let certain = known.identity == file.identity && file.identity.born_ns != 0 && (will_be_read || is_untouched);
         let same = file.size >= known.position
             && (certain
