@@ -301,15 +301,22 @@ impl World {
         if has_copies && self.is_up() && !self.shelf.has_read(None) && self.names != names {
             return Ok(false);
         }
-        // An agent that has read anything watches: who is at a followed name is known to it when it moves, at the latest.
+        // An agent that has read anything watches: who is renamed away from a followed name is known to it by that, at the latest. A name
+        // that is deleted leaves no trace, and one that was a hard link for less than a drain of events was never met.
         let watches = self.is_up() && self.shelf.has_read(None);
         for i in 0..self.incarnations.len() {
-            let named = self.names.iter().any(|(&at, &of)| of == i && at < MATCHING);
-            // A deleted name leaves no trace.
-            let count = |names: &Names| names.values().filter(|of| **of == i).count();
-            let moves = count(&names) >= count(&self.names);
-            if watches && named && moves && !self.incarnations[i].copy {
-                self.incarnations[i].followed = true;
+            let loses = |&(&at, &of): &(&u8, &usize)| of == i && names.get(&at) != Some(&i);
+            let gains = names.iter().any(|(at, &of)| of == i && self.names.get(at) != Some(&i));
+            let lost: Vec<u8> = self.names.iter().filter(loses).map(|(at, _)| *at).collect();
+            // What is known by a rename alone and loses that name as well, all at once, was never met either.
+            let one = &self.incarnations[i];
+            if one.followed && one.hopped && !lost.is_empty() && !self.is_met(i)? {
+                return Ok(false);
+            }
+            let one = &mut self.incarnations[i];
+            if watches && gains && lost.iter().any(|at| *at < MATCHING) && !one.copy {
+                one.followed = true;
+                one.hopped = true;
             }
         }
         for i in 0..self.incarnations.len() {
@@ -495,11 +502,11 @@ impl World {
         if self.incarnations[i].hopped && !self.is_met(i)? {
             return Ok(());
         }
-        self.incarnations[i].hopped = true;
         let mut names = self.names.clone();
         names.remove(&from);
         names.insert(to, i);
-        self.rename_all(names, self.link, |world| fs::rename(world.path(from), world.path(to)))?;
+        let done = self.rename_all(names, self.link, |world| fs::rename(world.path(from), world.path(to)))?;
+        self.incarnations[i].hopped |= done;
         Ok(())
     }
 
