@@ -54,7 +54,7 @@ fn assert_marked(line: &str) {
 
 /// A file without the right to read it is reported by name, counted, and read once the right is there; its neighbour is not held up.
 #[test]
-fn an_unreadable_file_is_reported_and_read_once_it_can_be() {
+fn row_17_an_unreadable_file_is_reported_and_read_once_it_can_be() {
     let loki = keeping();
     let rig = Rig::unprivileged();
     let bad = rig.log("secret.log");
@@ -167,7 +167,7 @@ fn binary_content_passes_as_valid_text() {
 
 /// Bytes that are not UTF-8 become U+FFFD, and are counted; the rest of the line is as it was.
 #[test]
-fn what_is_not_utf8_is_replaced_and_counted() {
+fn row_20_what_is_not_utf8_is_replaced_and_counted() {
     let loki = keeping();
     let rig = Rig::new();
     append_to(&rig.log("latin.log"), b"caf\xe9 cr\xe8me\nplain\n");
@@ -196,7 +196,7 @@ fn a_run_of_nul_bytes_becomes_a_mark() {
 
 /// A hole of 1 GiB before a line takes neither memory nor for ever.
 #[test]
-fn a_hole_of_one_gib_takes_no_memory() {
+fn row_11_a_hole_of_one_gib_takes_no_memory() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("sparse.log");
@@ -214,7 +214,7 @@ fn a_hole_of_one_gib_takes_no_memory() {
 
 /// A line of 1 GiB is cut at the cap with a visible mark, counted, and costs no memory; the line after it is whole.
 #[test]
-fn a_line_of_one_gib_is_cut_with_a_mark() {
+fn row_11_a_line_of_one_gib_is_cut_with_a_mark() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("huge.log");
@@ -322,7 +322,7 @@ fn damaged_state(damage: impl Fn(&[u8]) -> Vec<u8>, reported: bool) {
 
 /// Checkpoints that are all NUL after a power loss are set aside and reported; the agent runs on.
 #[test]
-fn checkpoints_of_nul_bytes_are_set_aside() {
+fn row_19_checkpoints_of_nul_bytes_are_set_aside() {
     damaged_state(|bytes| vec![0; bytes.len()], true);
 }
 
@@ -378,7 +378,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 
 /// Each row: a bad configuration, and what the report must contain. `check` and `run` refuse it alike.
 #[test]
-fn bad_configurations_are_refused_with_their_place() {
+fn row_30_bad_configurations_are_refused_with_their_place() {
     let good = "loki:\n  - url: http://127.0.0.1:1/loki/api/v1/push\nlogs:\n  - file: { include: [/tmp/x.log] }\n";
     let rows: Vec<(&str, Vec<u8>, Vec<&str>)> = vec![
         ("malformed YAML", b"loki:\n  - url: [\nlogs".to_vec(), vec!["agent.yaml:"]),

@@ -110,7 +110,7 @@ fn hanging() {
 
 /// Every status of the response table that means "not stored, try again".
 #[test]
-fn refusing_with_each_status() {
+fn row_23_refusing_with_each_status() {
     for status in [260, 401, 403, 404, 429, 500, 502, 503, 504] {
         fault(&format!("status-{status}"), Answer::status(status), false);
     }
@@ -231,7 +231,7 @@ fn a_stream_that_is_refused_does_not_take_others_with_it() {
 
 /// SIGTERM and SIGINT in the middle of an outage: the agent ends within 5 s with success, and a later start delivers what was left.
 #[test]
-fn signals_during_an_outage_stop_in_time_and_lose_nothing() {
+fn row_21_signals_during_an_outage_stop_in_time_and_lose_nothing() {
     let loki = Loki::start();
     let book = Book::keep(&loki, "signals");
     let rig = Rig::new();

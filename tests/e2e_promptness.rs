@@ -52,7 +52,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 /// A line that is appended is in a request soon, apart from the batch wait; and so is the first line of a new file.
 #[test]
-fn an_appended_line_and_a_new_file_are_on_their_way_soon() {
+fn row_13_an_appended_line_and_a_new_file_are_on_their_way_soon() {
     let loki = Loki::start();
     let seen = arrivals(&loki);
     let rig = Rig::new();

@@ -18,7 +18,7 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// missing, repeated, torn or out of order. Before the copytruncate, and only there, the program stops writing until everything has
 /// been read: what is cut off before anybody could read it is lost by the rotation and not by the reader.
 #[test]
-fn every_line_arrives_once_through_all_rotations() {
+fn row_04_every_line_arrives_once_through_all_rotations() {
     let loki = Loki::start();
     let book = Book::keep(&loki, "rotation");
     let rig = Rig::new();
@@ -56,7 +56,7 @@ fn every_line_arrives_once_through_all_rotations() {
 /// A copytruncate at any time, while lines are being written: what was read arrives once and in order; what is missing is at the most
 /// what was cut off unread, and lines are never torn or repeated.
 #[test]
-fn a_copytruncate_under_load_never_repeats_or_tears() {
+fn row_07_a_copytruncate_under_load_never_repeats_or_tears() {
     let loki = Loki::start();
     let book = Book::keep(&loki, "truncate");
     let rig = Rig::new();
@@ -90,7 +90,7 @@ fn a_copytruncate_under_load_never_repeats_or_tears() {
 /// Two names that change places over and over (`a` to `c`, `b` to `a`, `c` to `b`) are two files that moved: nothing is lost or read
 /// twice.
 #[test]
-fn files_that_swap_names_are_followed() {
+fn row_05_rename_cycles_lose_nothing() {
     let loki = Loki::start();
     let book = Book::keep(&loki, "swap");
     let rig = Rig::new();
@@ -120,7 +120,7 @@ fn files_that_swap_names_are_followed() {
 /// The last line of a file that is rotated or deleted without a newline at its end is delivered, once; as long as the file is
 /// live it waits for its newline.
 #[test]
-fn a_final_line_without_newline_is_delivered_after_rotation_and_after_deletion() {
+fn row_09_a_final_line_without_newline_is_delivered_after_rotation_and_after_deletion() {
     let loki = Loki::start();
     let book = Book::keep(&loki, "unended");
     let rig = Rig::new();

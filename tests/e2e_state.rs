@@ -58,7 +58,7 @@ fn a_restart_goes_on_where_it_stopped() {
 
 /// A file that was rotated while the agent was down, to a name that no pattern matches, is finished before the new one is read.
 #[test]
-fn what_was_rotated_while_down_is_finished_first() {
+fn row_02_what_was_rotated_while_down_is_finished_first() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -108,7 +108,7 @@ fn what_was_replaced_while_down_is_read_from_its_beginning() {
 
 /// Labels are no part of a file's identity: a changed label does not make anything be read again.
 #[test]
-fn changed_labels_read_nothing_again() {
+fn row_14_changed_labels_read_nothing_again() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -133,7 +133,7 @@ fn changed_labels_read_nothing_again() {
 /// `start_at: end` passes over what was there at the first start, and only that: later files are read whole, and so is what comes
 /// while the agent is down.
 #[test]
-fn start_at_end_passes_over_what_was_there() {
+fn row_16_start_at_end_passes_over_what_was_there() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -158,7 +158,7 @@ fn start_at_end_passes_over_what_was_there() {
 
 /// `start_at: beginning`, written out, reads what was there; a half line at the end waits for its newline.
 #[test]
-fn start_at_beginning_reads_what_was_there() {
+fn row_16_start_at_beginning_reads_what_was_there() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -190,7 +190,7 @@ fn a_half_line_at_a_stop_is_read_whole_later() {
 /// A checkpoint is never ahead of what is stored: what was read but not acknowledged is sent again after a kill, with the same
 /// timestamps.
 #[test]
-fn a_checkpoint_waits_for_the_acknowledgement() {
+fn row_08_a_checkpoint_waits_for_the_acknowledgement() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -299,7 +299,7 @@ fn patterns_include_and_exclude() {
 
 /// A symbolic link is its target: when it points elsewhere the new target is read, and the old one to its end.
 #[test]
-fn a_link_that_points_elsewhere_is_followed() {
+fn row_15_a_link_that_points_elsewhere_is_followed() {
     let loki = keeping();
     let rig = Rig::new();
     let (one, two) = (rig.path().join("one.txt"), rig.path().join("two.txt"));
@@ -337,7 +337,7 @@ fn a_file_with_two_names_is_read_once() {
 
 /// A name that is gone for a moment and comes back, as an editor or `mv` there and back does it, is not read again.
 #[test]
-fn a_name_that_is_gone_for_a_moment_is_not_read_again() {
+fn row_10_a_name_that_is_gone_for_a_moment_is_not_read_again() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");
@@ -386,7 +386,7 @@ fn renamed_and_remade_directories_are_followed_at_once() {
 
 /// Deleted while the receiver is down: the content is held until it is delivered, and the descriptor is let go afterwards.
 #[test]
-fn a_deleted_file_is_held_until_it_is_delivered() {
+fn row_03_a_deleted_file_is_held_until_it_is_delivered() {
     let loki = keeping();
     let rig = Rig::new();
     let path = rig.log("a.log");

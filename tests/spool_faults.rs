@@ -194,7 +194,7 @@ fn assert_usable(spool: &mut Spool<FaultyDisk>, disk: &FaultyDisk) {
 }
 
 #[test]
-fn a_crash_at_every_call() {
+fn row_25_a_crash_at_every_call() {
     let whole = FaultyDisk::default();
     let (told, _, _) = live(&whole, &life());
     assert!(told.refused.is_empty() && told.acknowledged.len() > 12 && told.appended.len() > 18);
@@ -339,7 +339,7 @@ fn assert_loses(disk: &FaultyDisk, waiting: &[u32], lost: &[u32], context: &str)
 }
 
 #[test]
-fn every_byte_flipped() {
+fn row_24_every_byte_flipped() {
     let (files, waiting) = earlier();
     for (name, bytes) in &files {
         let frames = if name.ends_with(".seg") { layout(bytes) } else { Vec::new() };

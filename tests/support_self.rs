@@ -222,7 +222,7 @@ fn a_changed_line_is_torn() {
 
 /// Each kind of fault is counted as that kind and no other.
 #[test]
-fn the_ledger_counts_faults_apart() {
+fn row_33_the_ledger_counts_faults_apart() {
     let text = |n| {
         let mut out = String::new();
         line("r", n, 80, &mut out);
