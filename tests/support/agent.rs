@@ -47,6 +47,8 @@ pub struct FileSource {
     include: Vec<String>,
     exclude: Vec<String>,
     start_at: Option<&'static str>,
+    encoding: Option<&'static str>,
+    to: Option<&'static str>,
     labels: Vec<(String, String)>,
 }
 
@@ -54,7 +56,8 @@ impl FileSource {
     /// A source that reads what matches `include`.
     pub fn new(name: &str, include: impl AsRef<Path>) -> Self {
         let include = vec![include.as_ref().display().to_string()];
-        FileSource { name: name.to_owned(), include, exclude: Vec::new(), start_at: None, labels: Vec::new() }
+        let name = name.to_owned();
+        FileSource { name, include, exclude: Vec::new(), start_at: None, encoding: None, to: None, labels: Vec::new() }
     }
 
     /// Adds an `include` pattern.
@@ -75,6 +78,18 @@ impl FileSource {
         self
     }
 
+    /// What the bytes of the files mean.
+    pub fn encoding(mut self, name: &'static str) -> Self {
+        self.encoding = Some(name);
+        self
+    }
+
+    /// The one endpoint that it goes to, instead of all.
+    pub fn to(mut self, endpoint: &'static str) -> Self {
+        self.to = Some(endpoint);
+        self
+    }
+
     /// Adds a label.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.push((name.to_owned(), value.to_owned()));
@@ -87,6 +102,7 @@ impl FileSource {
 pub struct Config {
     url: String,
     endpoint: Vec<(&'static str, String)>,
+    others: Vec<(&'static str, String)>,
     sources: Vec<FileSource>,
     labels: Vec<(String, String)>,
     limits: Vec<(&'static str, String)>,
@@ -103,6 +119,7 @@ impl Config {
                 ("timeout", "2s".into()),
                 ("backoff", "{ min: 20ms, max: 200ms }".into()),
             ],
+            others: Vec::new(),
             sources: Vec::new(),
             labels: Vec::new(),
             limits: Vec::new(),
@@ -119,6 +136,12 @@ impl Config {
     /// Sets a key of the endpoint to a YAML value.
     pub fn endpoint(mut self, key: &'static str, value: &str) -> Self {
         set(&mut self.endpoint, key, value);
+        self
+    }
+
+    /// Adds an endpoint by the name `name`; its other keys are those of the first one.
+    pub fn also(mut self, name: &'static str, url: &str) -> Self {
+        self.others.push((name, url.to_owned()));
         self
     }
 
@@ -145,9 +168,16 @@ impl Config {
         if !self.labels.is_empty() {
             text.push_str(&format!("labels: {}\n", map(&self.labels)));
         }
-        text.push_str(&format!("loki:\n  - url: {}\n", self.url));
-        for (key, value) in &self.endpoint {
-            text.push_str(&format!("    {key}: {value}\n"));
+        text.push_str("loki:\n");
+        let first = [("first", self.url.clone())];
+        for (name, url) in first.iter().chain(&self.others) {
+            text.push_str(&format!("  - url: {url}\n"));
+            if !self.others.is_empty() {
+                text.push_str(&format!("    name: {name}\n"));
+            }
+            for (key, value) in &self.endpoint {
+                text.push_str(&format!("    {key}: {value}\n"));
+            }
         }
         text.push_str("logs:\n");
         for source in &self.sources {
@@ -158,6 +188,12 @@ impl Config {
             }
             if let Some(place) = source.start_at {
                 text.push_str(&format!("      start_at: {place}\n"));
+            }
+            if let Some(encoding) = source.encoding {
+                text.push_str(&format!("      encoding: {encoding}\n"));
+            }
+            if let Some(endpoint) = source.to {
+                text.push_str(&format!("    to: [{endpoint}]\n"));
             }
             if !source.labels.is_empty() {
                 text.push_str(&format!("    labels: {}\n", map(&source.labels)));
@@ -194,6 +230,7 @@ fn map(pairs: &[(String, String)]) -> String {
 pub struct Rig {
     root: tempfile::TempDir,
     unprivileged: bool,
+    descriptors: Option<u32>,
 }
 
 impl Default for Rig {
@@ -218,7 +255,7 @@ impl Rig {
         for name in ["logs", "state"] {
             fs::create_dir(root.path().join(name)).expect("a directory in the temporary one");
         }
-        let rig = Rig { root, unprivileged };
+        let rig = Rig { root, unprivileged, descriptors: None };
         if unprivileged {
             // The build directory may lie under /root, where nobody has no way in.
             fs::copy(env!("CARGO_BIN_EXE_lugger"), rig.binary()).expect("copy the binary");
@@ -227,6 +264,12 @@ impl Rig {
             }
         }
         rig
+    }
+
+    /// The agent may have this many open files, and cannot raise that.
+    pub fn with_descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
     }
 
     /// The directory.
@@ -275,6 +318,10 @@ impl Rig {
             let mut command = Command::new("setpriv");
             command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
             command.arg(self.binary());
+            command
+        } else if let Some(most) = self.descriptors {
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={most}:{most}")).arg(self.binary());
             command
         } else {
             Command::new(self.binary())

@@ -177,11 +177,15 @@ impl Files {
 
     /// The next file to read.
     pub(super) fn pop_ready(&mut self) -> Option<FileId> {
-        let id = self.ready.pop_front()?;
-        if let Some(file) = self.get_mut(id) {
+        while let Some(id) = self.ready.pop_front() {
+            let Some(file) = self.get_mut(id) else { continue };
             file.queued = false;
+            // It may wait for an older one that was found in the meantime, and is made ready after that.
+            if !file.gated {
+                return Some(id);
+            }
         }
-        Some(id)
+        None
     }
 
     pub(super) fn ready_len(&self) -> usize {
@@ -209,7 +213,12 @@ impl Files {
         };
         let place = queue.iter().take_while(|other| is_older(other)).count();
         queue.insert(place, id);
-        self.open_gates(id, place);
+        // The first of a queue may be read, the others wait: also one that was the first until now, and has its turn again later.
+        for (at, other) in queue.iter().enumerate() {
+            if let Some(file) = self.slab.get_mut(*other as usize).and_then(Option::as_mut) {
+                file.gated = at > 0;
+            }
+        }
     }
 
     /// A new file at its path: it waits if an earlier one is unfinished.
@@ -254,13 +263,6 @@ impl Files {
                 file.gated = false;
             }
             self.make_ready(other);
-        }
-    }
-
-    /// After an insertion at `place`: the first of a queue may be read, the others wait.
-    fn open_gates(&mut self, id: FileId, place: usize) {
-        if let Some(file) = self.get_mut(id) {
-            file.gated = place > 0;
         }
     }
 
@@ -324,7 +326,9 @@ mod tests {
         files.make_ready(young);
         files.make_ready(old);
         let order: Vec<FileId> = std::iter::from_fn(|| files.pop_ready()).collect();
-        assert!(order.ends_with(&[old]), "{order:?}");
+        assert_eq!(order, [old]);
+        files.finished(old);
+        assert_eq!(files.pop_ready(), Some(young));
     }
 
     #[test]
