@@ -7,19 +7,16 @@
 //!
 //! Options: `--lines N` (1000000), `--repeats N` (3), `--binary PATH` (another build of the agent).
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+mod support;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
-use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::{Agent, MIB, Outcome, Sink, build, cores, memory, on_core};
 
 /// Agent CPU over snappy CPU: what a release needs, and what is aimed for.
 const GATE: f64 = 4.0;
@@ -29,9 +26,6 @@ const PEAK_GATE_MIB: f64 = 48.0;
 const IDLE_GATE_MIB: f64 = 12.0;
 /// Nothing here takes longer.
 const DEADLINE: Duration = Duration::from_secs(120);
-const MIB: f64 = 1024.0 * 1024.0;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 struct Options {
     lines: u64,
@@ -104,50 +98,6 @@ fn options() -> Outcome<Options> {
         }
     }
     Ok(options)
-}
-
-/// Builds the agent beside this example, since `cargo run --example` does not.
-fn build() -> Outcome<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let built =
-        Command::new(cargo).args(["build", "--release", "--bin", "lugger", "--manifest-path", manifest]).status()?;
-    if !built.success() {
-        return Err("cargo build --release --bin lugger failed".into());
-    }
-    // target/release/examples/throughput is this program.
-    let own = std::env::current_exe()?;
-    let binary = own.ancestors().nth(2).ok_or("this program is not in a target directory")?.join("lugger");
-    if cfg!(debug_assertions) {
-        println!("note: this is a debug build of the benchmark; run it with --release");
-        let release = own.ancestors().nth(3).ok_or("this program is not in a target directory")?.join("release/lugger");
-        return Ok(release);
-    }
-    Ok(binary)
-}
-
-/// One core for the agent, the others (or the same, if there is only one) for everything else.
-fn cores() -> Outcome<(CpuSet, CpuSet)> {
-    let all = sched_getaffinity(None)?;
-    let numbers: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
-    let mut agent = CpuSet::new();
-    let mut others = CpuSet::new();
-    for (at, cpu) in numbers.iter().enumerate() {
-        if at == 0 {
-            agent.set(*cpu);
-        }
-        if at > 0 || numbers.len() == 1 {
-            others.set(*cpu);
-        }
-    }
-    Ok((agent, others))
-}
-
-fn on_core<T>(core: &CpuSet, back: &CpuSet, work: impl FnOnce() -> T) -> Outcome<T> {
-    sched_setaffinity(None, core)?;
-    let result = work();
-    sched_setaffinity(None, back)?;
-    Ok(result)
 }
 
 /// An access log with varied, reproducible content; its size.
@@ -227,17 +177,14 @@ struct Run {
 
 /// Ships the file once.
 fn ship(binary: &Path, directory: &Path, log: &Path, lines: u64, agent_core: &CpuSet, back: &CpuSet) -> Outcome<Run> {
-    let sink = Sink::start()?;
+    let sink = Sink::start(None)?;
     let start = Instant::now();
-    let mut agent = Agent::start(binary, directory, log, sink.port, agent_core, back)?;
-    while sink.entries.load(Ordering::Acquire) < lines {
-        agent.check(start)?;
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut agent = Agent::start(binary, directory, &yaml(sink.port, log), Some((agent_core, back)))?;
+    agent.wait("all lines", DEADLINE, || sink.count() >= lines)?;
     let wall = start.elapsed();
     let (after, peak) = memory(agent.child.id());
     let (user, system) = agent.stop()?;
-    let entries = sink.entries.load(Ordering::Acquire);
+    let entries = sink.count();
     if entries != lines {
         return Err(format!("{lines} lines were written, {entries} arrived").into());
     }
@@ -246,216 +193,21 @@ fn ship(binary: &Path, directory: &Path, log: &Path, lines: u64, agent_core: &Cp
 
 /// Resident memory of an agent that follows one quiet file.
 fn idle_memory(binary: &Path, directory: &Path, agent_core: &CpuSet, back: &CpuSet) -> Outcome<u64> {
-    let sink = Sink::start()?;
+    let sink = Sink::start(None)?;
     let log = directory.join("quiet.log");
     fs::write(&log, "one line\n")?;
-    let start = Instant::now();
-    let mut agent = Agent::start(binary, directory, &log, sink.port, agent_core, back)?;
-    while sink.entries.load(Ordering::Acquire) < 1 {
-        agent.check(start)?;
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut agent = Agent::start(binary, directory, &yaml(sink.port, &log), Some((agent_core, back)))?;
+    agent.wait("the line", DEADLINE, || sink.count() >= 1)?;
     std::thread::sleep(Duration::from_secs(2));
     let (resident, _) = memory(agent.child.id());
     agent.stop()?;
     Ok(resident)
 }
 
-struct Agent {
-    child: Child,
-}
-
-impl Agent {
-    fn start(
-        binary: &Path,
-        directory: &Path,
-        log: &Path,
-        port: u16,
-        agent_core: &CpuSet,
-        back: &CpuSet,
-    ) -> Outcome<Self> {
-        let state = directory.join("state");
-        if state.exists() {
-            fs::remove_dir_all(&state)?;
-        }
-        fs::create_dir(&state)?;
-        let config = directory.join("agent.yaml");
-        let text = format!(
-            "loki:\n  - url: http://127.0.0.1:{port}/loki/api/v1/push\nlogs:\n  - name: access\n    file: {{ include: [\"{}\"] }}\n\
-             http: {{ listen: none }}\nstate_dir: {}\n",
-            log.display(),
-            state.display()
-        );
-        fs::write(&config, text)?;
-        let mut command = Command::new(binary);
-        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::create(directory.join("stderr.log"))?);
-        // A child inherits the cores of the thread that starts it.
-        let child = on_core(agent_core, back, || command.spawn())??;
-        Ok(Agent { child })
-    }
-
-    fn check(&mut self, start: Instant) -> Outcome<()> {
-        if let Some(status) = self.child.try_wait()? {
-            return Err(format!("the agent ended by itself: {status}").into());
-        }
-        if start.elapsed() > DEADLINE {
-            return Err(format!("the lines did not arrive within {DEADLINE:?}").into());
-        }
-        Ok(())
-    }
-
-    /// Stops it; user and system time of its whole life, read while it is a zombie.
-    fn stop(&mut self) -> Outcome<(Duration, Duration)> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let start = Instant::now();
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        while waitid(WaitId::Pid(Pid::from_child(&self.child)), options)?.is_none() {
-            if start.elapsed() > Duration::from_secs(10) {
-                return Err("the agent did not stop within 10 s".into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let times = cpu_times(self.child.id())?;
-        self.child.wait()?;
-        Ok(times)
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // After a regular stop both do nothing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn cpu_times(pid: u32) -> Outcome<(Duration, Duration)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit_once(") ").ok_or("unexpected /proc/PID/stat")?.1;
-    let ticks: Vec<u64> = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-    let per_second = rustix::param::clock_ticks_per_second();
-    match ticks.as_slice() {
-        [user, system] => {
-            let time = |ticks: u64| Duration::from_micros(ticks * 1_000_000 / per_second);
-            Ok((time(*user), time(*system)))
-        }
-        _ => Err("unexpected /proc/PID/stat".into()),
-    }
-}
-
-/// Resident memory now and at its peak, bytes.
-fn memory(pid: u32) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let value = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0 kB");
-        line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
-    };
-    (value("VmRSS:"), value("VmHWM:"))
-}
-
-/// A receiver that does no more than count entries. Its time is not the agent's: it is in this process, on other cores.
-struct Sink {
-    port: u16,
-    entries: Arc<AtomicU64>,
-}
-
-impl Sink {
-    fn start() -> Outcome<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        let entries = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&entries);
-        // The thread waits for connections until the program ends.
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let count = Arc::clone(&count);
-                std::thread::spawn(move || {
-                    // An error is the agent's going away.
-                    let _ = serve(connection, &count);
-                });
-            }
-        });
-        Ok(Sink { port, entries })
-    }
-}
-
-fn serve(mut connection: TcpStream, count: &AtomicU64) -> Outcome<()> {
-    connection.set_nodelay(true)?;
-    let mut decoder = snap::raw::Decoder::new();
-    let mut buffer = Vec::new();
-    let mut raw = Vec::new();
-    loop {
-        let (body, length) = read_request(&mut connection, &mut buffer)?;
-        let block = &buffer[body..body + length];
-        raw.resize(snap::raw::decompress_len(block)?, 0);
-        let size = decoder.decompress(block, &mut raw)?;
-        let entries = count_entries(&raw[..size]).ok_or("a body that is not a push request")?;
-        connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
-        count.fetch_add(entries, Ordering::AcqRel);
-        buffer.drain(..body + length);
-    }
-}
-
-/// Reads one request into the front of `buffer`; where its body begins and its length.
-fn read_request(connection: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<(usize, usize)> {
-    let mut head = None;
-    loop {
-        if head.is_none()
-            && let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n")
-        {
-            let text = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-            head = Some((end + 4, length.ok_or("no content length")?.trim().parse::<usize>()?));
-        }
-        if let Some((body, length)) = head
-            && buffer.len() >= body + length
-        {
-            return Ok((body, length));
-        }
-        let before = buffer.len();
-        buffer.resize(before + 256 * 1024, 0);
-        let read = connection.read(&mut buffer[before..])?;
-        buffer.truncate(before + read);
-        if read == 0 {
-            return Err("end of connection".into());
-        }
-    }
-}
-
-/// Entries of an encoded push request: field 2 within each field 1.
-fn count_entries(mut request: &[u8]) -> Option<u64> {
-    let mut count = 0;
-    while !request.is_empty() {
-        let (field, mut stream, rest) = field(request)?;
-        request = rest;
-        while field == 1 && !stream.is_empty() {
-            let (inner, _, rest) = self::field(stream)?;
-            count += u64::from(inner == 2);
-            stream = rest;
-        }
-    }
-    Some(count)
-}
-
-/// Number, content and rest behind a length-delimited field.
-fn field(bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
-    let (tag, rest) = varint(bytes)?;
-    if tag & 7 != 2 {
-        return None;
-    }
-    let (length, rest) = varint(rest)?;
-    let length = usize::try_from(length).ok()?;
-    Some((tag >> 3, rest.get(..length)?, rest.get(length..)?))
-}
-
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Some((value, &bytes[at + 1..]));
-        }
-    }
-    None
+fn yaml(port: u16, log: &Path) -> String {
+    format!(
+        "loki:\n  - url: http://127.0.0.1:{port}\nlogs:\n  - name: access\n    file: {{ include: [\"{}\"] }}\n\
+         http: {{ listen: none }}\n",
+        log.display()
+    )
 }
