@@ -20,6 +20,7 @@ use crate::sink::batcher::{self, Batcher, Target};
 use crate::sink::dead_letter::DeadLetters;
 use crate::sink::endpoint::{self, SinkError};
 use crate::sink::settings::Endpoint;
+use crate::source::file::reload::{Next, NextOutput};
 use crate::source::file::worker;
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -98,12 +99,12 @@ impl Agent {
         let outputs = groups
             .iter()
             .map(|to| output(to, &plan.loki, &endpoints, batch_bytes_max, &budget.share(groups.len()), &wake))
+            .map(NextOutput::New)
             .collect();
         let (alive, worker_ended) = shutdown::channel();
         let registry_of_worker = registry.clone();
         let worker = worker::start(worker::Parts {
-            sources,
-            outputs,
+            next: Next::new(sources, outputs)?,
             store,
             wake,
             clock: clock.clone(),

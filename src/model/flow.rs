@@ -7,7 +7,7 @@
 //! Promises: receipts of one output are committed in the order in which they were written, without gaps.
 
 use crate::model::labels::Labels;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A line's place in a chunk's buffer: from `start` up to `end`, without its newline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,9 @@ pub trait Output: Send {
 
     /// Seals what there is, however young.
     fn flush(&mut self, ledger: &mut dyn Ledger);
+
+    /// Changes when it seals: `bytes` before compression, `wait` after a batch's first entry. Holds from the next chunk on.
+    fn set_limits(&mut self, bytes: usize, wait: Duration);
 
     /// Whether everything written has been committed.
     fn is_settled(&self) -> bool;

@@ -277,6 +277,10 @@ impl Output for Batcher {
         self.seal(ledger);
     }
 
+    fn set_limits(&mut self, bytes: usize, wait: Duration) {
+        self.limits = Limits { bytes, wait };
+    }
+
     fn is_settled(&self) -> bool {
         self.opened.is_none() && self.pending.is_empty()
     }

@@ -223,6 +223,12 @@ impl Checkpoints {
         self.shared.lock().table.iter(now_s).filter(|saved| saved.key.starts_with(prefix)).for_each(look);
     }
 
+    /// The cursor as it is now; `None` when there is no such cursor.
+    pub fn look(&self, slot: u32) -> Option<Saved> {
+        let now_s = now_s(&self.shared.clock);
+        self.shared.lock().table.look(slot, now_s).map(|saved| saved.to_saved())
+    }
+
     /// When the process before this one wrote a checkpoint last, nanoseconds since 1970; 0 when there was none.
     pub fn last_written_ns(&self) -> i64 {
         self.shared.last_written_ns

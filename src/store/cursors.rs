@@ -259,6 +259,10 @@ impl Table {
         dropped
     }
 
+    pub(super) fn look(&self, slot: u32, now_s: i64) -> Option<SavedRef<'_>> {
+        Some(self.cursors.get(slot as usize)?.as_ref()?.look(slot, now_s))
+    }
+
     pub(super) fn iter(&self, now_s: i64) -> impl Iterator<Item = SavedRef<'_>> {
         (0u32..).zip(&self.cursors).filter_map(move |(slot, cursor)| Some(cursor.as_ref()?.look(slot, now_s)))
     }

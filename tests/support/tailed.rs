@@ -13,6 +13,7 @@ use lugger::model::budget::Budget;
 use lugger::model::flow::Output;
 use lugger::model::labels::Labels;
 use lugger::sink::batcher::{Batcher, Limits};
+use lugger::source::file::reload::{Next, NextOutput};
 use lugger::source::file::settings::{Settings, StartAt};
 use lugger::source::file::worker::{self, Handle, Parts};
 use lugger::store::checkpoint::Checkpoints;
@@ -163,7 +164,8 @@ impl World {
             line_bytes: 1024 * 1024,
         };
         let (alive, _) = shutdown::channel();
-        let parts = Parts { sources: vec![(settings, 0)], outputs: vec![output], store, wake, clock, registry, alive };
+        let next = Next::new(vec![(settings, 0)], vec![NextOutput::New(output)]).unwrap();
+        let parts = Parts { next, store, wake, clock, registry, alive };
         self.agent = Some(worker::start(parts).unwrap());
     }
 

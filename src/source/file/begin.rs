@@ -24,6 +24,11 @@ impl Follow {
     pub(super) fn start(&mut self) {
         let mut found = Vec::new();
         self.tree.plant(&mut found);
+        self.scan(found);
+    }
+
+    /// Takes in all that was found when patterns were followed for the first time. What is followed already stays as it is.
+    pub(super) fn scan(&mut self, found: Vec<Found>) {
         let (known, others): (Vec<Found>, Vec<Found>) =
             found.into_iter().partition(|found| self.saved.may_have(found.inode));
         let missed = self.missed_generations(&known, &others);
@@ -82,7 +87,7 @@ impl Follow {
                 by_name.insert((dir, &found.name), found);
             }
         }
-        for (number, source) in (0u16..).zip(&self.sources) {
+        for (number, source) in (0u16..).zip(&self.sources).filter(|(_, source)| !source.carried) {
             for (origin, newest) in self.saved.newest_by_origin(&source.settings.name) {
                 let at_origin = stat_path(&origin).is_ok_and(|stat| newest.identity.is_still(&stat.identity));
                 if at_origin || newest.identity.born_ns == 0 || self.is_stopping() {

@@ -266,6 +266,30 @@ impl Files {
         }
     }
 
+    /// No file has a name any more.
+    pub(super) fn forget_names(&mut self) {
+        self.names = Vec::new();
+        for file in self.slab.iter_mut().flatten() {
+            file.names = 0;
+            file.place = None;
+            file.alias = None;
+        }
+    }
+
+    /// Sources have other numbers: `map` has the new one of each. No file has a name, and those of sources without a new number are gone.
+    pub(super) fn renumber(&mut self, map: &[Option<u16>]) {
+        let new = |source: u16| map.get(usize::from(source)).copied().flatten();
+        for file in self.slab.iter_mut().flatten() {
+            file.source = new(file.source).unwrap_or(file.source);
+        }
+        let by_identity = std::mem::take(&mut self.by_identity).into_iter();
+        self.by_identity =
+            by_identity.filter_map(|((source, device, inode), id)| Some(((new(source)?, device, inode), id))).collect();
+        let generations = std::mem::take(&mut self.generations).into_iter();
+        self.generations =
+            generations.filter_map(|((source, origin), queue)| Some(((new(source)?, origin), queue))).collect();
+    }
+
     /// Directory numbers are used again: the names of one that is gone must not stay.
     pub(super) fn take_names(&mut self, dir: DirId) -> Vec<(u16, Box<OsStr>)> {
         let lists = self.names.get(dir as usize).map(Vec::as_slice).unwrap_or_default();
@@ -366,6 +390,28 @@ mod tests {
         files.finished(old);
         assert_eq!(files.pop_ready(), Some(current));
         assert_eq!(files.pop_ready(), Some(other));
+    }
+
+    #[test]
+    fn files_keep_identity_and_order_when_sources_are_numbered_anew() {
+        let mut files = Files::new();
+        let old = files.insert(file(1, 10));
+        rotate(&mut files, old);
+        let current = files.insert(file(2, 20));
+        files.succeeds(current);
+        files.name(current, 3, OsStr::new("a"));
+        files.forget_names();
+        files.renumber(&[Some(4)]);
+        let identity = Identity { device: 1, inode: 2, born_ns: 20 };
+        assert_eq!((files.by_identity(4, &identity), files.by_identity(0, &identity)), (Some(current), None));
+        assert_eq!(files.named(0, 3, OsStr::new("a")), None);
+        assert_eq!(files.get(current).map(|f| (f.names, f.place.is_none(), f.source)), Some((0, true, 4)));
+        files.make_ready(current);
+        assert_eq!(files.pop_ready(), None, "the older one is not finished");
+        files.make_ready(old);
+        assert_eq!(files.pop_ready(), Some(old));
+        files.finished(old);
+        assert_eq!(files.pop_ready(), Some(current));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Source {
     pub output: usize,
     /// It has never read anything: `start_at: end` applies to what is there now.
     pub is_new: bool,
+    /// It ran before the configuration was last read again: its files are known.
+    pub carried: bool,
     /// Bytes written to the output and not yet stored.
     pub in_flight: u64,
     /// Paths that a person wrote out, without wildcards, and whether it was told that there is no file.
@@ -56,7 +58,7 @@ pub(super) struct Follow {
     pub(super) idle: VecDeque<FileId>,
     pub(super) open: usize,
     /// The first half of a rename: its cookie, and what the name was to whom.
-    renamed: (u32, Vec<(u16, PathBuf)>),
+    pub(super) renamed: (u32, Vec<(u16, PathBuf)>),
     /// Links whose target is missing for a moment.
     pub(super) dangling: Vec<(u16, DirId, OsString, Instant)>,
     /// Streams whose files are gone or idle; the worker gives them back to their output.
@@ -444,7 +446,7 @@ impl Follow {
         self.unsettle(id);
     }
 
-    fn back_at_origin(&mut self, id: FileId) {
+    pub(super) fn back_at_origin(&mut self, id: FileId) {
         if let Some(file) = self.files.get_mut(id) {
             file.rotated = false;
             file.quiet_since = None;

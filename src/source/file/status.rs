@@ -120,6 +120,13 @@ impl Status {
         is_first
     }
 
+    /// Notes that nothing is known to fail.
+    pub(super) fn forget_problems(&self) {
+        let mut failing = self.lock();
+        failing.clear();
+        self.failing.count.store(0, Ordering::Relaxed);
+    }
+
     /// Notes that `path` does not fail (any more). True when it did.
     pub(super) fn recovers(&self, path: &Path) -> bool {
         if self.failing.count.load(Ordering::Relaxed) == 0 {

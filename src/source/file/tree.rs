@@ -195,6 +195,11 @@ impl Tree {
         self.dir(id).map(|d| d.path.as_path())
     }
 
+    /// The directory of this path.
+    pub(super) fn id_at(&self, path: &Path) -> Option<DirId> {
+        self.by_path.get(path).copied()
+    }
+
     /// All directories.
     pub(super) fn ids(&self) -> impl Iterator<Item = DirId> + '_ {
         (0..).zip(&self.dirs).filter(|(_, d)| d.is_some()).map(|(id, _)| id)

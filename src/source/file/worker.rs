@@ -7,15 +7,16 @@
 //! files is still seen, and those with unread content stay open. Stopping flushes, waits for what is in flight as long as it may, and closes
 //! the checkpoints.
 
-use super::follow::{Follow, Source};
+use super::follow::Follow;
 use super::identity::key_prefix;
-use super::pattern::{Excludes, Pattern, PatternError};
+use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
+use super::reload::{Next, Orders, was_started};
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
 use super::tracked::FileId;
-use super::tree::{Rules, Tree};
+use super::tree::Tree;
 use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
 use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, SWEEP_MS};
@@ -49,10 +50,8 @@ pub enum StartError {
 
 /// What a worker is made of.
 pub struct Parts {
-    /// The sources, each with the index of its output.
-    pub sources: Vec<(Settings, usize)>,
-    /// Where chunks go.
-    pub outputs: Vec<Box<dyn Output>>,
+    /// The sources and their outputs, all of them new.
+    pub next: Next,
     /// The open checkpoints.
     pub store: Checkpoints,
     /// Wakes the worker; the outputs wake it too.
@@ -71,6 +70,7 @@ pub struct Handle {
     /// By source, in the order given.
     pub status: Vec<(String, Status)>,
     stop: Arc<Stop>,
+    orders: Arc<Orders>,
     wake: Wake,
     thread: JoinHandle<()>,
 }
@@ -97,6 +97,15 @@ impl Handle {
         self.wake.wake();
     }
 
+    /// Changes to the next set of sources and outputs. False when the worker stops, or has ended: then nothing has changed.
+    pub async fn change(&mut self, next: Next) -> bool {
+        let answered = self.orders.put(next);
+        self.wake.wake();
+        let Ok(status) = answered.await else { return false };
+        self.status = status;
+        true
+    }
+
     /// Waits for the end. False when the thread failed.
     pub fn join(self) -> bool {
         self.thread.join().is_ok()
@@ -105,39 +114,29 @@ impl Handle {
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { sources, outputs, store, wake, clock, registry, alive } = parts;
+    let Parts { next, store, wake, clock, registry, alive } = parts;
+    let (planned, outputs) = next.into_parts();
+    let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
+    let saved = SavedFiles::new(store.saved(&key_prefix()), names);
     let mut rules = Vec::new();
     let mut states = Vec::new();
-    let names: Vec<String> = sources.iter().map(|(settings, _)| settings.name.clone()).collect();
-    let saved = SavedFiles::new(store.saved(&key_prefix()), names);
-    for (settings, output) in sources {
-        let fail = |error| StartError::Pattern { source_name: settings.name.clone(), error };
-        let mut patterns = Vec::new();
-        for text in &settings.include {
-            patterns.extend(Pattern::parse(text).map_err(fail)?);
-        }
-        let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
-        rules.push(Rules { patterns, excludes });
-        let status = Status::new(&registry, &settings.name);
-        let is_new = !saved.knows_source(&settings.name) && !was_started(&store, &settings.name);
-        let literals = patterns_of(&rules).filter_map(Pattern::literal_path).map(|path| (path, false)).collect();
-        states.push(Source { settings, status, output, is_new, in_flight: 0, literals });
+    for planned in planned {
+        let name = planned.name();
+        let is_new = !saved.knows_source(name) && !was_started(&store, name);
+        let (source, its_rules) = planned.begin(&registry, is_new);
+        states.push(source);
+        rules.push(its_rules);
     }
-    let watcher = Watcher::new()
-        .inspect_err(|error| {
-            tracing::warn!(
-                %error,
-                "cannot be told of changes, so directories are looked at every second; raise fs.inotify.max_user_instances"
-            );
-        })
-        .ok();
+    let watcher = new_watcher();
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
     let stop = Arc::new(Stop::default());
+    let orders = Arc::new(Orders::default());
     let reader = Reader::new(clock, saved.latest_ns());
     let worker = Worker {
         follow: Follow::new(states, Tree::new(rules, watcher), saved, store, Arc::clone(&stop.stopping)),
         reader,
         outputs,
+        orders: Arc::clone(&orders),
         wake: wake.clone(),
         stop: stop.clone(),
         events: Events::default(),
@@ -147,36 +146,34 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
             &[],
         ),
         scratch: Vec::new(),
+        registry,
     };
     let run = move || {
         let _alive = alive;
         worker.run();
     };
     let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
-    Ok(Handle { status, stop, wake, thread })
+    Ok(Handle { status, stop, orders, wake, thread })
 }
 
-/// The patterns that were parsed last.
-fn patterns_of(rules: &[Rules]) -> impl Iterator<Item = &Pattern> {
-    rules.last().into_iter().flat_map(|rules| &rules.patterns)
+/// `None`: nobody tells of changes, which is said.
+pub(super) fn new_watcher() -> Option<Watcher> {
+    Watcher::new()
+        .inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "cannot be told of changes, so directories are looked at every second; raise fs.inotify.max_user_instances"
+            );
+        })
+        .ok()
 }
 
-/// Whether the source has run before, even if it had no file then. From now on it has.
-fn was_started(store: &Checkpoints, name: &str) -> bool {
-    let key = [b"source\0", name.as_bytes()].concat();
-    match store.saved(&key).iter().find(|saved| *saved.key == *key) {
-        Some(saved) => store.claim(saved.slot, &key),
-        None => {
-            store.define(&key, b"", 0, b"");
-            false
-        }
-    }
-}
-
-struct Worker {
-    follow: Follow,
+pub(super) struct Worker {
+    pub(super) follow: Follow,
     reader: Reader,
-    outputs: Vec<Box<dyn Output>>,
+    pub(super) outputs: Vec<Box<dyn Output>>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) registry: Registry,
     wake: Wake,
     stop: Arc<Stop>,
     events: Events,
@@ -200,6 +197,7 @@ impl Worker {
             if self.stop.stopping.load(Ordering::Acquire) {
                 break;
             }
+            timers.has_work |= self.obey();
             self.take_events(&mut timers);
             let due = self.tick();
             let is_stalled = self.read_files();
@@ -451,6 +449,7 @@ impl Worker {
 
     /// Flushes and waits until all is stored, or nobody wants to wait any longer.
     fn finish(mut self) {
+        self.orders.close();
         for output in &mut self.outputs {
             output.flush(&mut Books(&mut self.follow));
         }
@@ -497,7 +496,7 @@ impl Timers {
 }
 
 /// Writes receipts into the checkpoints, and moves the files they speak of.
-struct Books<'a>(&'a mut Follow);
+pub(super) struct Books<'a>(pub(super) &'a mut Follow);
 
 impl Ledger for Books<'_> {
     fn intend(&mut self, receipts: &[Receipt]) {

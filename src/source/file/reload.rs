@@ -1,0 +1,570 @@
+//! Changing a running worker to another set of sources, between two turns of its thread.
+//!
+//! Sources are told apart by name. One whose patterns, labels and output are as before keeps its descriptors, offsets and everything else. When
+//! the labels changed, the next chunk gets another stream and nothing is read again. When the output changed, all that was written is sealed
+//! first, so that it has its intents; then what is not stored is read again, cut and stamped as before, and given to the new output.
+//!
+//! When a pattern, or the set of sources, changed, a new tree with watches of its own takes the place of the old one. Files are met again by
+//! identity. What happened between the two is not told by events but seen: the new watches are there before anything is looked at.
+//!
+//! Promises: cannot fail, as all that can is done by [`Next::new`] before; a cursor is never moved back, and never past what is stored; a file that
+//! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Leaves to others: outputs and their endpoints.
+
+use super::follow::{Follow, Source};
+use super::identity::{Mark, key_prefix, stat_path};
+use super::pattern::{Excludes, Pattern};
+use super::saved::SavedFiles;
+use super::settings::Settings;
+use super::status::Status;
+use super::tracked::{FileId, Place, Tracked};
+use super::tree::{DirId, Found, Rules, Tree, link_target};
+use super::worker::{Books, StartError, Worker, new_watcher};
+use crate::base::metrics::Registry;
+use crate::model::flow::Output;
+use crate::store::checkpoint::Checkpoints;
+use foldhash::{HashMap, HashMapExt};
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// An output of the next set.
+pub enum NextOutput {
+    /// One that is there, by its number, with these limits.
+    Kept {
+        /// Its place in the set before. Named once.
+        number: usize,
+        /// Size at which it seals a batch, bytes.
+        bytes: usize,
+        /// Age at which it seals a batch.
+        wait: Duration,
+    },
+    /// Another one.
+    New(Box<dyn Output>),
+}
+
+/// A set of sources that a worker can run: everything that could fail is done.
+pub struct Next {
+    pub(super) sources: Vec<Planned>,
+    outputs: Vec<NextOutput>,
+}
+
+/// One source of it.
+pub(super) struct Planned {
+    settings: Settings,
+    rules: Rules,
+    literals: Vec<PathBuf>,
+    output: usize,
+}
+
+impl Next {
+    /// The sources, each with the number of its output in `outputs`.
+    pub fn new(sources: Vec<(Settings, usize)>, outputs: Vec<NextOutput>) -> Result<Self, StartError> {
+        let mut planned = Vec::with_capacity(sources.len());
+        for (settings, output) in sources {
+            let fail = |error| StartError::Pattern { source_name: settings.name.clone(), error };
+            let mut patterns = Vec::new();
+            for text in &settings.include {
+                patterns.extend(Pattern::parse(text).map_err(fail)?);
+            }
+            let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
+            let literals = patterns.iter().filter_map(Pattern::literal_path).collect();
+            planned.push(Planned { rules: Rules { patterns, excludes }, literals, output, settings });
+        }
+        Ok(Next { sources: planned, outputs })
+    }
+
+    /// Whether the outputs that it keeps are there.
+    fn fits(&self, outputs: usize) -> bool {
+        let mut kept: Vec<usize> = Vec::new();
+        for output in &self.outputs {
+            if let NextOutput::Kept { number, .. } = output {
+                if *number >= outputs || kept.contains(number) {
+                    return false;
+                }
+                kept.push(*number);
+            }
+        }
+        self.sources.iter().all(|source| source.output < self.outputs.len())
+    }
+
+    /// Whether the source numbered so goes to the output that has this number now.
+    fn keeps_output(&self, source: &Planned, now: usize) -> bool {
+        matches!(self.outputs.get(source.output), Some(NextOutput::Kept { number, .. }) if *number == now)
+    }
+
+    /// For a worker that starts: it has no outputs that could be kept.
+    pub(super) fn into_parts(self) -> (Vec<Planned>, Vec<Box<dyn Output>>) {
+        let outputs = self.outputs.into_iter().filter_map(|output| match output {
+            NextOutput::New(output) => Some(output),
+            NextOutput::Kept { .. } => None,
+        });
+        (self.sources, outputs.collect())
+    }
+}
+
+impl Planned {
+    /// A source that did not run before. `is_new`: not under an earlier process either.
+    pub(super) fn begin(self, registry: &Registry, is_new: bool) -> (Source, Rules) {
+        let status = Status::new(registry, &self.settings.name);
+        let literals = self.literals.into_iter().map(|path| (path, false)).collect();
+        let (settings, output) = (self.settings, self.output);
+        (Source { settings, status, output, is_new, carried: false, in_flight: 0, literals }, self.rules)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.settings.name
+    }
+}
+
+/// Where the next set waits for the worker, and its answer: the status of each source, by name.
+#[derive(Default)]
+pub(super) struct Orders(Mutex<Slot>);
+
+type Answer = oneshot::Sender<Vec<(String, Status)>>;
+
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Waiting(Box<Next>, Answer),
+    /// The worker takes no more.
+    Closed,
+}
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Orders")
+    }
+}
+
+impl Orders {
+    /// Leaves an order. The answer never comes if the worker takes no more, or was told something else in the meantime.
+    pub(super) fn put(&self, next: Next) -> oneshot::Receiver<Vec<(String, Status)>> {
+        let (answer, answered) = oneshot::channel();
+        let mut slot = self.lock();
+        if !matches!(*slot, Slot::Closed) {
+            *slot = Slot::Waiting(Box::new(next), answer);
+        }
+        answered
+    }
+
+    fn take(&self) -> Option<(Box<Next>, Answer)> {
+        let mut slot = self.lock();
+        if !matches!(*slot, Slot::Waiting(..)) {
+            return None;
+        }
+        match std::mem::take(&mut *slot) {
+            Slot::Waiting(next, answer) => Some((next, answer)),
+            Slot::Empty | Slot::Closed => None,
+        }
+    }
+
+    /// Refuses what waits and what comes.
+    pub(super) fn close(&self) {
+        *self.lock() = Slot::Closed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // Whole even after a panic elsewhere: it is replaced in one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker {
+    /// Changes to the set that waits, if one does. True if so.
+    pub(super) fn obey(&mut self) -> bool {
+        let Some((next, answer)) = self.orders.take() else { return false };
+        if !next.fits(self.outputs.len()) {
+            // Dropping the answer refuses it.
+            return false;
+        }
+        self.change(*next);
+        let status = self.follow.sources.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
+        // Whoever asked may have stopped waiting.
+        let _ = answer.send(status);
+        true
+    }
+
+    fn change(&mut self, next: Next) {
+        let before = &self.follow.sources;
+        let map: Vec<Option<u16>> = before
+            .iter()
+            .map(|old| (0u16..).zip(&next.sources).find(|(_, new)| new.name() == old.settings.name).map(|(i, _)| i))
+            .collect();
+        let successor = |number: usize| next.sources.get(usize::from((*map.get(number)?)?));
+        let places = || before.iter().enumerate().map(|(i, old)| (old, successor(i)));
+        let same_places = before.len() == next.sources.len()
+            && map.iter().enumerate().all(|(i, new)| new.map(usize::from) == Some(i))
+            && places().all(|(old, new)| new.is_some_and(|new| same_files(&old.settings, &new.settings)));
+        let moved: Vec<bool> =
+            places().map(|(old, new)| new.is_some_and(|new| !next.keeps_output(new, old.output))).collect();
+        let relabelled: Vec<bool> =
+            places().map(|(old, new)| new.is_some_and(|new| new.settings.labels != old.settings.labels)).collect();
+
+        // What was stored by now counts. What is written is sealed, and has its intents, before anything of it is read again or let go.
+        if !same_places || moved.contains(&true) {
+            for output in &mut self.outputs {
+                output.flush(&mut Books(&mut self.follow));
+            }
+        }
+        let unwanted: Vec<FileId> = if same_places { Vec::new() } else { self.follow.unwanted(&map, &next.sources) };
+        let uprooted = (!same_places).then(|| self.follow.uproot(&map));
+        let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
+        let files: Vec<(FileId, u16)> = self.follow.files.iter().map(|(id, file)| (id, file.source)).collect();
+        let mut rewound = Vec::new();
+        for (id, source) in files {
+            if is(&moved, source) || is(&relabelled, source) {
+                self.follow.release_stream(id);
+            }
+            if is(&moved, source) && self.follow.rewind(id) {
+                rewound.push(id);
+            }
+        }
+        self.follow.order_again(&rewound);
+        for id in unwanted {
+            self.follow.release_stream(id);
+            self.follow.drop_file(id);
+        }
+        for (output, stream) in self.follow.released.drain(..) {
+            if let Some(output) = self.outputs.get_mut(output) {
+                output.release(stream);
+            }
+        }
+
+        let Next { sources, outputs } = next;
+        let mut old: Vec<Option<Box<dyn Output>>> = std::mem::take(&mut self.outputs).into_iter().map(Some).collect();
+        self.outputs = outputs
+            .into_iter()
+            .filter_map(|output| match output {
+                NextOutput::New(output) => Some(output),
+                NextOutput::Kept { number, bytes, wait } => {
+                    let mut output = old.get_mut(number)?.take()?;
+                    output.set_limits(bytes, wait);
+                    Some(output)
+                }
+            })
+            .collect();
+        // Outputs that are left are dropped: what their batches report goes nowhere, and the files they spoke of were begun again.
+        drop(old);
+        let rules = self.follow.exchange_sources(sources, &map, &self.registry, same_places);
+        if let Some(uprooted) = uprooted {
+            self.follow.replant(uprooted, &map, rules);
+        }
+        self.follow.store.flush();
+    }
+}
+
+/// Whether both look for the same files.
+fn same_files(a: &Settings, b: &Settings) -> bool {
+    a.include == b.include && a.exclude == b.exclude
+}
+
+impl Follow {
+    /// Lets a file go that is not wanted any more. Its checkpoint stays, for when it is wanted again.
+    fn drop_file(&mut self, id: FileId) {
+        self.idle.retain(|other| *other != id);
+        self.failing.retain(|other| *other != id);
+        self.unsettled.retain(|other| *other != id);
+        let Some(file) = self.files.remove(id) else { return };
+        if file.file.is_some() {
+            self.open = self.open.saturating_sub(1);
+        }
+        if let Some(source) = self.sources.get_mut(usize::from(file.source)) {
+            source.in_flight = source.in_flight.saturating_sub(file.offset.saturating_sub(file.stored));
+        }
+        if let Some(slot) = file.slot {
+            self.store.unclaim(slot);
+        }
+    }
+
+    /// Goes back to what is stored, so that the rest is read again as it was. False when everything is stored.
+    fn rewind(&mut self, id: FileId) -> bool {
+        let generation = self.files.next_generation();
+        let Some(file) = self.files.get_mut(id) else { return false };
+        if file.offset == file.stored || file.compressed {
+            return false;
+        }
+        let Some(saved) = file.slot.and_then(|slot| self.store.look(slot)) else { return false };
+        let Some(mark) = Mark::decode(&saved.mark) else { return false };
+        if let Some(source) = self.sources.get_mut(usize::from(file.source)) {
+            source.in_flight = source.in_flight.saturating_sub(file.offset - file.stored);
+        }
+        file.generation = generation;
+        file.offset = saved.position;
+        file.stored = saved.position;
+        file.mark = mark;
+        file.long = None;
+        file.at_end = false;
+        file.replay = (!saved.intents.is_empty()).then(|| Box::new(saved.intents));
+        self.files.make_ready(id);
+        true
+    }
+
+    /// Of files that were begun again, those of one path are read one after the other again.
+    fn order_again(&mut self, rewound: &[FileId]) {
+        let is_rotated = |follow: &Follow, id: FileId| follow.files.get(id).is_some_and(|f| f.rotated);
+        for id in rewound.iter().copied().filter(|id| is_rotated(self, *id)).collect::<Vec<_>>() {
+            self.files.rotated(id);
+            self.unsettle(id);
+        }
+        for id in rewound.iter().copied().filter(|id| !is_rotated(self, *id)).collect::<Vec<_>>() {
+            if self.files.get(id).is_some_and(|f| !f.gated) {
+                self.files.succeeds(id);
+            }
+        }
+    }
+
+    /// Puts the sources of the next set into the places of those before. Gives the rules of all.
+    fn exchange_sources(
+        &mut self,
+        planned: Vec<Planned>,
+        map: &[Option<u16>],
+        registry: &Registry,
+        same_places: bool,
+    ) -> Vec<Rules> {
+        if !same_places {
+            let in_use: std::collections::HashSet<u32> = self.files.iter().filter_map(|(_, file)| file.slot).collect();
+            let mut saved = self.store.saved(&key_prefix());
+            saved.retain(|saved| !in_use.contains(&saved.slot));
+            self.saved = SavedFiles::new(saved, planned.iter().map(|p| p.name().to_owned()).collect());
+        }
+        let mut old: Vec<Option<Source>> = std::mem::take(&mut self.sources).into_iter().map(Some).collect();
+        for (source, _) in old.iter().zip(map).filter(|(_, new)| new.is_none()) {
+            if let Some(source) = source {
+                forget_start(&self.store, &source.settings.name);
+            }
+        }
+        let mut rules = Vec::with_capacity(planned.len());
+        for (number, planned) in (0u16..).zip(planned) {
+            let before = map.iter().position(|new| *new == Some(number));
+            let (source, its_rules) = match before.and_then(|before| old.get_mut(before)?.take()) {
+                Some(before) => before.go_on(planned, same_places),
+                None => {
+                    let name = planned.name();
+                    let is_new = !self.saved.knows_source(name) && !was_started(&self.store, name);
+                    planned.begin(registry, is_new)
+                }
+            };
+            self.sources.push(source);
+            rules.push(its_rules);
+        }
+        rules
+    }
+
+    /// Files that the next set does not look for: those of sources that it does not have, and those whose path its patterns do not match.
+    /// What was rotated away and is not finished was wanted when it was written, and is read to its end.
+    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned]) -> Vec<FileId> {
+        let is_unwanted = |file: &Tracked| {
+            let new = map.get(usize::from(file.source)).copied().flatten();
+            let Some(new) = new.and_then(|new| planned.get(usize::from(new))) else { return true };
+            let old = self.sources.get(usize::from(file.source));
+            let may_differ = old.is_none_or(|old| !same_files(&old.settings, &new.settings));
+            let is_unfinished = file.rotated && file.quiet_since.is_some();
+            may_differ && !is_unfinished && !wants(&new.rules, &file.origin)
+        };
+        self.files.iter().filter(|(_, file)| is_unwanted(file)).map(|(id, _)| id).collect()
+    }
+
+    /// Gives up the tree and with it every name of every file. The watches go before there are new ones: a host may not have room for both.
+    fn uproot(&mut self, map: &[Option<u16>]) -> Uprooted {
+        let dangling = std::mem::take(&mut self.dangling)
+            .into_iter()
+            .filter_map(|(source, dir, name, since)| {
+                let source = map.get(usize::from(source)).copied().flatten()?;
+                Some((source, self.path_of(dir, &name)?, since))
+            })
+            .collect();
+        let linked = self.files.iter().filter(|(_, file)| file.alias.is_some()).map(|(id, _)| id).collect();
+        self.tree = Tree::new(Vec::new(), None);
+        self.files.forget_names();
+        self.renamed = (0, Vec::new());
+        Uprooted { dangling, linked }
+    }
+
+    /// Looks for the files of all sources anew, with new watches. `map`: the new number of each source that was there.
+    fn replant(&mut self, uprooted: Uprooted, map: &[Option<u16>], rules: Vec<Rules>) {
+        self.files.renumber(map);
+        self.tree = Tree::new(rules, new_watcher());
+        self.is_starting = true;
+        let mut found = Vec::new();
+        self.tree.plant(&mut found);
+        self.meet_again(&found);
+        let mut dangling = uprooted.dangling;
+        for id in uprooted.linked {
+            let link = self.files.get(id).filter(|file| file.names == 0);
+            dangling.extend(link.map(|file| (file.source, file.origin.to_path_buf(), Instant::now())));
+        }
+        for (source, path, since) in dangling {
+            if let (Some(dir), Some(name)) = (self.parent_of(&path), path.file_name()) {
+                self.dangling.push((source, dir, name.to_owned(), since));
+            }
+        }
+        self.scan(found);
+    }
+
+    fn parent_of(&self, path: &Path) -> Option<DirId> {
+        self.tree.id_at(path.parent()?)
+    }
+
+    /// Gives the followed files their names again, and does what events would have done about those that came or went in the meantime.
+    fn meet_again(&mut self, found: &[Found]) {
+        let all: Vec<FileId> = self.files.iter().map(|(id, _)| id).collect();
+        for id in &all {
+            let Some(file) = self.files.get(*id) else { continue };
+            let (source, origin) = (file.source, file.origin.clone());
+            if let (Some(dir), Some(name)) = (self.parent_of(&origin), origin.file_name()) {
+                self.meet(source, dir, name);
+            }
+        }
+        // Those that are not at their path have another name, if any.
+        let mut nameless: HashMap<u64, Vec<u16>> = HashMap::new();
+        for (_, file) in self.files.iter().filter(|(_, file)| file.names == 0) {
+            nameless.entry(file.identity.inode).or_default().push(file.source);
+        }
+        for found in found {
+            for source in nameless.get(&found.inode).into_iter().flatten() {
+                self.meet(*source, found.dir, &found.name);
+            }
+        }
+        for id in all {
+            let Some(file) = self.files.get(id) else { continue };
+            let place = file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name));
+            let at_origin = place.is_some_and(|path| *path == *file.origin);
+            if at_origin && file.rotated {
+                self.back_at_origin(id);
+            } else if !at_origin && !file.rotated {
+                self.rotate(id);
+            } else if file.place.is_none() {
+                self.unsettle(id);
+            } else {
+                continue;
+            }
+            self.files.make_ready(id);
+        }
+    }
+
+    /// If a name leads to a file that is followed, it is one of its names, and what was written to the file is seen.
+    fn meet(&mut self, source: u16, dir: DirId, name: &OsStr) {
+        if self.files.named(source, dir, name).is_some() {
+            return;
+        }
+        let Some(path) = self.path_of(dir, name) else { return };
+        let Ok(stat) = stat_path(&path) else { return };
+        let Some(id) = self.files.by_identity(source, &stat.identity) else { return };
+        let Some(file) = self.files.get_mut(id).filter(|file| stat.is_file && file.identity == stat.identity) else {
+            return;
+        };
+        let has_news = stat.size != file.offset && (file.at_end || stat.size < file.offset);
+        file.size = stat.size;
+        self.files.name(id, dir, name);
+        if let Some((real_dir, real_name)) = link_target(&path) {
+            let real_dir = self.tree.alias(&real_dir);
+            if self.files.named(source, real_dir, &real_name).is_none() {
+                self.files.name(id, real_dir, &real_name);
+                if let Some(file) = self.files.get_mut(id) {
+                    file.alias = Some(Place { dir: real_dir, name: real_name.into() });
+                }
+            } else {
+                self.tree.unalias(real_dir);
+            }
+        }
+        if has_news {
+            self.files.make_ready(id);
+        }
+    }
+}
+
+/// What is to be found again in the next tree.
+struct Uprooted {
+    /// Links without target: source, path, and since when.
+    dangling: Vec<(u16, PathBuf, Instant)>,
+    /// Files that are reached through a link.
+    linked: Vec<FileId>,
+}
+
+impl Source {
+    /// This source under its settings of the next set. Problems are told anew when files are looked for anew.
+    fn go_on(self, planned: Planned, same_places: bool) -> (Source, Rules) {
+        let Planned { settings, rules, literals, output } = planned;
+        let literals = if same_places {
+            self.literals
+        } else {
+            self.status.forget_problems();
+            literals.into_iter().map(|path| (path, false)).collect()
+        };
+        (Source { settings, output, literals, is_new: false, carried: true, ..self }, rules)
+    }
+}
+
+/// Whether patterns match a path, as far as the path alone tells.
+fn wants(rules: &Rules, path: &Path) -> bool {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let is_excluded = |dir: &Path| dir.parent().is_some() && rules.excludes.directory(dir);
+    if rules.excludes.file(path) || directory.ancestors().any(is_excluded) {
+        return false;
+    }
+    let names =
+        || directory.components().filter_map(|c| if let Component::Normal(name) = c { Some(name) } else { None });
+    rules.patterns.iter().any(|pattern| {
+        let mut states: Vec<u16> = pattern.closure(0).collect();
+        for name in names() {
+            let mut into: Vec<u16> = Vec::new();
+            for at in states.iter().flat_map(|at| pattern.step(*at, name).into).flatten() {
+                into.extend(pattern.closure(at));
+            }
+            into.sort_unstable();
+            into.dedup();
+            states = into;
+        }
+        states.iter().any(|at| pattern.step(*at, name).file)
+    })
+}
+
+/// The cursor that says of a source that it has run.
+fn start_key(name: &str) -> Vec<u8> {
+    [b"source\0", name.as_bytes()].concat()
+}
+
+/// Whether the source has run before, even if it had no file then. From now on it has.
+pub(super) fn was_started(store: &Checkpoints, name: &str) -> bool {
+    let key = start_key(name);
+    match store.saved(&key).iter().find(|saved| *saved.key == *key) {
+        Some(saved) => store.claim(saved.slot, &key),
+        None => {
+            store.define(&key, b"", 0, b"");
+            false
+        }
+    }
+}
+
+/// The source does not run any more: that it has run is forgotten by and by.
+fn forget_start(store: &Checkpoints, name: &str) {
+    let key = start_key(name);
+    if let Some(saved) = store.saved(&key).iter().find(|saved| *saved.key == *key) {
+        store.unclaim(saved.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(include: &[&str], exclude: &[&str]) -> Rules {
+        let patterns = include.iter().flat_map(|text| Pattern::parse(text).unwrap()).collect();
+        let exclude: Vec<String> = exclude.iter().map(|text| (*text).to_owned()).collect();
+        Rules { patterns, excludes: Excludes::parse(&exclude).unwrap() }
+    }
+
+    #[test]
+    fn a_path_is_wanted_or_not_without_a_look_at_the_disk() {
+        let rules = rules(&["/a/*.log", "/b/**/x-*", "/c/{d,e/f}/g"], &["/a/no*", "**/skip"]);
+        for path in ["/a/1.log", "/b/x-1", "/b/1/2/x-", "/c/d/g", "/c/e/f/g"] {
+            assert!(wants(&rules, Path::new(path)), "{path}");
+        }
+        for path in ["/a/1.txt", "/a/b/1.log", "/a/no.log", "/b/y/1", "/b/skip/x-1", "/c/e/g", "/", "/c/d/g/h"] {
+            assert!(!wants(&rules, Path::new(path)), "{path}");
+        }
+    }
+}
