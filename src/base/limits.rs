@@ -90,6 +90,12 @@ pub const ERROR_TEXT_BYTES: usize = 400;
 
 /// Bound of the dead-letter file; when it is reached the oldest half goes.
 pub const DEAD_LETTER_BYTES: u64 = 16 * 1024 * 1024;
+/// Longest line of that file: one entry of [`LINE_BYTES_MAX`] in base64, with its labels and metadata.
+pub const LETTER_BYTES: usize = 4 * 1024 * 1024;
+/// Attempts to re-send dead letters before they are left alone: a person waits for it.
+pub const RESEND_ATTEMPTS: u32 = 5;
+/// What was re-sent is taken out of the file at least this often, milliseconds; also at the end and when it is interrupted.
+pub const RESEND_SAVE_MS: u64 = 1_000;
 
 /// Labels of a stream that a default Loki takes (`max_label_names_per_series`).
 pub const LABELS_MAX: usize = 15;

@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod base64;
 pub mod clock;
 pub mod limits;
 pub mod metrics;

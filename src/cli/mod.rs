@@ -4,6 +4,7 @@
 //! for goes to stdout, everything else to stderr; a closed stdout or stderr is no panic. Leaves to others: doing it.
 
 mod check;
+mod dead_letters;
 mod demo;
 pub mod log;
 mod output;
@@ -39,6 +40,7 @@ Where to go next:
   lugger demo                    see it work on this host, without any server
   lugger check --config FILE     find out what is wrong with a file before it runs
   lugger run --config FILE       run it; stop it with Ctrl-C or SIGTERM
+  lugger dead-letters print      see the lines that an endpoint refused for good; `send` re-sends
   lugger help COMMAND            what a command does and takes
   agent.example.yaml             every option, explained, in lugger's source directory
 ";
@@ -66,6 +68,8 @@ enum Command {
     Check(check::Options),
     /// Show the agent at work on this host's own logs, without any server
     Demo(demo::Options),
+    /// Print or re-send the lines that an endpoint refused for good
+    DeadLetters(dead_letters::Options),
     /// Receive Loki pushes and show them on a page, for debugging
     Receive(receive::Options),
 }
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
             Command::Run(options) => run::main(&options),
             Command::Check(options) => check::main(&options),
             Command::Demo(options) => demo::main(&options),
+            Command::DeadLetters(options) => dead_letters::main(&options),
             Command::Receive(options) => receive::main(&options),
         });
     result.unwrap_or_else(|error| {

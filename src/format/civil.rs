@@ -45,12 +45,20 @@ fn date_of(days: i64) -> (i64, i64, i64) {
 
 /// `2026-08-01T10:00:00.123Z`: RFC 3339 in UTC with milliseconds.
 pub fn format_rfc3339_ms(ns: i64) -> String {
+    format!("{}.{:03}Z", whole_seconds(ns), ns.rem_euclid(1_000_000_000) / 1_000_000)
+}
+
+/// `2026-08-01T10:00:00.123456789Z`: RFC 3339 in UTC with nanoseconds.
+pub fn format_rfc3339_ns(ns: i64) -> String {
+    format!("{}.{:09}Z", whole_seconds(ns), ns.rem_euclid(1_000_000_000))
+}
+
+fn whole_seconds(ns: i64) -> String {
     let seconds = ns.div_euclid(1_000_000_000);
-    let ms = ns.rem_euclid(1_000_000_000) / 1_000_000;
     let (year, month, day) = date_of(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")
 }
 
 /// Reads a moment at the start of `text`: RFC 3339, or Go's `2026-08-01 10:00:00.5 +0000 UTC`. Tells also how many bytes it took.
@@ -180,6 +188,8 @@ mod tests {
             let clamped = ms.clamp(-9_000_000_000_000, 9_000_000_000_000);
             let text = format_rfc3339_ms(clamped * 1_000_000);
             prop_assert_eq!(parse_prefix(&text).and_then(|(m, _)| m.as_ns()), Some(clamped * 1_000_000));
+            let exact = clamped * 1_000_000 + ms.rem_euclid(1_000_000);
+            prop_assert_eq!(parse_prefix(&format_rfc3339_ns(exact)).and_then(|(m, _)| m.as_ns()), Some(exact));
         }
 
         #[test]

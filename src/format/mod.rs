@@ -4,6 +4,7 @@
 //! implementation or its published form. Leaves to others: where the bytes come from and go to.
 
 pub mod civil;
+pub mod letter;
 pub mod loki;
 pub mod loki_encode;
 pub mod push_response;

@@ -81,6 +81,16 @@ impl Reason {
             Reason::Other => "other",
         }
     }
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Whether the entry's time is what the endpoint did not like, so that another one may help.
+    pub fn is_about_time(self) -> bool {
+        matches!(self, Reason::TooOld | Reason::TooNew | Reason::TooFarBehind | Reason::OutOfOrder)
+    }
 }
 
 /// Which limit a 429 speaks of.

@@ -6,6 +6,7 @@
 
 use super::settings::{Auth, Credential, Endpoint};
 use super::tls::{self, TlsError};
+use crate::base::base64;
 use crate::base::limits::{CONNECTION_IDLE_MS, ERROR_BODY_BYTES, ERROR_TEXT_BYTES};
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -165,7 +166,7 @@ impl Client {
             Auth::None => return Ok(()),
             Auth::Basic { username, password } => {
                 let password = secret_text(password)?;
-                let encoded = base64(format!("{username}:{password}").as_bytes());
+                let encoded = base64::encode(format!("{username}:{password}").as_bytes());
                 self.secrets.push(password);
                 self.secrets.push(encoded.clone());
                 format!("Basic {encoded}")
@@ -298,22 +299,6 @@ fn shown(url: &Url) -> String {
     format!("{}://{}{}", url.scheme(), authority(url), url.path())
 }
 
-/// Base64 with padding (RFC 4648), as basic authentication wants it.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for group in bytes.chunks(3) {
-        let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..4 {
-            let digit = usize::try_from(bits >> (18 - 6 * i) & 63).unwrap_or(0);
-            let padded = i > u32::try_from(group.len()).unwrap_or(0);
-            out.push(if padded { '=' } else { char::from(DIGITS.get(digit).copied().unwrap_or(b'=')) });
-        }
-    }
-    out
-}
-
 /// Resolves every name to the addresses of one host.
 struct FixedTarget(String);
 
@@ -330,20 +315,6 @@ impl Resolve for FixedTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_of_the_rfc() {
-        for (text, encoded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-            ("Aladdin:open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
-        ] {
-            assert_eq!(base64(text.as_bytes()), encoded);
-        }
-    }
 
     #[test]
     fn excerpts_are_short_and_on_one_line() {

@@ -1,18 +1,18 @@
-//! Dead letters: entries that an endpoint refused for good, kept in a bounded file of JSON lines for a person to look at.
+//! Dead letters: entries that an endpoint refused for good, kept in a bounded file of JSON lines for a person to look at and to re-send.
 //!
 //! `dead-letters.jsonl` in the state directory, mode 0600; when it reaches half of [`DEAD_LETTER_BYTES`] it becomes
 //! `dead-letters.jsonl.1`, whose former content goes and is counted. Promises: never more than that bound on disk; a file that
-//! cannot be written is reported and counted, and stops nothing. Leaves to others: deciding what is refused for good.
+//! cannot be written is reported and counted, and stops nothing; a command that takes letters out meanwhile is not disturbed (`letter_box`).
+//! Leaves to others: deciding what is refused for good, what a line looks like (`format::letter`).
 
+use super::letter_box::{Moment, current, is_same, older};
 use crate::base::clock::Clock;
 use crate::base::limits::DEAD_LETTER_BYTES;
 use crate::base::metrics::{Counter, Registry};
 use crate::format::civil;
+use crate::format::letter::Letter;
 use crate::format::loki::EntryAdapter;
 use crate::format::push_response::Reason;
-use serde::Serialize;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,7 +28,7 @@ pub struct DeadLetters(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    dir: PathBuf,
     clock: Clock,
     written: Counter,
     lost: Counter,
@@ -44,26 +44,11 @@ struct State {
     failing: bool,
 }
 
-#[derive(Serialize)]
-struct Letter<'a> {
-    time: &'a str,
-    endpoint: &'a str,
-    reason: &'static str,
-    message: &'a str,
-    labels: &'a str,
-    timestamp: String,
-    line: Cow<'a, str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<&'a str, &'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
-}
-
 impl DeadLetters {
     /// The file in `state_dir`. Nothing is opened before the first entry.
     pub fn new(state_dir: &Path, registry: &Registry, clock: Clock) -> Self {
         DeadLetters(Arc::new(Shared {
-            path: state_dir.join("dead-letters.jsonl"),
+            dir: state_dir.to_owned(),
             clock,
             written: registry.counter("lugger_dead_letters_total", "Entries written to the dead letters.", &[]),
             lost: registry.counter(
@@ -94,17 +79,16 @@ impl DeadLetters {
         let mut count = 0;
         for (labels, entry, reason) in entries {
             let letter = Letter {
-                time: &time,
-                endpoint,
-                reason: reason.as_str(),
-                message,
-                labels,
-                timestamp: entry.ns().to_string(),
-                line: entry.text(),
-                metadata: entry.structured_metadata.iter().map(|p| (p.name.as_str(), p.value.as_str())).collect(),
+                time: time.clone(),
+                endpoint: endpoint.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: message.to_owned(),
+                labels: labels.to_owned(),
+                entry: entry.clone(),
+                stamp: None,
                 truncated: false,
             };
-            gathered.extend(render(letter));
+            gathered.extend(letter.encode());
             count += 1;
             if gathered.len() >= GATHER_BYTES {
                 shared.flush(&mut state, &mut gathered, &mut count);
@@ -112,22 +96,6 @@ impl DeadLetters {
         }
         shared.flush(&mut state, &mut gathered, &mut count);
     }
-}
-
-/// One line of JSON, its text cut down when escapes blow it up beyond any sense.
-fn render(mut letter: Letter<'_>) -> Vec<u8> {
-    let bound = usize::try_from(DEAD_LETTER_BYTES / 8).unwrap_or(usize::MAX);
-    // Strings and maps of strings always have a JSON form.
-    let mut json = serde_json::to_vec(&letter).unwrap_or_default();
-    if json.len() > bound {
-        let text: String = letter.line.chars().take(bound / 64).collect();
-        letter.line = Cow::Owned(text);
-        letter.metadata.clear();
-        letter.truncated = true;
-        json = serde_json::to_vec(&letter).unwrap_or_default();
-    }
-    json.push(b'\n');
-    json
 }
 
 impl Shared {
@@ -145,7 +113,7 @@ impl Shared {
                 state.file = None;
                 if !state.failing {
                     tracing::error!(
-                        path = %self.path.display(),
+                        path = %current(&self.dir).display(),
                         %error,
                         "entries that an endpoint refused for good cannot be written to the dead letters; \
                          they are counted in lugger_dead_letters_failed_total. Free space or check the directory's rights"
@@ -160,13 +128,19 @@ impl Shared {
 
     fn append(&self, state: &mut State, bytes: &[u8]) -> io::Result<()> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if state.file.is_none() {
+        let path = current(&self.dir);
+        let _moment = Moment::take(&self.dir)?;
+        let is_there = |file: &File| -> io::Result<bool> {
+            Ok(std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|own| is_same(&there, &own))))
+        };
+        // Somebody may have put another file in its place.
+        if !state.file.as_ref().map_or(Ok(false), is_there)? {
             self.open(state)?;
         }
         if state.bytes > 0 && state.bytes.saturating_add(length) > DEAD_LETTER_BYTES / 2 {
-            let older = self.path.with_extension("jsonl.1");
+            let older = older(&self.dir);
             let going = std::fs::metadata(&older).map(|m| m.len()).unwrap_or(0);
-            std::fs::rename(&self.path, &older)?;
+            std::fs::rename(&path, &older)?;
             self.dropped_bytes.add(going);
             self.open(state)?;
         }
@@ -180,7 +154,7 @@ impl Shared {
 
     /// Opens the file for appending; a torn last line of an earlier failure is ended.
     fn open(&self, state: &mut State) -> io::Result<()> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(current(&self.dir))?;
         state.bytes = file.metadata()?.len();
         if state.bytes > 0 {
             let mut last = [0u8];
@@ -198,6 +172,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use super::super::letter_box::LetterBox;
     use super::*;
     use crate::format::loki::Timestamp;
     use std::os::unix::fs::PermissionsExt;
@@ -211,12 +186,12 @@ mod tests {
     fn one_line_of_json_an_entry_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(dir.path(), &Registry::default(), Clock::Manual(Arc::new(AtomicI64::new(0))));
-        letters.write("home", "no", [("{a=\"b\"}", &entry(5, b"x\"\xff"), Reason::TooOld)]);
+        letters.write("home", "no", [("{a=\"b\"}", &entry(5, b"x\""), Reason::TooOld)]);
         let path = dir.path().join("dead-letters.jsonl");
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"endpoint\":\"home\",\"reason\":\"too_old\",\"message\":\"no\",\
-             \"labels\":\"{a=\\\"b\\\"}\",\"timestamp\":\"5\",\"line\":\"x\\\"\u{fffd}\"}\n"
+             \"labels\":\"{a=\\\"b\\\"}\",\"timestamp\":\"5\",\"line\":\"x\\\"\"}\n"
         );
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -237,6 +212,33 @@ mod tests {
         assert_eq!(registry.counter("lugger_dead_letters_total", "", &[]).get(), 40);
         let text = std::fs::read_to_string(dir.path().join("dead-letters.jsonl")).unwrap();
         assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn what_somebody_takes_out_meanwhile_is_gone_and_what_is_written_meanwhile_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::new(dir.path(), &Registry::default(), Clock::System);
+        let write = |line: &[u8]| letters.write("home", "no", [("{}", &entry(1, line), Reason::Other)]);
+        let lines = || -> Vec<Vec<u8>> {
+            let letters = LetterBox::read(dir.path()).unwrap();
+            letters.lines().map(|(_, line)| Letter::decode(line).unwrap().entry.line).collect()
+        };
+        write(b"1");
+        write(b"2");
+        let mut taken = LetterBox::open(dir.path()).unwrap();
+        let ids: Vec<_> = taken.lines().map(|(id, _)| id).collect();
+        write(b"3");
+        taken.remove(ids[0]);
+        taken.save().unwrap();
+        write(b"4");
+        assert_eq!(lines(), [b"2", b"3", b"4"]);
+        let ids: Vec<_> = LetterBox::read(dir.path()).unwrap().lines().map(|(id, _)| id).collect();
+        drop(taken);
+        let mut taken = LetterBox::open(dir.path()).unwrap();
+        ids.into_iter().for_each(|id| taken.remove(id));
+        taken.save().unwrap();
+        write(b"5");
+        assert_eq!(lines(), [b"5"]);
     }
 
     #[test]

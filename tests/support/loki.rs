@@ -647,8 +647,9 @@ impl State {
         if let Answer::RefuseLines(dislikes) = answer
             && dislikes(line)
         {
+            let (shown, now) = (go_time(at), go_time(now));
             return Err(format!(
-                "entry with timestamp {at} ignored, reason: 'entry too far behind, entry timestamp is: {at}, oldest acceptable timestamp is: {now}',"
+                "entry with timestamp {shown} ignored, reason: 'entry too far behind, entry timestamp is: {shown}, oldest acceptable timestamp is: {now}',"
             ));
         }
         let newest = (newest != i64::MIN).then_some(newest);
@@ -677,4 +678,9 @@ impl State {
 
 fn plain(status: u16, text: &str) -> Reply {
     (status, vec![("Content-Type", "text/plain; charset=utf-8".to_owned())], format!("{text}\n"))
+}
+
+/// A time as Go shows it.
+fn go_time(ns: i64) -> String {
+    lugger::format::civil::format_rfc3339_ns(ns).replace('T', " ").replace('Z', " +0000 UTC")
 }
