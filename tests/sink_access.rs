@@ -11,6 +11,7 @@ use lugger::base::secret::Secret;
 use lugger::base::shutdown;
 use lugger::sink::dead_letter::DeadLetters;
 use lugger::sink::endpoint;
+use lugger::sink::queue::Queue;
 use lugger::sink::settings::{Auth, Credential, Endpoint};
 use lugger::sink::status::State;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -101,7 +102,7 @@ fn start_error(settings: Endpoint) -> String {
     let registry = Registry::default();
     let letters = DeadLetters::new(Path::new("/nonexistent"), &registry, Clock::System);
     let (_trigger, shutdown) = shutdown::channel();
-    endpoint::start(settings, letters, &registry, shutdown, Duration::ZERO).err().unwrap().to_string()
+    endpoint::start(settings, Queue::default(), letters, &registry, shutdown, Duration::ZERO).err().unwrap().to_string()
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ fn payload(id: u32) -> Vec<u8> {
 }
 
 fn append(spool: &mut Spool<FaultyDisk>, id: u32) -> Result<(), AppendError> {
-    spool.append(Meta { raw_bytes: id * 10, entries: id + 1 }, &payload(id))
+    spool.append(Meta { raw_bytes: id * 10, entries: id + 1 }, &payload(id)).map(|_| ())
 }
 
 /// The id of the frame that the spool gives; its content is checked. Passing errors are tried again.

@@ -189,7 +189,7 @@ impl World {
                 self.next += 1;
                 let bytes = (len + 4 + 40 + 24) as u64;
                 match self.spool.append(Meta { raw_bytes: 1, entries: 1 }, &payload(id, len)) {
-                    Ok(()) => self.queue.push((id, len)),
+                    Ok(_) => self.queue.push((id, len)),
                     Err(AppendError::Full { .. }) => {
                         let held = self.spool.len_bytes();
                         assert!(held + bytes > self.limits.bytes, "{held} is not full");

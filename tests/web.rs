@@ -1,6 +1,6 @@
 //! The status server over a real socket: every route, bad requests, slow clients, hostile text, stopping.
 
-use lugger::agent::status::{Endpoint, Snapshot, Source};
+use lugger::agent::status::{Endpoint, Snapshot, Source, Spool};
 use lugger::base::metrics::Registry;
 use lugger::base::serve::{ListenError, Listener};
 use lugger::base::shutdown::{self, Trigger};
@@ -45,6 +45,7 @@ fn snapshot() -> Snapshot {
             url: "http://127.0.0.1:1/".to_owned(),
             state: "ok",
             queued: 0,
+            spool: Some(Spool { bytes: 5, frames: 2, oldest_s: 7 }),
             entries: 1,
             bytes: 1,
             refused: 0,
@@ -129,6 +130,8 @@ async fn hostile_text_travels_as_json_only_and_the_page_never_makes_markup_of_it
     let answer = ask(server.address, "GET", "/api/status", "").await;
     assert!(answer.contains("content-type: application/json") && answer.contains("x-content-type-options: nosniff"));
     let value: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    let spool = &value["endpoints"][0]["spool"];
+    assert_eq!(spool, &serde_json::json!({ "bytes": 5, "frames": 2, "oldest_s": 7 }));
     assert_eq!(value["sources"][0]["name"], HOSTILE);
     let page = ask(server.address, "GET", "/", "").await;
     assert!(page.contains("content-type: text/html") && !page.contains("onerror"));

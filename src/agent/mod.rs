@@ -4,6 +4,7 @@
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
 mod probe;
+mod spools;
 pub mod status;
 
 pub use probe::Probe;
@@ -19,7 +20,9 @@ use crate::model::flow::Output;
 use crate::sink::batcher::{self, Batcher, Target};
 use crate::sink::dead_letter::DeadLetters;
 use crate::sink::endpoint::{self, SinkError};
+use crate::sink::queue::Queue;
 use crate::sink::settings::Endpoint;
+use crate::sink::spill::News;
 use crate::source::file::reload::{Next, NextOutput};
 use crate::source::file::worker;
 use crate::store::checkpoint::{Checkpoints, StoreError};
@@ -68,10 +71,13 @@ impl Agent {
         let (ended, sender_ended) = shutdown::channel();
         let ended = Arc::new(ended);
         let mut endpoints = Vec::new();
-        for settings in &plan.loki {
+        let news = News::default();
+        for (settings, spool) in plan.loki.iter().zip(spools::open(&plan, &clock, &registry)) {
+            let queue = Queue::new(spool, news.clone());
             let stop_within = Duration::from_millis(SENDER_STOP_MS);
             let letters = dead_letters.clone();
-            let sender = endpoint::start(settings.clone(), letters, &registry, stopping.clone(), stop_within)?;
+            let stopping = stopping.clone();
+            let sender = endpoint::start(settings.clone(), queue, letters, &registry, stopping, stop_within)?;
             endpoints.push(watched(sender, Arc::clone(&ended)));
         }
 
@@ -130,7 +136,8 @@ impl Agent {
         }
     }
 
-    /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything.
+    /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything. What only some
+    /// endpoints have goes to the spools of the others, at once if there is little hope for them.
     pub async fn stop(self) {
         self.worker.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
@@ -142,7 +149,16 @@ impl Agent {
                 () = ended.raised() => break,
                 () = pause => {}
             }
-            if Instant::now() >= patience || self.endpoints.iter().all(|e| e.monitor().is_hopeless()) {
+            let is_over = Instant::now() >= patience;
+            let mut hopeless = true;
+            for endpoint in &self.endpoints {
+                if is_over || endpoint.monitor().is_behind() {
+                    endpoint.queue.spill_all();
+                }
+                hopeless &= endpoint.monitor().is_hopeless() && !endpoint.queue.is_spilling();
+            }
+            // Past that time only a disk is waited for that is being written to.
+            if hopeless || (is_over && !self.endpoints.iter().any(|endpoint| endpoint.queue.is_spilling())) {
                 self.worker.abandon();
             }
             if Instant::now() >= end {

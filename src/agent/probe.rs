@@ -3,7 +3,7 @@
 //! Promises: a look costs the data path nothing (atomics, and a lock a source for its list of errors); it works after the agent has
 //! stopped, too. Leaves to others: showing it.
 
-use super::status::{Endpoint, Snapshot, Source};
+use super::status::{Endpoint, Snapshot, Source, Spool};
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
 use crate::base::shutdown::Shutdown;
@@ -93,6 +93,7 @@ fn endpoint(monitor: &Monitor) -> Endpoint {
         url: status.url,
         state: status.state.as_str(),
         queued: status.queued,
+        spool: status.spool.map(|spool| Spool { bytes: spool.bytes, frames: spool.frames, oldest_s: spool.oldest_s }),
         entries: status.entries,
         bytes: status.bytes,
         refused: status.refused,

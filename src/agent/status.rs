@@ -57,8 +57,10 @@ pub struct Endpoint {
     pub url: String,
     /// `ok`, `waiting` (not yet used), `retrying` or `degraded`.
     pub state: &'static str,
-    /// Batches in its queue, the one being sent included.
+    /// Batches in its queue in memory, the one being sent included.
     pub queued: u64,
+    /// What waits for it on disk; `None`: it has no spool.
+    pub spool: Option<Spool>,
     /// Entries stored since the start.
     pub entries: u64,
     /// Compressed bytes stored since the start.
@@ -71,4 +73,15 @@ pub struct Endpoint {
     pub last_success_s: i64,
     /// The last error, if the last attempt failed.
     pub error: Option<String>,
+}
+
+/// What waits on disk for an endpoint.
+#[derive(Debug, Clone, Serialize)]
+pub struct Spool {
+    /// Size of the files, bytes.
+    pub bytes: u64,
+    /// Requests.
+    pub frames: u64,
+    /// When the oldest of them was written, seconds since 1970; 0: there is none.
+    pub oldest_s: i64,
 }

@@ -158,6 +158,26 @@ pub const SPOOL_READ_ATTEMPTS: u32 = 3;
 pub const SPOOL_POSITION_SLOTS: usize = 64;
 /// A spool's owner syncs it at least this often, milliseconds. What a power loss may cost.
 pub const SPOOL_SYNC_MS: u64 = 1_000;
+/// Default bound of all spools together, bytes.
+pub const SPOOL_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Least room of one endpoint's spool, bytes: it has to take the largest frame and leave room for others.
+pub const SPOOL_ENDPOINT_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// Above this the bound is surely a mistake of units.
+pub const SPOOL_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+/// Default age at which a spooled request is given up, milliseconds: the age of lines that a default Loki still takes.
+pub const SPOOL_AGE_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;
+/// Smallest configurable age of spooled requests, milliseconds: below it an outage of a moment would cost lines.
+pub const SPOOL_AGE_MS_MIN: u64 = 60_000;
+/// Largest configurable age of spooled requests, milliseconds.
+pub const SPOOL_AGE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+/// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.
+pub const SPILL_AGE_MS: u64 = 30_000;
+/// Where memory is short, at least this share of it has to become free for a sync of the spool: 1/16.
+pub const SPILL_SHARE: u64 = 16;
+/// Written to a spool for one sync, bytes; one batch may come on top.
+pub const SPILL_BYTES: u64 = 16 * 1024 * 1024;
+/// Pause after a spool did not take a batch or did not give a frame, milliseconds.
+pub const SPILL_RETRY_MS: u64 = 500;
 /// What is found or lost in a spool is reported at most this often for each reason, seconds.
 pub const SPOOL_REPORT_S: i64 = 60;
 /// The clock may be this far behind the last chunk's time before the agent follows it back, nanoseconds. Loki refuses

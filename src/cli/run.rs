@@ -29,7 +29,11 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    super::runtime()?.block_on(serve(plan, options))
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(serve(plan, options));
+    // A disk or a name server that does not answer is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {

@@ -13,7 +13,8 @@ use super::tree::Node;
 use super::{endpoint, logs};
 use crate::base::limits::{
     LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN,
-    NAME_BYTES,
+    NAME_BYTES, SPOOL_AGE_MS_DEFAULT, SPOOL_AGE_MS_MAX, SPOOL_AGE_MS_MIN, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MAX,
+    SPOOL_ENDPOINT_BYTES_MIN,
 };
 use crate::base::units::{format_duration, format_size};
 use std::fs::{self, File};
@@ -62,13 +63,18 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
             );
         }
     }
-    Some(Plan { loki, files, http, state_dir, memory_bytes: limits.memory_bytes })
+    let shared = (0..loki.len()).filter(|i| files.iter().any(|file| file.to.len() > 1 && file.to.contains(i))).count();
+    check.spool_share(limits.spool_bytes, shared, root.child("limits").child("spool"));
+    let Limits { memory_bytes, spool_bytes, spool_age, .. } = limits;
+    Some(Plan { loki, files, http, state_dir, memory_bytes, spool_bytes, spool_age })
 }
 
 /// What `limits` comes to.
 struct Limits {
     memory_bytes: u64,
     line_bytes: usize,
+    spool_bytes: u64,
+    spool_age: Duration,
 }
 
 /// Collects what is found.
@@ -163,7 +169,30 @@ impl Check<'_> {
                 "raise `limits_config.max_line_size` in Loki too",
             );
         }
-        Limits { memory_bytes, line_bytes: usize::try_from(line_bytes).unwrap_or(LINE_BYTES_DEFAULT) }
+        let spool_bytes = match limits.and_then(|limits| limits.spool) {
+            Some(raw::Size(0)) => 0,
+            spool => {
+                let range = (SPOOL_ENDPOINT_BYTES_MIN, SPOOL_BYTES_MAX);
+                self.size(spool, node.child("spool"), SPOOL_BYTES_DEFAULT, range)
+            }
+        };
+        let spool_age = limits.and_then(|limits| limits.spool_age);
+        let range = (SPOOL_AGE_MS_MIN, SPOOL_AGE_MS_MAX);
+        let spool_age = self.time(spool_age, node.child("spool_age"), SPOOL_AGE_MS_DEFAULT, range);
+        let line_bytes = usize::try_from(line_bytes).unwrap_or(LINE_BYTES_DEFAULT);
+        Limits { memory_bytes, line_bytes, spool_bytes, spool_age }
+    }
+
+    /// Each endpoint's part of the spool has to take its requests.
+    fn spool_share(&mut self, bytes: u64, endpoints: usize, node: &Node) {
+        let least = SPOOL_ENDPOINT_BYTES_MIN.saturating_mul(endpoints as u64);
+        if bytes >= SPOOL_ENDPOINT_BYTES_MIN && bytes < least {
+            self.error(
+                node.span,
+                format!("{} are too little for {endpoints} endpoints", format_size(bytes)),
+                format!("it has to be at least {}, or 0 to switch the spool off", format_size(least)),
+            );
+        }
     }
 
     fn http(&mut self, http: Option<&raw::Http>, node: &Node) -> Option<SocketAddr> {

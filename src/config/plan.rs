@@ -3,6 +3,7 @@
 use crate::{sink, source};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -17,6 +18,10 @@ pub struct Plan {
     pub state_dir: PathBuf,
     /// Bound of the process's memory, bytes.
     pub memory_bytes: u64,
+    /// Bound of all spools together, bytes; 0: nothing is spooled.
+    pub spool_bytes: u64,
+    /// Age at which spooled requests are given up.
+    pub spool_age: Duration,
 }
 
 /// A file source and the endpoints that it goes to.

@@ -112,6 +112,8 @@ pub(super) struct Http {
 pub(super) struct Limits {
     pub(super) memory: Option<Size>,
     pub(super) line: Option<Size>,
+    pub(super) spool: Option<Size>,
+    pub(super) spool_age: Option<Time>,
 }
 
 /// A text that is never shown.

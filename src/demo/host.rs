@@ -3,6 +3,7 @@
 //! Promises: only files that this user may read and that look like text are named; nothing is sent anywhere but to the address given.
 //! Leaves to others: running the plan.
 
+use crate::base::limits::SPOOL_AGE_MS_DEFAULT;
 use crate::base::limits::{
     BACKOFF_MAX_MS_DEFAULT, BACKOFF_MIN_MS_DEFAULT, BATCH_BYTES_DEFAULT, BATCH_WAIT_MS_DEFAULT, DEMO_FILES,
     LINE_BYTES_DEFAULT, MEMORY_BYTES_DEFAULT, REQUEST_TIMEOUT_MS_DEFAULT,
@@ -115,6 +116,8 @@ pub fn plan(
         http: None,
         state_dir: state_directory.to_owned(),
         memory_bytes: MEMORY_BYTES_DEFAULT,
+        spool_bytes: 0,
+        spool_age: Duration::from_millis(SPOOL_AGE_MS_DEFAULT),
     })
 }
 

@@ -22,13 +22,13 @@ pub struct Batch {
     /// When the first entry came in.
     pub opened: Instant,
     ticket: Ticket,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Batch {
     /// A batch that reports to `ticket` and holds `charge` for as long as it lives.
     pub fn new(body: Bytes, raw_bytes: usize, entries: u32, opened: Instant, ticket: Ticket, charge: Charge) -> Self {
-        Batch { body, raw_bytes, entries, opened, ticket, _charge: charge }
+        Batch { body, raw_bytes, entries, opened, ticket, charge }
     }
 
     /// Called by each endpoint, once, after it has stored the whole batch (or has settled every entry of it: stored, or refused for good
@@ -38,12 +38,28 @@ impl Batch {
             self.ticket.inbox.deliver(self.ticket.sequence);
         }
     }
+
+    /// Whether it goes to more than one endpoint.
+    pub fn is_shared(&self) -> bool {
+        self.ticket.endpoints > 1
+    }
+
+    /// Whether an endpoint has settled it.
+    pub fn is_stored_somewhere(&self) -> bool {
+        self.ticket.waiting_for.load(Ordering::Acquire) < self.ticket.endpoints
+    }
+
+    /// What it takes of the budget while it lives.
+    pub fn charge(&self) -> &Charge {
+        &self.charge
+    }
 }
 
 /// A batch's number within its batcher, and who wants to know.
 #[derive(Debug)]
 pub struct Ticket {
     sequence: u64,
+    endpoints: u32,
     waiting_for: AtomicU32,
     inbox: Inbox,
 }
@@ -51,7 +67,7 @@ pub struct Ticket {
 impl Ticket {
     /// A ticket that reports `sequence` to `inbox` after `endpoints` calls of [`Batch::settled`].
     pub fn new(sequence: u64, endpoints: u32, inbox: Inbox) -> Self {
-        Ticket { sequence, waiting_for: AtomicU32::new(endpoints), inbox }
+        Ticket { sequence, endpoints, waiting_for: AtomicU32::new(endpoints), inbox }
     }
 }
 

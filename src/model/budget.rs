@@ -74,10 +74,32 @@ impl Budget {
         self.0.used.load(Ordering::Acquire)
     }
 
+    /// Whether it is short: more than half of it is used.
+    pub fn is_short(&self) -> bool {
+        self.used() > self.0.max / 2
+    }
+
+    /// Whether this is the same budget, and not merely one of the same size.
+    pub fn is(&self, other: &Budget) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Takes `bytes`; `wake` is woken when they come back.
     pub fn charge(&self, bytes: u64, wake: &Wake) -> Charge {
         self.add(bytes);
         Charge { budget: self.clone(), bytes, wake: wake.clone() }
+    }
+}
+
+impl Charge {
+    /// How much it is, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The budget, or the share of one, that it is taken from.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 }
 

@@ -10,7 +10,7 @@
 use super::client::{Answer, Client, ClientError, SendError, excerpt};
 use super::dead_letter::DeadLetters;
 use super::piece::{Halved, Piece};
-use super::queue::Queue;
+use super::queue::{Load, Queue};
 use super::settings::Endpoint;
 use super::status::{EndpointStatus, Retry, State, Status};
 use crate::base::backoff::Backoff;
@@ -24,7 +24,6 @@ use crate::base::shutdown::Shutdown;
 use crate::base::units::format_duration;
 use crate::format::loki::{DecodeError, decode_snappy};
 use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
-use crate::model::batch::Batch;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,19 +75,25 @@ impl Monitor {
     pub fn is_hopeless(&self) -> bool {
         matches!(self.0.snapshot().state, State::Retrying | State::Degraded)
     }
+
+    /// Whether what is in memory has to wait for longer than that: the last attempt failed, or there is something on disk before it.
+    pub fn is_behind(&self) -> bool {
+        self.is_hopeless() || self.0.snapshot().spool.is_some_and(|spool| spool.frames > 0)
+    }
 }
 
-/// Starts an endpoint's sender as a task of the current tokio runtime. After `shutdown` the request under way gets `stop_within`
-/// to finish; what is still queued then stays unacknowledged.
+/// Starts an endpoint's sender as a task of the current tokio runtime, with the queue that its batches will be in. After `shutdown` the
+/// request under way gets `stop_within` to finish; what is still queued then stays unacknowledged.
 pub fn start(
     settings: Endpoint,
+    queue: Queue,
     dead_letters: DeadLetters,
     registry: &Registry,
     shutdown: Shutdown,
     stop_within: Duration,
 ) -> Result<Handle, SinkError> {
     let client = Client::new(&settings).map_err(|error| SinkError { endpoint: settings.name.clone(), error })?;
-    let queue = Arc::new(Queue::new());
+    let queue = Arc::new(queue);
     let status = Arc::new(Status::new(&settings.name, client.shown_url(), Arc::clone(&queue), registry));
     let (min, max) = settings.backoff;
     let sender = Sender {
@@ -108,7 +113,26 @@ pub fn start(
         refusals_said: None,
         trouble_said: None,
     };
-    Ok(Handle { queue, task: tokio::spawn(sender.run()), status })
+    let task = tokio::spawn(run(sender, Arc::clone(&queue)));
+    Ok(Handle { queue, task, status })
+}
+
+/// The sender, and what puts its batches on disk; a panic of either ends both.
+async fn run(sender: Sender, queue: Arc<Queue>) {
+    let (mut shutdown, stop_within) = (sender.shutdown.clone(), sender.stop_within);
+    let spill = async {
+        let writing = queue.spill(shutdown.clone());
+        tokio::pin!(writing);
+        tokio::select! {
+            () = &mut writing => {}
+            () = shutdown.raised() => {
+                // A disk that does not answer is not waited for: its batches are not settled.
+                let _ = tokio::time::timeout(stop_within, writing).await;
+            }
+        }
+    };
+    tokio::join!(sender.run(), spill);
+    let _ = tokio::time::timeout(stop_within / 2, queue.close()).await;
 }
 
 /// Shutdown came before the work was done.
@@ -191,18 +215,17 @@ impl Sender {
         let queue = Arc::clone(&self.queue);
         let mut shutdown = self.shutdown.clone();
         loop {
-            let batch = tokio::select! {
+            let load = tokio::select! {
                 biased;
                 () = shutdown.raised() => return,
-                batch = queue.pop() => batch,
+                load = queue.next() => load,
             };
             self.status.measure_queue();
-            let delivered = self.deliver(&batch).await;
+            let delivered = self.deliver(&load).await;
             if delivered.is_ok() {
                 self.status.batch_settled();
-                batch.settled();
             }
-            queue.finished();
+            queue.finished(delivered.is_ok());
             self.status.measure_queue();
             if delivered.is_err() {
                 return;
@@ -211,7 +234,7 @@ impl Sender {
     }
 
     /// Returns when every entry is stored or refused for good.
-    async fn deliver(&mut self, batch: &Batch) -> Result<(), Stopped> {
+    async fn deliver(&mut self, batch: &Load) -> Result<(), Stopped> {
         let mut work = vec![Work::Whole];
         let mut probe: Option<Probe> = None;
         let limit = self.request_limit();
@@ -438,7 +461,7 @@ impl Sender {
     }
 
     /// The entries of a batch. Batches are the agent's own work, so that a failure is a bug or broken memory; the batch is kept.
-    async fn decode(&mut self, batch: &Batch) -> Result<Piece, Stopped> {
+    async fn decode(&mut self, batch: &Load) -> Result<Piece, Stopped> {
         loop {
             let decoded: Result<_, DecodeError> = decode_snappy(&batch.body, batch.raw_bytes.max(REQUEST_BYTES_MAX));
             match decoded {

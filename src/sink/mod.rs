@@ -12,5 +12,6 @@ pub mod piece;
 pub mod queue;
 pub mod resend;
 pub mod settings;
+pub mod spill;
 pub mod status;
 pub mod tls;

@@ -4,6 +4,7 @@
 //! log line. Leaves to others: how it is shown.
 
 use super::queue::Queue;
+use super::spill::{SpoolStatus, Store};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::format::push_response::Reason;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,8 +102,10 @@ pub struct EndpointStatus {
     pub url: String,
     /// How it is doing.
     pub state: State,
-    /// Batches in its queue, the one being sent included.
+    /// Batches in its queue in memory, the one being sent included.
     pub queued: u64,
+    /// What waits on disk; `None`: it has no spool.
+    pub spool: Option<SpoolStatus>,
     /// Entries stored since the start.
     pub entries: u64,
     /// Compressed bytes stored since the start.
@@ -246,6 +249,7 @@ impl Status {
             url: self.url.clone(),
             state,
             queued: u64::try_from(self.queue.len()).unwrap_or(u64::MAX),
+            spool: self.queue.store.as_ref().map(Store::status),
             entries: self.entries.get(),
             bytes: self.bytes.get(),
             refused: self.refused.iter().map(|(_, counter)| counter.get()).sum(),

@@ -78,12 +78,17 @@ function endpoint(item) {
   badge.textContent = item.state;
   state.append(badge);
   const last = item.last_success_s ? `${span(Math.max(0, Date.now() / 1000 - item.last_success_s))} ago` : "never";
+  const disk = cell("on disk", item.spool ? size(item.spool.bytes) : "–", "n");
+  if (item.spool && item.spool.oldest_s) {
+    const oldest = span(Math.max(0, Date.now() / 1000 - item.spool.oldest_s));
+    disk.title = `${number(item.spool.frames)} requests, the oldest ${oldest} old`;
+  }
   const rows = [line([
     cell("name", item.name, "name"), state, cell("address", item.url, "address"), cell("queued", number(item.queued), "n"),
-    cell("entries", number(item.entries), "n"), cell("sent", size(item.bytes), "n"),
+    disk, cell("entries", number(item.entries), "n"), cell("sent", size(item.bytes), "n"),
     cell("refused", number(item.refused), "n"), cell("retries", number(item.retries), "n"), cell("last success", last, "n"),
   ])];
-  if (item.error) rows.push(errors([item.error], 9));
+  if (item.error) rows.push(errors([item.error], 10));
   return rows;
 }
 
@@ -110,7 +115,7 @@ function show(status) {
   $("flight-bar").value = status.in_flight_bytes;
   $("flight-bar").title = `of at most ${size(status.in_flight_bytes_max)}`;
   fill("sources", status.sources, 7, "No source is configured.", source);
-  fill("endpoints", status.endpoints, 9, "No endpoint is configured.", endpoint);
+  fill("endpoints", status.endpoints, 10, "No endpoint is configured.", endpoint);
 }
 
 function problems(texts) {

@@ -24,6 +24,7 @@ fn it_is_accepted_without_a_warning_and_with_the_defaults() {
         (loaded.plan.http, loaded.plan.memory_bytes, loaded.plan.state_dir),
         (shortest.http, shortest.memory_bytes, shortest.state_dir)
     );
+    assert_eq!((loaded.plan.spool_bytes, loaded.plan.spool_age), (shortest.spool_bytes, shortest.spool_age));
 }
 
 /// The keys that are valid where `zzzzzzzz` stands in `template`, as the report lists them.

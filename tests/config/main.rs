@@ -46,6 +46,7 @@ fn the_shortest_file_has_the_documented_defaults() {
     assert_eq!((file.settings.start_at, file.settings.line_bytes), (StartAt::Beginning, 256 << 10));
     assert_eq!(plan.http.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9080"));
     assert_eq!((plan.state_dir.as_path(), plan.memory_bytes), (Path::new("/var/lib/lugger"), 64 << 20));
+    assert_eq!((plan.spool_bytes, plan.spool_age), (1 << 30, Duration::from_secs(7 * 24 * 3600)));
 }
 
 #[test]
@@ -77,7 +78,7 @@ logs:
     to: [127.0.0.1-2, home]
 http: {{ listen: none }}
 state_dir: /srv/lugger
-limits: {{ memory: 32MiB, line: 1KiB }}
+limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h }}
 "
     ));
     let [home, second, third] = plan.loki.as_slice() else { panic!("{:?}", plan.loki) };
@@ -103,7 +104,17 @@ limits: {{ memory: 32MiB, line: 1KiB }}
     // Own labels win, and an empty one removes.
     assert_eq!(file.settings.labels.encoded(), r#"{host="myhost", job="a", rack="8", spare="true"}"#);
     assert_eq!((file.settings.line_bytes, plan.memory_bytes), (1 << 10, 32 << 20));
+    assert_eq!((plan.spool_bytes, plan.spool_age), (16 << 20, Duration::from_secs(3600)));
     assert_eq!((plan.http, plan.state_dir), (None, PathBuf::from("/srv/lugger")));
+}
+
+#[test]
+fn the_spool_can_be_switched_off() {
+    let text = "loki: [{ url: http://a }, { url: http://b }]\nlogs: [{ file: { include: /x } }]\n";
+    assert_eq!(good(&format!("{text}limits: {{ spool: 0 }}")).plan.spool_bytes, 0);
+    // Nobody would use it.
+    let one = text.replace(", { url: http://b }", "");
+    assert_eq!(good(&format!("{one}limits: {{ spool: 8MiB }}")).plan.spool_bytes, 8 << 20);
 }
 
 #[test]

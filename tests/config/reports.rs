@@ -156,7 +156,7 @@ limits: { colour: 5 }
 agent.yaml:3:11: unknown key "colour"
   3 | limits: { colour: 5 }
     |           ^^^^^^
-help: the keys here are: memory, line"#,
+help: the keys here are: memory, line, spool, spool_age"#,
     ),
     (
         "keys of later versions",
@@ -299,6 +299,25 @@ agent.yaml:3:19: 1MiB is out of range
   3 | limits: { memory: 1MiB }
     |                   ^^^^
 help: it has to be from 24MiB to 16GiB"#,
+    ),
+    (
+        "a spool that is too small for its endpoints",
+        r#"loki: [{ url: "http://a" }, { url: "http://b" }]
+logs: [{ file: { include: /x/*.log } }]
+limits:
+  spool: 10MiB
+  spool_age: 1s
+"#,
+        r#"
+agent.yaml:4:10: 10MiB are too little for 2 endpoints
+  4 |   spool: 10MiB
+    |          ^^^^^
+help: it has to be at least 16MiB, or 0 to switch the spool off
+
+agent.yaml:5:14: 1s is out of range
+  5 |   spool_age: 1s
+    |              ^^
+help: it has to be from 1m to 365d"#,
     ),
     (
         "bad URLs",

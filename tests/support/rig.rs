@@ -12,6 +12,7 @@ use lugger::model::batch::{Batch, Inbox, Ticket};
 use lugger::model::budget::Budget;
 use lugger::sink::dead_letter::DeadLetters;
 use lugger::sink::endpoint::{self, Handle};
+use lugger::sink::queue::Queue;
 use lugger::sink::settings::{Auth, Endpoint, Tls};
 use lugger::sink::status::State;
 use prost::Message;
@@ -53,7 +54,9 @@ impl Rig {
         let registry = Registry::default();
         let (trigger, shutdown) = shutdown::channel();
         let dead_letters = DeadLetters::new(dir.path(), &registry, Clock::System);
-        let handle = endpoint::start(settings, dead_letters, &registry, shutdown, Duration::from_millis(50)).unwrap();
+        let handle =
+            endpoint::start(settings, Queue::default(), dead_letters, &registry, shutdown, Duration::from_millis(50))
+                .unwrap();
         let wake = Wake::new().unwrap();
         let inbox = Inbox::new(wake.clone());
         Rig { handle, registry, dir, inbox, wake, settled: Vec::new(), sent: 0, trigger }

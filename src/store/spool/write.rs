@@ -18,8 +18,9 @@ pub(super) struct Writer<F> {
 }
 
 impl<D: Disk> Spool<D> {
-    /// Appends a payload. It is safe from the end of this process at once, from a power loss after the next [`Spool::sync`].
-    pub fn append(&mut self, meta: Meta, payload: &[u8]) -> Result<(), AppendError> {
+    /// Appends a payload and tells its number. It is safe from the end of this process at once, from a power loss after the next
+    /// [`Spool::sync`].
+    pub fn append(&mut self, meta: Meta, payload: &[u8]) -> Result<u64, AppendError> {
         let bytes = frame_bytes(payload.len());
         let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         if payload.len() > SPOOL_FRAME_BYTES || bytes.saturating_add(SEGMENT_HEAD_BYTES) > self.limits.bytes {
@@ -43,8 +44,8 @@ impl<D: Disk> Spool<D> {
             self.report.failed(Operation::Append, &error, now_s);
             return Err(self.error("append to it", error).into());
         }
-        self.next_sequence = self.next_sequence.saturating_add(1);
-        Ok(())
+        self.next_sequence = head.sequence.saturating_add(1);
+        Ok(head.sequence)
     }
 
     /// Makes what was appended and acknowledged so far last through a power loss. After an error the same may be lost as

@@ -1,0 +1,62 @@
+//! Which endpoint has a spool, where, and how large; and what is left of endpoints that are gone.
+//!
+//! Promises: no spool keeps the agent from starting; what is on disk is sent even if nothing more may go there. Leaves to others:
+//! using it (`sink`), files (`store::spool`).
+
+use crate::base::clock::Clock;
+use crate::base::limits::SPOOL_ENDPOINT_BYTES_MIN;
+use crate::base::metrics::Registry;
+use crate::base::units::format_size;
+use crate::config::plan::Plan;
+use crate::sink::spill::Store;
+use std::fs;
+use std::path::Path;
+
+/// The directory in the state directory.
+const NAME: &str = "spool";
+
+/// The spools of the endpoints of a plan, in its order. An endpoint has one if a source of it goes to another endpoint as well, or if
+/// there is something on disk for it.
+pub(super) fn open(plan: &Plan, clock: &Clock, registry: &Registry) -> Vec<Option<Store>> {
+    let directory = plan.state_dir.join(NAME);
+    warn_of_strangers(&directory, plan);
+    let is_shared = |endpoint: usize| plan.files.iter().any(|file| file.to.len() > 1 && file.to.contains(&endpoint));
+    let shared = (0..plan.loki.len()).filter(|endpoint| is_shared(*endpoint)).count() as u64;
+    let bytes = plan.spool_bytes / shared.max(1);
+    let age_s = plan.spool_age.as_secs();
+    let stores = plan.loki.iter().enumerate().map(|(i, endpoint)| {
+        let path = directory.join(&endpoint.name);
+        let bytes = if is_shared(i) { bytes } else { 0 };
+        let wanted = bytes >= SPOOL_ENDPOINT_BYTES_MIN || path.exists();
+        wanted.then(|| Store::new(&path, bytes, age_s, clock.clone(), registry, &endpoint.name))
+    });
+    stores.collect()
+}
+
+/// Says what lies there for endpoints that the plan does not have.
+fn warn_of_strangers(directory: &Path, plan: &Plan) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if plan.loki.iter().any(|endpoint| name == *endpoint.name) {
+            continue;
+        }
+        let bytes = size(&entry.path());
+        if bytes > 0 {
+            tracing::warn!(
+                endpoint = %name.to_string_lossy(),
+                path = %entry.path().display(),
+                size = %format_size(bytes),
+                "there are spooled requests for an endpoint that is not configured. They are kept: give an endpoint this name and they \
+                 are sent to it, or remove the directory"
+            );
+        }
+    }
+}
+
+/// Bytes in the segments of a spool's directory; the rest of it holds no requests.
+fn size(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let segments = entries.flatten().filter(|entry| entry.file_name() != "position");
+    segments.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}

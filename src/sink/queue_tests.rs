@@ -1,0 +1,229 @@
+//! Tests of the queue and of what goes to disk: real files, no endpoint.
+
+use super::*;
+use crate::base::clock::Clock;
+use crate::base::metrics::{Gauge, Registry};
+use crate::base::wake::Wake;
+use crate::model::batch::{Inbox, Ticket};
+use std::path::Path;
+
+/// One agent's half: a budget and where settled numbers arrive.
+struct Rig {
+    budget: Budget,
+    wake: Wake,
+    inbox: Inbox,
+    made: u64,
+    directory: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new(budget: u64) -> Rig {
+        let wake = Wake::new().unwrap();
+        let (inbox, directory) = (Inbox::new(wake.clone()), tempfile::tempdir().unwrap());
+        Rig { budget: Budget::new(budget, Gauge::default()), wake, inbox, made: 0, directory }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn store(&self, bytes: u64) -> Store {
+        Store::new(&self.path().join("away"), bytes, 1_000_000, Clock::System, &Registry::default(), "away")
+    }
+
+    fn queue(&self, bytes: u64) -> Queue {
+        Queue::new(Some(self.store(bytes)), News::default())
+    }
+
+    /// A batch of so many bytes for so many endpoints; its body begins with its number.
+    fn batch(&mut self, endpoints: u32, bytes: usize) -> Arc<Batch> {
+        let number = self.made;
+        self.made += 1;
+        let mut body = vec![0; bytes.max(8)];
+        body[..8].copy_from_slice(&number.to_le_bytes());
+        let charge = self.budget.charge(bytes as u64, &self.wake);
+        let ticket = Ticket::new(number, endpoints, self.inbox.clone());
+        Arc::new(Batch::new(body.into(), bytes, 1, Instant::now(), ticket, charge))
+    }
+
+    /// The same, stored by one of the others.
+    fn stored(&mut self, bytes: usize) -> Arc<Batch> {
+        let batch = self.batch(2, bytes);
+        batch.settled();
+        batch
+    }
+
+    fn settled(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        self.inbox.drain(&mut numbers);
+        numbers
+    }
+}
+
+fn number(load: &Load) -> u64 {
+    u64::from_le_bytes(load.body[..8].try_into().unwrap())
+}
+
+async fn spill_now(queue: &Queue) -> usize {
+    let Plan::Now(batches) = queue.plan(Instant::now()) else { return 0 };
+    queue.write(batches).await
+}
+
+/// Sends everything that is there.
+async fn drain(queue: &Queue) -> Vec<u64> {
+    let mut sent = Vec::new();
+    while let Ok(load) = tokio::time::timeout(Duration::from_millis(50), queue.next()).await {
+        sent.push(number(&load));
+        drop(load);
+        queue.finished(true);
+    }
+    sent
+}
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test]
+async fn only_what_another_endpoint_has_goes_to_disk_and_in_order() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    for _ in 0..4 {
+        queue.push(rig.stored(100));
+    }
+    assert!(matches!(queue.plan(Instant::now()), Plan::At(_)), "there is room yet");
+    let kept = rig.batch(2, 100);
+    queue.push(Arc::clone(&kept));
+    queue.push(rig.stored(100));
+    queue.push(rig.batch(1, 100));
+    let load = queue.next().await;
+    // Of the five that are stored elsewhere the last one waits behind one that is not.
+    assert_eq!(spill_now(&queue).await, 4);
+    assert_eq!(rig.settled(), [0, 1, 2, 3]);
+    assert_eq!((queue.len(), queue.store.as_ref().unwrap().status().frames), (4, 4));
+    assert!(matches!(queue.plan(Instant::now()), Plan::Never));
+    kept.settled();
+    assert!(matches!(queue.plan(Instant::now()), Plan::At(_)), "there is room again");
+    // The one in hand is done: its frame is not sent again.
+    assert_eq!(number(&load), 0);
+    queue.finished(true);
+    let mut sent = drain(&queue).await;
+    // The one that goes to this endpoint alone takes its turn beside the others.
+    sent.retain(|n| *n != 6);
+    assert_eq!(sent, [1, 2, 3, 4, 5]);
+    assert_eq!(rig.settled(), [6, 4, 5]);
+    assert!(queue.is_empty() && !queue.store.as_ref().unwrap().has_frames());
+}
+
+#[tokio::test]
+async fn one_budget_does_not_hold_up_another() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    let shares = [rig.budget.share(2), rig.budget.share(2)];
+    let mut kept = Vec::new();
+    for i in 0..8 {
+        rig.budget = shares[i % 2].clone();
+        // Nobody has those of the first share.
+        let batch = if i % 2 == 0 { rig.batch(2, 100) } else { rig.stored(100) };
+        kept.push(Arc::clone(&batch));
+        queue.push(batch);
+    }
+    assert_eq!(spill_now(&queue).await, 4);
+    assert_eq!(rig.settled(), [1, 3, 5, 7]);
+}
+
+#[tokio::test]
+async fn age_and_the_end_send_to_disk_too() {
+    let mut rig = Rig::new(1_000_000);
+    let queue = rig.queue(8 * MIB);
+    queue.push(rig.stored(100));
+    let age = Duration::from_millis(SPILL_AGE_MS);
+    assert!(matches!(queue.plan(Instant::now()), Plan::At(_)));
+    let Plan::Now(batches) = queue.plan(Instant::now() + age) else { panic!("it is old enough") };
+    assert!(matches!(queue.choose(), Choice::Wait), "nothing is taken while it is written");
+    assert_eq!(queue.write(batches).await, 1);
+    queue.push(rig.stored(100));
+    assert!(!queue.is_spilling());
+    queue.spill_all();
+    assert!(queue.is_spilling());
+    assert_eq!(spill_now(&queue).await, 1);
+    assert!(!queue.is_spilling());
+    assert_eq!(drain(&queue).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_take_stays() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(3_000);
+    for _ in 0..4 {
+        queue.push(rig.stored(1_000));
+    }
+    let written = spill_now(&queue).await;
+    assert!(written > 0 && written < 4, "{written}");
+    let settled: Vec<u64> = (0..written as u64).collect();
+    assert_eq!(rig.settled(), settled);
+    assert!(matches!(queue.plan(Instant::now()), Plan::At(_)), "it is tried again after a pause");
+    assert_eq!(drain(&queue).await, [0, 1, 2, 3]);
+    assert_eq!(rig.settled().len(), 4 - written);
+
+    // A directory that cannot be made.
+    std::fs::write(rig.path().join("file"), "").unwrap();
+    let path = rig.path().join("file").join("away");
+    let store = Store::new(&path, 8 * MIB, 1_000_000, Clock::System, &Registry::default(), "away");
+    let queue = Queue::new(Some(store), News::default());
+    queue.push(rig.stored(1_000));
+    assert_eq!(spill_now(&queue).await, 0);
+    assert_eq!(drain(&queue).await, [4]);
+}
+
+#[tokio::test]
+async fn a_batch_that_ends_while_it_is_written_is_settled_once() {
+    for delivered in [true, false] {
+        for fits in [true, false] {
+            let mut rig = Rig::new(1_000);
+            let queue = rig.queue(if fits { 8 * MIB } else { 10 });
+            queue.push(rig.stored(600));
+            queue.push(rig.stored(600));
+            let load = queue.next().await;
+            let Plan::Now(batches) = queue.plan(Instant::now()) else { panic!("memory is short") };
+            queue.finished(delivered);
+            assert_eq!(rig.settled(), [0u64; 0]);
+            assert_eq!(queue.write(batches).await, if fits { 2 } else { 0 });
+            drop(load);
+            let first = if delivered { 1 } else { 0 };
+            assert_eq!(drain(&queue).await, (first..2).collect::<Vec<u64>>(), "{delivered} {fits}");
+            assert_eq!(rig.settled(), [0, 1], "{delivered} {fits}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_goes_before_everything() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    queue.push(rig.stored(600));
+    queue.push(rig.stored(600));
+    assert_eq!(spill_now(&queue).await, 2);
+    queue.close().await;
+    drop(queue);
+    // It goes to nobody else by now, and nothing more may go to disk.
+    let queue = rig.queue(0);
+    queue.push(rig.batch(1, 100));
+    queue.push(rig.stored(600));
+    queue.spill_all();
+    assert_eq!(spill_now(&queue).await, 0);
+    assert_eq!(drain(&queue).await[..2], [0, 1]);
+    assert_eq!(std::fs::read_dir(rig.path().join("away")).unwrap().count(), 1, "the position alone is left");
+}
+
+#[tokio::test]
+async fn retiring_settles_what_is_in_memory() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(0);
+    queue.push(rig.stored(10));
+    queue.push(rig.batch(1, 10));
+    let load = queue.next().await;
+    assert_eq!(number(&load), 0);
+    queue.finished(false);
+    queue.retire();
+    assert_eq!(rig.settled(), [0, 1]);
+    assert!(queue.is_empty());
+}
