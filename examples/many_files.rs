@@ -1,8 +1,8 @@
 //! What very many files cost that hardly anybody writes to: memory, descriptors, the time of a start, and what happens while nothing does.
 //!
 //! `cargo run --release --example many_files` builds the release binary, makes the files with a line each, and starts the agent three times:
-//! on one file, on all of them, and on all of them again. A start is over when every line has arrived; at the second one, when the line
-//! has that was appended to one file meanwhile. "A file" is the difference in resident memory to the agent with one file, divided by the
+//! on one file, on all of them, and on all of them again. A start is over when every line has arrived; at the last one, when the line
+//! has arrived that was appended to one file in between. "A file" is the difference in resident memory to the agent with one file, divided by the
 //! number of files.
 //!
 //! Options: `--files N` (100000), `--per-directory N` (1000), `--name-bytes N` (24: length of a name), `--idle SECONDS` (10), `--binary PATH`
@@ -10,17 +10,13 @@
 
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use support::{Outcome, Sink, build, cpu_times, memory};
+use support::{Agent, MIB, Outcome, Sink, build, cpu_times, memory};
 
 const DEADLINE: Duration = Duration::from_secs(120);
-const MIB: f64 = 1024.0 * 1024.0;
 /// Time in which what a start leaves behind is done with: batches, descriptors, the journal's sync.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -47,31 +43,32 @@ fn main() -> Outcome<()> {
     println!("{} files, {} in a directory, paths of {some_path} bytes", options.files, options.per_directory);
 
     let base = {
-        let mut run = Run::start(&binary, directory.path(), "state-one", &one)?;
+        let mut run = Run::start(&binary, directory.path(), &one)?;
         run.wait_for(1)?;
         std::thread::sleep(SETTLE);
         run.resident()
     };
     println!("with one file: {:.1} MiB resident", base as f64 / MIB);
 
-    let mut run = Run::start(&binary, directory.path(), "state-many", &many)?;
+    let mut run = Run::start(&binary, directory.path(), &many)?;
     run.wait_for(options.files)?;
     run.report("first start", base, options.files)?;
     run.idle(options.idle)?;
     run.appended(&some_file)?;
-    run.stop()?;
+    let port = run.stop()?;
 
     append(&some_file)?;
-    let mut run = Run::start(&binary, directory.path(), "state-many", &many)?;
+    let mut run = Run::resume(&binary, directory.path(), port)?;
     run.wait_for(1)?;
     run.report("restart", base, options.files)?;
     run.idle(options.idle)?;
     run.appended(&some_file)?;
-    let sent = run.sink.entries.load(Ordering::Acquire);
+    let sent = run.sink.count();
     if sent != 1 + APPENDS {
         return Err(format!("{sent} lines came after the restart, {} were written", 1 + APPENDS).into());
     }
-    run.stop()
+    run.stop()?;
+    Ok(())
 }
 
 fn options() -> Outcome<Options> {
@@ -120,54 +117,49 @@ fn append(path: &Path) -> Outcome<()> {
 
 /// An agent and its receiver.
 struct Run {
-    child: Child,
+    agent: Agent,
     sink: Sink,
     started: Instant,
 }
 
 impl Run {
-    fn start(binary: &Path, directory: &Path, state: &str, logs: &Path) -> Outcome<Self> {
-        let sink = Sink::start()?;
-        let config = directory.join("agent.yaml");
-        let text = format!(
+    fn start(binary: &Path, directory: &Path, logs: &Path) -> Outcome<Self> {
+        let sink = Sink::start(None)?;
+        let yaml = format!(
             "loki:\n  - url: http://127.0.0.1:{}/loki/api/v1/push\n    batch_wait: 10ms\nlogs:\n  - name: many\n\
-             \x20   file: {{ include: [\"{}/*/*.log\"] }}\nhttp: {{ listen: none }}\nstate_dir: {}\n",
+             \x20   file: {{ include: [\"{}/*/*.log\"] }}\nhttp: {{ listen: none }}\n",
             sink.port,
             logs.display(),
-            directory.join(state).display()
         );
-        fs::write(&config, text)?;
-        let mut command = Command::new(binary);
-        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::options().append(true).create(true).open(directory.join("stderr.log"))?);
-        Ok(Run { child: command.spawn()?, sink, started: Instant::now() })
+        let started = Instant::now();
+        Ok(Run { agent: Agent::start(binary, directory, &yaml, None)?, sink, started })
+    }
+
+    fn resume(binary: &Path, directory: &Path, port: u16) -> Outcome<Self> {
+        let sink = Sink::start_on(port, None)?;
+        let started = Instant::now();
+        Ok(Run { agent: Agent::resume(binary, directory, None)?, sink, started })
+    }
+
+    fn id(&self) -> u32 {
+        self.agent.child.id()
     }
 
     fn wait_for(&mut self, entries: u64) -> Outcome<()> {
-        let start = Instant::now();
-        while self.sink.entries.load(Ordering::Acquire) < entries {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(format!("the agent ended by itself: {status}").into());
-            }
-            if start.elapsed() > DEADLINE {
-                let have = self.sink.entries.load(Ordering::Acquire);
-                return Err(format!("{have} of {entries} lines arrived within {DEADLINE:?}").into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        let sink = &self.sink;
+        self.agent.wait("the lines", DEADLINE, || sink.count() >= entries)
     }
 
     fn resident(&self) -> u64 {
-        memory(self.child.id()).0
+        memory(self.id()).0
     }
 
     /// What the start took, and what it left.
     fn report(&mut self, what: &str, base: u64, files: u64) -> Outcome<()> {
         let took = self.started.elapsed();
-        let (user, system) = cpu_times(self.child.id())?;
+        let (user, system) = cpu_times(self.id())?;
         std::thread::sleep(SETTLE);
-        let (resident, peak) = memory(self.child.id());
+        let (resident, peak) = memory(self.id());
         let each = resident.saturating_sub(base) / files.max(1);
         println!(
             "{what}: {:.2} s, {:.2} s CPU ({:.2} user, {:.2} system); peak {:.1} MiB, then {:.1} MiB resident: {each} bytes a file; \
@@ -178,15 +170,15 @@ impl Run {
             system.as_secs_f64(),
             peak as f64 / MIB,
             resident as f64 / MIB,
-            fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count(),
-            watches(self.child.id())?,
+            fs::read_dir(format!("/proc/{}/fd", self.id()))?.count(),
+            watches(self.id())?,
         );
         Ok(())
     }
 
     /// What happens while nothing happens.
     fn idle(&mut self, time: Duration) -> Outcome<()> {
-        let id = self.child.id();
+        let id = self.id();
         let (cpu, switches) = (cpu_times(id)?, switches(id)?);
         std::thread::sleep(time);
         let after = cpu_times(id)?;
@@ -203,7 +195,7 @@ impl Run {
     fn appended(&mut self, path: &Path) -> Outcome<()> {
         let mut times = Vec::new();
         for _ in 0..APPENDS {
-            let entries = self.sink.entries.load(Ordering::Acquire);
+            let entries = self.sink.count();
             let start = Instant::now();
             append(path)?;
             self.wait_for(entries + 1)?;
@@ -211,24 +203,20 @@ impl Run {
         }
         times.sort_unstable();
         let at = |i: usize| times.get(i).copied().unwrap_or_default().as_secs_f64() * 1e3;
-        println!("  from append to arrival: {:.0} ms median, {:.0} ms at most", at(times.len() / 2), at(times.len() - 1));
+        println!(
+            "  from append to arrival: {:.0} ms median, {:.0} ms at most",
+            at(times.len() / 2),
+            at(times.len() - 1)
+        );
         Ok(())
     }
 
-    fn stop(mut self) -> Outcome<()> {
+    /// Stops it. Gives the port that it sent to.
+    fn stop(mut self) -> Outcome<u16> {
         let start = Instant::now();
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let status = self.child.wait()?;
+        self.agent.stop()?;
         println!("  stopped in {:.2} s", start.elapsed().as_secs_f64());
-        if status.success() { Ok(()) } else { Err(format!("the agent ended with {status}").into()) }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        // After a regular stop both do nothing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(self.sink.port)
     }
 }
 

@@ -229,6 +229,12 @@ impl Checkpoints {
         self.shared.lock().table.look(slot, now_s).map(|saved| saved.to_saved())
     }
 
+    /// Shows one cursor, if there is one in this slot. `look` must not call these checkpoints, as above.
+    pub fn look_at<T>(&self, slot: u32, look: impl FnOnce(SavedRef<'_>) -> T) -> Option<T> {
+        let now_s = now_s(&self.shared.clock);
+        self.shared.lock().table.look(slot, now_s).map(look)
+    }
+
     /// When the process before this one wrote a checkpoint last, nanoseconds since 1970; 0 when there was none.
     pub fn last_written_ns(&self) -> i64 {
         self.shared.last_written_ns

@@ -63,12 +63,14 @@ pub struct SavedRef<'a> {
     pub intents: &'a VecDeque<Intent>,
     /// See [`Saved::seen_s`].
     pub seen_s: i64,
+    /// A source has claimed it.
+    pub in_use: bool,
 }
 
 impl SavedRef<'_> {
     /// A copy that lasts.
     pub fn to_saved(&self) -> Saved {
-        let SavedRef { slot, key, meta, position, mark, intents, seen_s } = *self;
+        let SavedRef { slot, key, meta, position, mark, intents, seen_s, in_use: _ } = *self;
         Saved { intents: intents.clone(), ..Saved::new(slot, key, meta, position, mark, seen_s) }
     }
 }
@@ -193,7 +195,8 @@ impl Cursor {
     fn look(&self, slot: u32, now_s: i64) -> SavedRef<'_> {
         let (key, meta, mark) = self.parts();
         let intents = self.intents.as_deref().unwrap_or(&NO_INTENTS);
-        SavedRef { slot, key, meta, position: self.position, mark, intents, seen_s: self.seen_s(now_s) }
+        let in_use = self.seen_s == IN_USE;
+        SavedRef { slot, key, meta, position: self.position, mark, intents, seen_s: self.seen_s(now_s), in_use }
     }
 }
 
@@ -213,6 +216,10 @@ const SNAPSHOT_INTENT_BYTES: usize = 37;
 impl Table {
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Cursor> {
         self.cursors.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(super) fn look(&self, slot: u32, now_s: i64) -> Option<SavedRef<'_>> {
+        Some(self.cursors.get(slot as usize)?.as_ref()?.look(slot, now_s))
     }
 
     /// A cursor in use, in a free slot.
@@ -257,10 +264,6 @@ impl Table {
             }
         }
         dropped
-    }
-
-    pub(super) fn look(&self, slot: u32, now_s: i64) -> Option<SavedRef<'_>> {
-        Some(self.cursors.get(slot as usize)?.as_ref()?.look(slot, now_s))
     }
 
     pub(super) fn iter(&self, now_s: i64) -> impl Iterator<Item = SavedRef<'_>> {
@@ -320,7 +323,7 @@ impl Table {
             count
         };
         let mut records = put(Record::Header { number });
-        for SavedRef { slot, key, meta, position, mark, intents, seen_s } in self.iter(now_s) {
+        for SavedRef { slot, key, meta, position, mark, intents, seen_s, .. } in self.iter(now_s) {
             put(Record::Define { slot, seen_s, key, meta });
             records = put(Record::Move { slot, position, mark });
             for &Intent { start, end, time_ns } in intents {

@@ -9,9 +9,9 @@ use super::identity::{Mark, Stat, content_matches, encode_key, marks_at, stat_pa
 use super::saved::{Known, path_to_bytes};
 use super::settings::StartAt;
 use super::tracked::{FileId, Place, Tracked, open_for_reading};
-use super::tree::{DirId, Found, link_target};
+use super::tree::{DirId, Found, FoundName, link_target};
 use crate::base::limits::CHUNK_BYTES;
-use std::collections::BTreeMap;
+use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -19,53 +19,100 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// The names of the first scan, by what is known of them.
+struct Sorted {
+    kinds: Vec<Kind>,
+    /// Slots of checkpoints whose files are where they were.
+    at_path: HashSet<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// No checkpoint speaks of it.
+    Unknown,
+    /// It goes on, or not, where its name is.
+    AtPath,
+    /// A checkpoint was made under another path.
+    Elsewhere,
+}
+
 impl Follow {
     /// The first scan: what checkpoints speak of is found first, wherever it was renamed to in its directory.
     pub(super) fn start(&mut self) {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         self.tree.plant(&mut found);
-        self.scan(found);
+        self.scan(&found);
     }
 
     /// Takes in all that was found when patterns were followed for the first time. What is followed already stays as it is.
-    pub(super) fn scan(&mut self, found: Vec<Found>) {
-        let (known, others): (Vec<Found>, Vec<Found>) =
-            found.into_iter().partition(|found| self.saved.may_have(found.inode));
-        let missed = self.missed_generations(&known, &others);
+    pub(super) fn scan(&mut self, found: &Found) {
+        let mut sorted = self.sort(found);
+        let missed = self.missed_generations(found, &sorted);
         // Files that left their path come before those that are at it now: they are finished first.
-        let mut at_their_path = Vec::new();
-        for found in known {
-            if self.is_stopping() {
-                break;
-            }
-            if !self.resume_rotated(&found) {
-                at_their_path.push(found);
+        for (found, kind) in found.iter().zip(&mut sorted.kinds) {
+            if *kind == Kind::Elsewhere && !self.is_stopping() && !self.resume_rotated(found) {
+                *kind = Kind::AtPath;
             }
         }
         for (source, dir, name, origin) in missed {
             self.present(source, dir, &name, Some(&origin));
         }
-        for found in at_their_path.into_iter().chain(others) {
-            if self.is_stopping() {
-                break;
+        for turn in [Kind::AtPath, Kind::Unknown] {
+            for (found, _) in found.iter().zip(&sorted.kinds).filter(|(_, kind)| **kind == turn) {
+                if self.is_stopping() {
+                    break;
+                }
+                self.found(found);
             }
-            self.found(&found);
         }
         self.is_starting = false;
+        self.saved.forget_claimed();
         self.tell_missing();
         self.tell_unlisted();
     }
 
+    /// Which of the names have checkpoints, and which of these are at their path.
+    fn sort(&self, found: &Found) -> Sorted {
+        let mut sorted = Sorted { kinds: Vec::with_capacity(found.len()), at_path: HashSet::default() };
+        for found in found.iter() {
+            let kind = if self.saved.may_have(found.inode) && !self.is_stopping() {
+                self.kind_of(found, &mut sorted.at_path)
+            } else {
+                Kind::Unknown
+            };
+            sorted.kinds.push(kind);
+        }
+        sorted
+    }
+
+    fn kind_of(&self, found: FoundName<'_>, at_path: &mut HashSet<u32>) -> Kind {
+        let Some(path) = self.path_of(found.dir, found.name) else { return Kind::AtPath };
+        let Ok(stat) = stat_path(&path) else { return Kind::AtPath };
+        let mut kind = Kind::AtPath;
+        for source in &self.sources {
+            let at = self.saved.peek(&source.settings.name, &stat.identity, |slot, origin| (slot, *origin == *path));
+            match at {
+                Some((slot, true)) => {
+                    at_path.insert(slot);
+                }
+                Some((_, false)) => kind = Kind::Elsewhere,
+                None => {}
+            }
+        }
+        kind
+    }
+
     /// If the name is a file with a checkpoint that was made under another path, goes on with it as a rotated one.
-    fn resume_rotated(&mut self, found: &Found) -> bool {
-        let Some(path) = self.path_of(found.dir, &found.name) else { return false };
+    fn resume_rotated(&mut self, found: FoundName<'_>) -> bool {
+        let Some(path) = self.path_of(found.dir, found.name) else { return false };
         let Ok(stat) = stat_path(&path) else { return false };
         let mut resumed = false;
-        for source in 0..self.sources.len() as u16 {
-            let Some(name) = self.sources.get(usize::from(source)).map(|s| s.settings.name.clone()) else { continue };
-            let origin = self.saved.peek(&name, &stat.identity).filter(|origin| *origin != path).map(Path::to_owned);
+        for number in 0..self.sources.len() as u16 {
+            let Some(source) = self.sources.get(usize::from(number)) else { continue };
+            let other = |_, origin: &Path| (*origin != *path).then(|| origin.to_owned());
+            let origin = self.saved.peek(&source.settings.name, &stat.identity, other).flatten();
             if let Some(origin) = origin {
-                self.present(source, found.dir, &found.name, Some(&origin));
+                self.present(number, found.dir, found.name, Some(&origin));
                 resumed = true;
             }
         }
@@ -76,40 +123,55 @@ impl Follow {
     ///
     /// When the newest file known at a path is not there any more, files beside the path that have its name with something added, and that
     /// were born after it, are the generations between. One whose head equals that of a known file is a copy and no generation.
-    fn missed_generations(&self, known: &[Found], others: &[Found]) -> Vec<(u16, DirId, OsString, PathBuf)> {
+    fn missed_generations(&self, found: &Found, sorted: &Sorted) -> Vec<(u16, DirId, OsString, PathBuf)> {
         let mut missed = Vec::new();
         // A file from before the agent was last at work was seen by it, or is a copy that somebody made.
         let alive_ns = self.store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS);
-        // By name, so that the few that begin like a path's file are found without looking at all.
-        let mut by_name: BTreeMap<(&Path, &OsStr), &Found> = BTreeMap::new();
-        for found in known.iter().chain(others) {
-            if let Some(dir) = self.tree.path(found.dir) {
-                by_name.insert((dir, &found.name), found);
-            }
-        }
+        // By directory and name, so that the few that begin like a path's file are found without looking at all. Made when it is needed.
+        let mut by_name: Vec<u32> = Vec::new();
+        let key = |at: &u32| found.get(*at as usize).map(|found| (found.dir, found.name));
         for (number, source) in (0u16..).zip(&self.sources).filter(|(_, source)| !source.carried) {
-            for (origin, newest) in self.saved.newest_by_origin(&source.settings.name) {
-                let at_origin = stat_path(&origin).is_ok_and(|stat| newest.identity.is_still(&stat.identity));
-                if at_origin || newest.identity.born_ns == 0 || self.is_stopping() {
+            let name = source.settings.name.as_str();
+            let is_away = |known: &Known| {
+                !sorted.at_path.contains(&known.slot)
+                    && known.identity.born_ns != 0
+                    && !stat_path(&known.origin).is_ok_and(|stat| known.identity.is_still(&stat.identity))
+            };
+            for (origin, newest) in self.saved.newest_by_origin(name, is_away) {
+                let born = newest.identity.born_ns;
+                // The one that is at the path is known, too, and younger: nothing was missed.
+                let is_succeeded = stat_path(&origin).is_ok_and(|stat| {
+                    stat.identity.born_ns > born
+                        && self.saved.peek(name, &stat.identity, |_, other| *other == *origin) == Some(true)
+                });
+                if is_succeeded || self.is_stopping() {
                     continue;
                 }
                 let (Some(parent), Some(stem)) = (origin.parent(), origin.file_stem()) else { continue };
+                let Some(dir) = self.tree.id_at(parent) else { continue };
+                if by_name.is_empty() {
+                    by_name = (0..found.len() as u32).collect();
+                    by_name.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+                }
+                let first = by_name.partition_point(|at| key(at) < Some((dir, stem)));
                 let beside = by_name
-                    .range((parent, stem)..)
-                    .take_while(|((dir, name), _)| *dir == parent && name.as_bytes().starts_with(stem.as_bytes()))
-                    .map(|(_, found)| *found)
+                    .get(first..)
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|at| found.get(*at as usize))
+                    .take_while(|found| found.dir == dir && found.name.as_bytes().starts_with(stem.as_bytes()))
                     .filter(|found| {
-                        is_rotated_name(&origin, &found.name)
-                            && !self.tree.matches(found.dir, &found.name).contains(&number)
-                            && !self.tree.is_excluded(number, found.dir, &found.name)
+                        is_rotated_name(&origin, found.name)
+                            && !self.tree.matches(found.dir, found.name).contains(&number)
+                            && !self.tree.is_excluded(number, found.dir, found.name)
                     });
-                let mut generations: Vec<(i64, &Found)> = beside
+                let mut generations: Vec<(i64, FoundName<'_>)> = beside
                     .filter_map(|found| {
-                        let path = self.path_of(found.dir, &found.name)?;
+                        let path = self.path_of(found.dir, found.name)?;
                         let stat = stat_path(&path).ok()?;
                         let is_new = stat.is_file
-                            && stat.identity.born_ns > newest.identity.born_ns.max(alive_ns)
-                            && self.saved.peek(&source.settings.name, &stat.identity).is_none();
+                            && stat.identity.born_ns > born.max(alive_ns)
+                            && self.saved.peek(name, &stat.identity, |_, _| ()).is_none();
                         let is_copy = || {
                             let head = newest.mark.head_len;
                             open_for_reading(&path).is_ok_and(|handle| {
@@ -127,10 +189,10 @@ impl Follow {
                 generations.sort_by_key(|(born, _)| *born);
                 for (_, found) in generations {
                     tracing::info!(
-                        source = %source.settings.name, path = %origin.display(), rotated_to = ?found.name,
+                        source = %name, path = %origin.display(), rotated_to = ?found.name,
                         "a file was written and rotated while lugger was not running: it is read first"
                     );
-                    missed.push((number, found.dir, found.name.clone(), origin.clone()));
+                    missed.push((number, found.dir, found.name.to_owned(), origin.clone()));
                 }
             }
         }
@@ -143,8 +205,9 @@ impl Follow {
         let Some(source) = self.sources.get(usize::from(number)) else { return };
         let source_name = source.settings.name.clone();
         let from_end = self.is_starting && source.is_new && source.settings.start_at == StartAt::End;
-        let mut file = Tracked::new(number, stat.identity, origin, generation);
+        let mut file = Tracked::new(number, stat.identity, generation);
         file.size = stat.size;
+        file.set_origin((*origin != *path).then(|| origin.into()));
         match self.saved.take(&source_name, &stat.identity) {
             Some(known) => self.resume(&mut file, known, path, stat),
             None if from_end => {
@@ -166,7 +229,7 @@ impl Follow {
             file.slot = Some(self.store.define(&key, path_to_bytes(origin), file.offset, &file.mark.encode()));
         }
         let mut is_quiet = file.offset == stat.size && file.replay.is_none();
-        let rotated = *file.origin != *path;
+        let rotated = file.origin().is_some();
         if !rotated {
             self.look_once_more(number, origin);
         }
@@ -175,7 +238,7 @@ impl Follow {
         if rotated {
             self.rotate(id);
         } else {
-            self.files.succeeds(id);
+            self.files.succeeds(id, path);
         }
         if let Some((real_dir, real_name)) = link_target(path) {
             let real_dir = self.tree.alias(&real_dir);
@@ -184,7 +247,7 @@ impl Follow {
             if self.files.named(number, real_dir, &real_name).is_none() {
                 self.files.name(id, real_dir, &real_name);
                 if let Some(file) = self.files.get_mut(id) {
-                    file.alias = Some(Place { dir: real_dir, name: real_name.into() });
+                    file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
                 }
             } else {
                 self.tree.unalias(real_dir);
@@ -203,8 +266,8 @@ impl Follow {
     /// to their end a moment ago: a file that was deleted tells of no writes.
     fn look_once_more(&mut self, source: u16, origin: &Path) {
         let is_earlier = |id: &FileId| {
-            let file = self.files.get(*id).filter(|f| f.source == source && *f.origin == *origin);
-            file.is_some_and(|f| f.rotated && f.file.is_some() && f.failing.is_none() && !f.compressed)
+            let file = self.files.get(*id).filter(|f| f.source == source && f.origin() == Some(origin));
+            file.is_some_and(|f| f.rotated && f.file.is_some() && f.failing().is_none() && !f.compressed)
         };
         let earlier: Vec<FileId> = self.unsettled.iter().copied().filter(is_earlier).collect();
         for id in earlier {
@@ -219,7 +282,7 @@ impl Follow {
         // A cursor that was dropped in the meantime, being old, is defined anew by the caller.
         let was = encode_key(&known.source, &known.identity);
         file.slot = self.store.claim(known.slot, &was).then_some(known.slot);
-        file.origin = known.origin.as_path().into();
+        file.set_origin((*known.origin != *path).then(|| known.origin.as_path().into()));
         // With a birth time the inode is the same file. Its bytes are compared when it is read; one that seems to have nothing to read, and
         // was written to since the agent was last at work, may have been filled again to the same size.
         let will_be_read = file.size > known.position;
@@ -245,7 +308,7 @@ impl Follow {
         if key != was
             && let Some(slot) = file.slot
         {
-            self.store.renew(slot, &key, path_to_bytes(&file.origin));
+            self.store.renew(slot, &key, path_to_bytes(&known.origin));
         }
     }
 }

@@ -1,25 +1,38 @@
 //! The set of followed files: by number, by identity, by name; which are to be read, and which have to wait for an older generation.
 //!
+//! Numbers are found through what the files themselves say: a table holds numbers only, hashed by the identity or by the name of the place
+//! that the file has. A file's further names, which are rare, are kept beside.
+//!
 //! Promises: the numbers stay true to each other (a name leads to a file that counts it, an identity to at most one file a source); a file whose
 //! path had an unfinished earlier file is read after it. Pure bookkeeping, no I/O.
 
 use super::identity::Identity;
 use super::tracked::{FileId, Place, Tracked};
 use super::tree::DirId;
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt};
+use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::hash::BuildHasher;
 use std::path::Path;
 
 /// The names of one source in one directory.
-type Names = HashMap<Box<OsStr>, FileId>;
+#[derive(Debug, Default)]
+struct Names {
+    /// Files whose place is here, by the name they have there.
+    places: HashTable<FileId>,
+    /// Names of files that have their place elsewhere.
+    others: Option<Box<HashMap<Box<OsStr>, FileId>>>,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    slab: Vec<Option<Tracked>>,
+    slab: Slab,
     free: Vec<FileId>,
-    by_identity: HashMap<(u16, u64, u64), FileId>,
+    /// By device and inode.
+    by_identity: HashTable<FileId>,
     /// By directory number; a directory rarely has more than one source.
     names: Vec<Vec<(u16, Names)>>,
     /// Files of one path that are to be read one after the other: the rotated ones, then the current one.
@@ -27,24 +40,88 @@ pub(super) struct Files {
     ready: VecDeque<FileId>,
     last_generation: u32,
     count: usize,
+    hasher: RandomState,
+}
+
+/// All files, by number.
+#[derive(Debug, Default)]
+struct Slab(Vec<Option<Tracked>>);
+
+impl Slab {
+    fn get(&self, id: FileId) -> Option<&Tracked> {
+        self.0.get(id as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: FileId) -> Option<&mut Tracked> {
+        self.0.get_mut(id as usize)?.as_mut()
+    }
+
+    /// A number for one more file.
+    fn grow(&mut self) -> FileId {
+        if self.0.len() == self.0.capacity() {
+            // By an eighth: doubling would leave up to half of many files' space unused.
+            self.0.reserve_exact(64.max(self.0.len() / 8));
+        }
+        self.0.push(None);
+        (self.0.len() - 1) as FileId
+    }
+
+    /// Whether this file's place has this name.
+    fn is_called(&self, id: FileId, name: &OsStr) -> bool {
+        self.name(id).is_some_and(|own| own == name)
+    }
+
+    /// The name of a file's place.
+    fn name(&self, id: FileId) -> Option<&OsStr> {
+        Some(&self.get(id)?.place.as_ref()?.name)
+    }
+
+    fn is(&self, id: FileId, source: u16, identity: &Identity) -> bool {
+        self.get(id).is_some_and(|file| {
+            let own = &file.identity;
+            file.source == source && own.inode == identity.inode && own.device == identity.device
+        })
+    }
+}
+
+impl Names {
+    fn get(&self, slab: &Slab, hasher: &RandomState, name: &OsStr) -> Option<FileId> {
+        let place = self.places.find(hasher.hash_one(name), |id| slab.is_called(*id, name));
+        place.or_else(|| self.others.as_ref()?.get(name)).copied()
+    }
+
+    /// Notes a file whose place has a name here.
+    fn settle(&mut self, slab: &Slab, hasher: &RandomState, id: FileId) {
+        let hash = |id: &FileId| hasher.hash_one(slab.name(*id).unwrap_or_default());
+        self.places.insert_unique(hash(&id), id, hash);
+    }
+
+    fn iter<'a>(&'a self, slab: &'a Slab) -> impl Iterator<Item = &'a OsStr> {
+        let others = self.others.iter().flat_map(|others| others.keys().map(|name| &**name));
+        self.places.iter().filter_map(|id| slab.name(*id)).chain(others)
+    }
+}
+
+fn identity_hash(hasher: &RandomState, identity: &Identity) -> u64 {
+    hasher.hash_one((identity.device, identity.inode))
 }
 
 impl Files {
     pub(super) fn new() -> Self {
-        Files { by_identity: HashMap::new(), generations: HashMap::new(), ..Files::default() }
+        Files { generations: HashMap::new(), ..Files::default() }
     }
 
     pub(super) fn get(&self, id: FileId) -> Option<&Tracked> {
-        self.slab.get(id as usize)?.as_ref()
+        self.slab.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Tracked> {
-        self.slab.get_mut(id as usize)?.as_mut()
+        self.slab.get_mut(id)
     }
 
     /// All files with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &Tracked)> {
-        (0..).zip(&self.slab).filter_map(|(id, file)| Some((id, file.as_ref()?)))
+        (0..).zip(&self.slab.0).filter_map(|(id, file)| Some((id, file.as_ref()?)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,56 +135,55 @@ impl Files {
     }
 
     pub(super) fn insert(&mut self, file: Tracked) -> FileId {
-        let key = identity_key(file.source, &file.identity);
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.slab.push(None);
-                (self.slab.len() - 1) as FileId
-            }
-        };
-        if let Some(place) = self.slab.get_mut(id as usize) {
+        let (source, identity) = (file.source, file.identity);
+        let id = self.free.pop().unwrap_or_else(|| self.slab.grow());
+        // Whoever had the identity is not found by it any more.
+        self.take_identity(source, &identity, |_| true);
+        if let Some(place) = self.slab.0.get_mut(id as usize) {
             *place = Some(file);
         }
-        self.by_identity.insert(key, id);
+        let (slab, hasher) = (&self.slab, &self.hasher);
+        let hash = |id: &FileId| slab.get(*id).map_or(0, |file| identity_hash(hasher, &file.identity));
+        self.by_identity.insert_unique(hash(&id), id, hash);
         self.count += 1;
         id
     }
 
     /// Takes a file out. It must have no names.
     pub(super) fn remove(&mut self, id: FileId) -> Option<Tracked> {
-        let file = self.slab.get_mut(id as usize)?.take()?;
-        self.forget_identity(&file, id);
+        self.disown_identity(id);
+        let file = self.slab.0.get_mut(id as usize)?.take()?;
         self.ready.retain(|other| *other != id);
-        self.leave_generations(file.source, &file.origin, id);
+        if let Some(origin) = file.origin() {
+            self.leave_generations(file.source, origin, id);
+        }
         self.free.push(id);
         self.count -= 1;
         Some(file)
     }
 
-    fn forget_identity(&mut self, file: &Tracked, id: FileId) {
-        let key = identity_key(file.source, &file.identity);
-        if self.by_identity.get(&key) == Some(&id) {
-            self.by_identity.remove(&key);
+    fn take_identity(&mut self, source: u16, identity: &Identity, is_meant: impl Fn(FileId) -> bool) {
+        let slab = &self.slab;
+        let is_it = |id: &FileId| is_meant(*id) && slab.is(*id, source, identity);
+        if let Ok(entry) = self.by_identity.find_entry(identity_hash(&self.hasher, identity), is_it) {
+            entry.remove();
         }
     }
 
     /// The inode has another life now: the file goes on without being found by identity.
     pub(super) fn disown_identity(&mut self, id: FileId) {
-        let Some(file) = self.get(id) else { return };
-        let key = identity_key(file.source, &file.identity);
-        if self.by_identity.get(&key) == Some(&id) {
-            self.by_identity.remove(&key);
-        }
+        let Some((source, identity)) = self.get(id).map(|file| (file.source, file.identity)) else { return };
+        self.take_identity(source, &identity, |other| other == id);
     }
 
     /// The file with this device and inode, whatever its birth time.
     pub(super) fn by_identity(&self, source: u16, identity: &Identity) -> Option<FileId> {
-        self.by_identity.get(&identity_key(source, identity)).copied()
+        let hash = identity_hash(&self.hasher, identity);
+        self.by_identity.find(hash, |id| self.slab.is(*id, source, identity)).copied()
     }
 
     pub(super) fn named(&self, source: u16, dir: DirId, name: &OsStr) -> Option<FileId> {
-        self.names_of(source, dir)?.get(name).copied()
+        self.names_of(source, dir)?.get(&self.slab, &self.hasher, name)
     }
 
     fn names_of(&self, source: u16, dir: DirId) -> Option<&Names> {
@@ -119,17 +195,19 @@ impl Files {
         self.names.get(dir as usize).into_iter().flatten().map(|(source, _)| *source)
     }
 
-    /// All names of a source in a directory.
-    pub(super) fn names_in(&self, source: u16, dir: DirId) -> Vec<Box<OsStr>> {
-        self.names_of(source, dir).map(|names| names.keys().cloned().collect()).unwrap_or_default()
+    /// Those names of a source in a directory that `is_wanted` says yes to.
+    pub(super) fn names_in(&self, source: u16, dir: DirId, is_wanted: impl Fn(&OsStr) -> bool) -> Vec<Box<OsStr>> {
+        let names = self.names_of(source, dir).into_iter().flat_map(|names| names.iter(&self.slab));
+        names.filter(|name| is_wanted(name)).map(Box::from).collect()
     }
 
     /// Gives a file a name. The name must be free.
     pub(super) fn name(&mut self, id: FileId, dir: DirId, name: &OsStr) {
-        let Some(file) = self.get_mut(id) else { return };
+        let Some(file) = self.slab.get_mut(id) else { return };
         let source = file.source;
         file.names = file.names.saturating_add(1);
-        if file.place.is_none() {
+        let is_place = file.place.is_none();
+        if is_place {
             file.place = Some(Place { dir, name: name.into() });
         }
         let at = dir as usize;
@@ -140,12 +218,15 @@ impl Files {
         let place = match lists.iter().position(|(s, _)| *s == source) {
             Some(place) => place,
             None => {
-                lists.push((source, Names::new()));
+                lists.push((source, Names::default()));
                 lists.len() - 1
             }
         };
-        if let Some((_, names)) = lists.get_mut(place) {
-            names.insert(name.into(), id);
+        let Some((_, names)) = lists.get_mut(place) else { return };
+        if is_place {
+            names.settle(&self.slab, &self.hasher, id);
+        } else {
+            names.others.get_or_insert_with(|| Box::new(HashMap::new())).insert(name.into(), id);
         }
     }
 
@@ -153,13 +234,39 @@ impl Files {
     pub(super) fn unname(&mut self, source: u16, dir: DirId, name: &OsStr) -> Option<FileId> {
         let lists = self.names.get_mut(dir as usize)?;
         let names = &mut lists.iter_mut().find(|(s, _)| *s == source)?.1;
-        let id = names.remove(name)?;
-        let file = self.get_mut(id)?;
+        let slab = &self.slab;
+        let place = names.places.find_entry(self.hasher.hash_one(name), |id| slab.is_called(*id, name));
+        let (id, was_place) = match place {
+            Ok(entry) => (entry.remove().0, true),
+            Err(_) => {
+                let others = names.others.as_mut()?;
+                let id = others.remove(name)?;
+                if others.is_empty() {
+                    names.others = None;
+                }
+                (id, false)
+            }
+        };
+        let file = self.slab.get_mut(id)?;
         file.names = file.names.saturating_sub(1);
-        if file.place.as_ref().is_some_and(|p| p.dir == dir && *p.name == *name) {
+        if was_place {
             file.place = None;
         }
         Some(id)
+    }
+
+    /// A file that lost its place gets one of its other names for it: rare, so the name is looked for.
+    pub(super) fn place_anew(&mut self, id: FileId) {
+        let Some(source) = self.get(id).map(|file| file.source) else { return };
+        let other = |(dir, lists): (DirId, &Vec<(u16, Names)>)| {
+            let names = lists.iter().filter(|(s, _)| *s == source).filter_map(|(_, names)| names.others.as_ref());
+            let name = names.flat_map(|others| others.iter()).find(|(_, other)| **other == id)?.0;
+            Some((dir, name.clone()))
+        };
+        let Some((dir, name)) = (0..).zip(&self.names).find_map(other) else { return };
+        if self.unname(source, dir, &name).is_some() {
+            self.name(id, dir, &name);
+        }
     }
 
     /// The file has something to read, or may have.
@@ -168,7 +275,7 @@ impl Files {
             && !file.queued
             && !file.gated
             // What cannot be opened waits for its next attempt.
-            && (file.failing.is_none() || file.file.is_some())
+            && (file.failing().is_none() || file.file.is_some())
         {
             file.queued = true;
             self.ready.push_back(id);
@@ -200,31 +307,33 @@ impl Files {
     /// A file has left its path: what appears there is read after it.
     pub(super) fn rotated(&mut self, id: FileId) {
         let Some(file) = self.get(id) else { return };
-        let (key, born) = ((file.source, file.origin.clone()), file.identity.born_ns);
+        // One without a path of its own is at its path.
+        let Some(origin) = file.origin() else { return };
+        let (key, born) = ((file.source, Box::from(origin)), file.identity.born_ns);
         let queue = self.generations.entry(key).or_default();
         if queue.contains(&id) {
             return;
         }
         // Older files first, as far as birth times tell; the current file stays last.
         let slab = &self.slab;
-        let is_older = |other: &FileId| {
-            let other = slab.get(*other as usize).and_then(Option::as_ref);
-            other.is_some_and(|o| o.rotated && o.identity.born_ns <= born)
-        };
+        let is_older = |other: &FileId| slab.get(*other).is_some_and(|o| o.rotated && o.identity.born_ns <= born);
         let place = queue.iter().take_while(|other| is_older(other)).count();
         queue.insert(place, id);
         // The first of a queue may be read, the others wait: also one that was the first until now, and has its turn again later.
         for (at, other) in queue.iter().enumerate() {
-            if let Some(file) = self.slab.get_mut(*other as usize).and_then(Option::as_mut) {
+            if let Some(file) = self.slab.get_mut(*other) {
                 file.gated = at > 0;
             }
         }
     }
 
     /// A new file at its path: it waits if an earlier one is unfinished.
-    pub(super) fn succeeds(&mut self, id: FileId) {
+    pub(super) fn succeeds(&mut self, id: FileId, path: &Path) {
+        if self.generations.is_empty() {
+            return;
+        }
         let Some(file) = self.get(id) else { return };
-        let key = (file.source, file.origin.clone());
+        let key = (file.source, path.into());
         let Some(queue) = self.generations.get_mut(&key) else { return };
         queue.push_back(id);
         if let Some(file) = self.get_mut(id) {
@@ -233,16 +342,16 @@ impl Files {
     }
 
     /// A rotated file is at its path again: it is read after the others.
-    pub(super) fn returned(&mut self, id: FileId) {
+    pub(super) fn returned(&mut self, id: FileId, path: &Path) {
         self.finished(id);
-        self.succeeds(id);
+        self.succeeds(id, path);
     }
 
     /// A rotated file was read to its end: whoever waits for it may be read.
     pub(super) fn finished(&mut self, id: FileId) {
         let Some(file) = self.get(id) else { return };
-        let (source, origin) = (file.source, file.origin.clone());
-        self.leave_generations(source, &origin, id);
+        let Some(origin) = file.origin().map(Path::to_owned) else { return };
+        self.leave_generations(file.source, &origin, id);
     }
 
     fn leave_generations(&mut self, source: u16, origin: &Path, id: FileId) {
@@ -266,51 +375,50 @@ impl Files {
         }
     }
 
-    /// No file has a name any more.
+    /// No file has a name any more. Each must know its path: there is no place any more to tell it.
     pub(super) fn forget_names(&mut self) {
         self.names = Vec::new();
-        for file in self.slab.iter_mut().flatten() {
+        for file in self.slab.0.iter_mut().flatten() {
             file.names = 0;
             file.place = None;
-            file.alias = None;
+            if file.alias().is_some() {
+                file.set_alias(None);
+            }
         }
     }
 
     /// Sources have other numbers: `map` has the new one of each. No file has a name, and those of sources without a new number are gone.
     pub(super) fn renumber(&mut self, map: &[Option<u16>]) {
         let new = |source: u16| map.get(usize::from(source)).copied().flatten();
-        for file in self.slab.iter_mut().flatten() {
+        for file in self.slab.0.iter_mut().flatten() {
             file.source = new(file.source).unwrap_or(file.source);
         }
-        let by_identity = std::mem::take(&mut self.by_identity).into_iter();
-        self.by_identity =
-            by_identity.filter_map(|((source, device, inode), id)| Some(((new(source)?, device, inode), id))).collect();
         let generations = std::mem::take(&mut self.generations).into_iter();
         self.generations =
             generations.filter_map(|((source, origin), queue)| Some(((new(source)?, origin), queue))).collect();
     }
 
     /// Directory numbers are used again: the names of one that is gone must not stay.
-    pub(super) fn take_names(&mut self, dir: DirId) -> Vec<(u16, Box<OsStr>)> {
+    pub(super) fn all_names_in(&self, dir: DirId) -> Vec<(u16, Box<OsStr>)> {
         let lists = self.names.get(dir as usize).map(Vec::as_slice).unwrap_or_default();
-        lists.iter().flat_map(|(source, names)| names.keys().map(|name| (*source, name.clone()))).collect()
+        lists.iter().flat_map(|(source, names)| names.iter(&self.slab).map(|name| (*source, name.into()))).collect()
     }
-}
-
-fn identity_key(source: u16, identity: &Identity) -> (u16, u64, u64) {
-    (source, identity.device, identity.inode)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PATH: &str = "/log/app";
+
     fn file(inode: u64, born_ns: i64) -> Tracked {
-        Tracked::new(0, Identity { device: 1, inode, born_ns }, Path::new("/log/app"), inode as u32)
+        Tracked::new(0, Identity { device: 1, inode, born_ns }, inode as u32)
     }
 
     fn rotate(files: &mut Files, id: FileId) {
-        files.get_mut(id).unwrap().rotated = true;
+        let file = files.get_mut(id).unwrap();
+        file.rotated = true;
+        file.set_origin(Some(Path::new(PATH).into()));
         files.rotated(id);
     }
 
@@ -320,10 +428,10 @@ mod tests {
         let first = files.insert(file(1, 10));
         rotate(&mut files, first);
         let second = files.insert(file(2, 20));
-        files.succeeds(second);
+        files.succeeds(second, Path::new(PATH));
         rotate(&mut files, second);
         let third = files.insert(file(3, 30));
-        files.succeeds(third);
+        files.succeeds(third, Path::new(PATH));
         for id in [third, second, first] {
             files.make_ready(id);
         }
@@ -335,7 +443,7 @@ mod tests {
         assert_eq!(files.pop_ready(), Some(third));
         // Nothing is left behind: the next file at the path does not wait.
         let fourth = files.insert(file(4, 40));
-        files.succeeds(fourth);
+        files.succeeds(fourth, Path::new(PATH));
         files.make_ready(fourth);
         assert_eq!(files.pop_ready(), Some(fourth));
     }
@@ -361,13 +469,13 @@ mod tests {
         let old = files.insert(file(1, 10));
         rotate(&mut files, old);
         let current = files.insert(file(3, 30));
-        files.succeeds(current);
+        files.succeeds(current, Path::new(PATH));
         // For a moment it seems to be rotated: a late event of the file that was at the path between the two.
         rotate(&mut files, current);
         let between = files.insert(file(2, 20));
         rotate(&mut files, between);
         files.get_mut(current).unwrap().rotated = false;
-        files.returned(current);
+        files.returned(current, Path::new(PATH));
         for id in [old, between, current] {
             files.make_ready(id);
         }
@@ -384,9 +492,9 @@ mod tests {
         let old = files.insert(file(1, 10));
         rotate(&mut files, old);
         let current = files.insert(file(2, 20));
-        files.succeeds(current);
+        files.succeeds(current, Path::new(PATH));
         let other = files.insert(file(3, 30));
-        files.succeeds(other);
+        files.succeeds(other, Path::new(PATH));
         files.finished(old);
         assert_eq!(files.pop_ready(), Some(current));
         assert_eq!(files.pop_ready(), Some(other));
@@ -398,7 +506,7 @@ mod tests {
         let old = files.insert(file(1, 10));
         rotate(&mut files, old);
         let current = files.insert(file(2, 20));
-        files.succeeds(current);
+        files.succeeds(current, Path::new(PATH));
         files.name(current, 3, OsStr::new("a"));
         files.forget_names();
         files.renumber(&[Some(4)]);
@@ -424,6 +532,10 @@ mod tests {
         assert_eq!(files.get(id).map(|f| (f.names, f.place.is_none())), Some((1, true)));
         assert_eq!(files.named(0, 3, OsStr::new("b")), Some(id));
         assert_eq!(files.named(1, 3, OsStr::new("b")), None);
+        files.place_anew(id);
+        assert_eq!(files.get(id).and_then(|f| f.place.clone()), Some(Place { dir: 3, name: OsStr::new("b").into() }));
+        assert_eq!(files.get(id).map(|f| f.names), Some(1));
+        assert_eq!(files.names_in(0, 3, |_| true), [OsStr::new("b").into()]);
         files.unname(0, 3, OsStr::new("b"));
         assert!(files.remove(id).is_some());
         assert_eq!(files.len(), 0);

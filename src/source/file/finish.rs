@@ -5,10 +5,9 @@
 
 use super::follow::Follow;
 use super::identity::{encode_key, stat_file};
-use super::saved::{Known, path_to_bytes};
+use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long a link without target is looked at often; then the sweep does.
@@ -20,7 +19,7 @@ impl Follow {
         let Some(file) = self.files.get(id) else { return false };
         if file.rotated {
             let has_rest = file.size > file.offset;
-            let quiet = file.quiet_since.is_some_and(|since| since.elapsed() >= Duration::from_millis(QUIET_MS));
+            let quiet = file.quiet_since().is_some_and(|since| since.elapsed() >= Duration::from_millis(QUIET_MS));
             if has_rest && (quiet || file.file.as_ref().and_then(has_no_writer) == Some(true)) {
                 return true;
             }
@@ -78,11 +77,11 @@ impl Follow {
     /// Once a second while there is anything to look after. True when there still is.
     pub(super) fn housekeeping(&mut self, now: Instant) -> bool {
         for id in std::mem::take(&mut self.failing) {
-            match self.files.get(id).map(|f| f.failing.as_ref().map(|f| f.retry_at)) {
+            match self.files.get(id).map(|f| f.failing().map(|f| f.retry_at)) {
                 Some(Some(at)) if at <= now => {
                     if self.open_file(id) {
                         self.files.make_ready(id);
-                    } else if self.files.get(id).is_some_and(|f| f.failing.is_some()) && !self.failing.contains(&id) {
+                    } else if self.files.get(id).is_some_and(|f| f.failing().is_some()) && !self.failing.contains(&id) {
                         self.failing.push(id);
                     }
                 }
@@ -107,7 +106,7 @@ impl Follow {
                 .files
                 .named(source, dir, &name)
                 .and_then(|id| self.files.get(id))
-                .is_some_and(|f| f.alias.is_some());
+                .is_some_and(|f| f.alias().is_some());
             if !is_back && since.elapsed() < DANGLING {
                 self.dangling.push((source, dir, name, since));
             }
@@ -118,7 +117,7 @@ impl Follow {
     /// Whether a rotated file needs no more attention: it is gone, or quiet under its other name.
     fn settle(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
-        let Some(since) = file.quiet_since else { return true };
+        let Some(since) = file.quiet_since() else { return true };
         if !file.is_settled() || file.gated {
             return false;
         }
@@ -126,9 +125,9 @@ impl Follow {
             self.settle_compressed(id);
             return true;
         }
-        let has_own_name = file.place.is_some() && file.place != file.alias;
+        let has_own_name = file.place.is_some() && file.place.as_ref() != file.alias();
         let Some(handle) = &file.file else {
-            if has_own_name && file.failing.is_some() {
+            if has_own_name && file.failing().is_some() {
                 // Tried again by and by.
                 return false;
             }
@@ -145,7 +144,7 @@ impl Follow {
             return true;
         };
         let done = file.at_end && file.size <= file.offset;
-        if !done || file.failing.is_some() {
+        if !done || file.failing().is_some() {
             return false;
         }
         if has_own_name {
@@ -171,7 +170,7 @@ impl Follow {
     fn settle_compressed(&mut self, id: FileId) {
         self.files.finished(id);
         let Some(file) = self.files.get_mut(id) else { return };
-        file.quiet_since = None;
+        file.set_quiet_since(None);
         if file.place.is_none() {
             let is_deleted = file.deleted;
             self.let_go(id, is_deleted);
@@ -182,7 +181,7 @@ impl Follow {
     fn settle_under_new_name(&mut self, id: FileId) {
         self.files.finished(id);
         let Some(file) = self.files.get_mut(id) else { return };
-        file.quiet_since = None;
+        file.set_quiet_since(None);
         let Some(place) = file.place.clone() else { return };
         let source = file.source;
         if !self.tree.matches(place.dir, &place.name).contains(&source) {
@@ -196,7 +195,7 @@ impl Follow {
         let Some(path) = self.path_of(place.dir, &place.name) else { return };
         self.release_stream(id);
         let Some(file) = self.files.get_mut(id) else { return };
-        file.origin = path.as_path().into();
+        file.set_origin(None);
         file.rotated = false;
         if let (Some(slot), Some(source)) = (file.slot, self.sources.get(usize::from(source))) {
             self.store.renew(slot, &encode_key(&source.settings.name, &file.identity), path_to_bytes(&path));
@@ -206,10 +205,8 @@ impl Follow {
     /// Ends the following of a file. Its checkpoint goes too when the file is deleted.
     fn let_go(&mut self, id: FileId, is_deleted: bool) {
         self.release_stream(id);
-        if let Some(file) = self.files.get_mut(id)
-            && let Some(alias) = file.alias.take()
-        {
-            let source = file.source;
+        let alias = self.files.get(id).and_then(|file| Some((file.source, file.alias()?.clone())));
+        if let Some((source, alias)) = alias {
             // The name may lead to a newer file by now.
             if self.files.named(source, alias.dir, &alias.name) == Some(id) {
                 self.files.unname(source, alias.dir, &alias.name);
@@ -221,7 +218,9 @@ impl Follow {
             self.idle.retain(|other| *other != id);
         }
         if let Some(source) = self.sources.get(usize::from(file.source)) {
-            source.status.recovers(&file.origin);
+            if let Some(origin) = file.origin() {
+                source.status.recovers(origin);
+            }
             if !file.compressed {
                 source.status.lost_bytes.add(file.size.saturating_sub(file.offset));
             }
@@ -236,16 +235,6 @@ impl Follow {
         }
         // It may come back under a name that we see: then it goes on where it was.
         self.store.unclaim(slot);
-        if let Some(source) = self.sources.get(usize::from(file.source)) {
-            self.saved.put_back(Known {
-                slot,
-                source: source.settings.name.clone(),
-                identity: file.identity,
-                origin: file.origin.into_path_buf(),
-                position: file.stored,
-                mark: file.mark,
-                intents: VecDeque::new(),
-            });
-        }
+        self.saved.put_back(file.identity.inode, slot);
     }
 }

@@ -12,14 +12,17 @@ use super::identity::{Identity, stat_file, stat_path};
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
-use super::tracked::{Failing, FileId, OpenError, Place, Tracked};
-use super::tree::{DirId, Found, Tree};
+use super::tracked::{Failing, FileId, OpenError, Tracked};
+use super::tree::{DirId, Found, FoundName, Tree};
 use super::watch::{Event, Kind};
 use crate::base::limits::{FILE_RETRY_MS, FILE_RETRY_MS_MAX};
 use crate::model::flow::StreamId;
 use crate::store::checkpoint::Checkpoints;
-use std::collections::{HashSet, VecDeque};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,9 +117,9 @@ impl Follow {
         &mut self.tree
     }
 
-    pub(super) fn found(&mut self, found: &Found) {
-        for source in self.tree.matches(found.dir, &found.name) {
-            self.present(source, found.dir, &found.name, None);
+    pub(super) fn found(&mut self, found: FoundName<'_>) {
+        for source in self.tree.matches(found.dir, found.name) {
+            self.present(source, found.dir, found.name, None);
         }
     }
 
@@ -182,7 +185,7 @@ impl Follow {
                 self.directory_gone(&path);
             }
         }
-        let mut found = Vec::new();
+        let mut found = Found::default();
         self.tree.sweep(&mut found);
         let dirs: Vec<DirId> = self.tree.ids().collect();
         self.compare(&dirs, &found);
@@ -193,7 +196,7 @@ impl Follow {
     /// Looks again at directories that nobody tells us about.
     pub(super) fn poll(&mut self) {
         let dirs = self.tree.polled();
-        let mut found = Vec::new();
+        let mut found = Found::default();
         for dir in &dirs {
             self.tree.look(*dir, &mut found);
         }
@@ -205,29 +208,40 @@ impl Follow {
         !self.tree.polled().is_empty()
     }
 
-    fn compare(&mut self, dirs: &[DirId], found: &[Found]) {
-        let seen: HashSet<(DirId, &OsStr)> = found.iter().map(|f| (f.dir, f.name.as_os_str())).collect();
+    fn compare(&mut self, dirs: &[DirId], found: &Found) {
+        // Numbers alone, hashed by what they stand for: there may be very many names.
+        let hasher = RandomState::default();
+        let hash = |at: &u32| found.get(*at as usize).map_or(0, |f| hasher.hash_one((f.dir, f.name)));
+        let mut seen: HashTable<u32> = HashTable::with_capacity(found.len());
+        for at in 0..found.len() as u32 {
+            seen.insert_unique(hash(&at), at, hash);
+        }
         for dir in dirs {
             let sources: Vec<u16> = self.files.sources_in(*dir).collect();
             for source in sources {
-                for name in self.files.names_in(source, *dir) {
+                let is_unseen = |name: &OsStr| {
+                    let is_it = |at: &u32| found.get(*at as usize).is_some_and(|f| f.dir == *dir && f.name == name);
+                    seen.find(hasher.hash_one((*dir, name)), is_it).is_none()
+                };
+                for name in self.files.names_in(source, *dir, is_unseen) {
                     // A directory that could not be read to its end says nothing of the names that were not found in it.
-                    if !seen.contains(&(*dir, &name)) && self.tree.lacks(*dir, &name) {
+                    if self.tree.lacks(*dir, &name) {
                         self.lost_name(source, *dir, &name);
                     }
                 }
             }
         }
-        for found in found {
-            let matched = self.tree.matches(found.dir, &found.name);
+        drop(seen);
+        for found in found.iter() {
+            let matched = self.tree.matches(found.dir, found.name);
             let followed: Vec<u16> = self.files.sources_in(found.dir).filter(|s| !matched.contains(s)).collect();
             for source in matched {
-                self.present(source, found.dir, &found.name, None);
+                self.present(source, found.dir, found.name, None);
             }
             // Rotated files have names that do not match.
             for source in followed {
-                if self.files.named(source, found.dir, &found.name).is_some() {
-                    self.present(source, found.dir, &found.name, None);
+                if self.files.named(source, found.dir, found.name).is_some() {
+                    self.present(source, found.dir, found.name, None);
                 }
             }
         }
@@ -238,9 +252,9 @@ impl Follow {
         match event.kind {
             Kind::Overflow => self.overflowed = true,
             Kind::Ignored => {
-                let mut found = Vec::new();
+                let mut found = Found::default();
                 self.tree.ignored(event.watch, &mut found);
-                for found in &found {
+                for found in found.iter() {
                     self.found(found);
                 }
             }
@@ -291,8 +305,8 @@ impl Follow {
         if file.compressed {
             return;
         }
-        if let Some(failing) = &mut file.failing {
-            failing.retry_at = Instant::now();
+        if let Some(failing) = file.failing() {
+            file.set_failing(Some(Failing { retry_at: Instant::now(), ..failing }));
             return;
         }
         if file.file.is_none() && !self.is_starting && self.may_hold() && !self.open_file(id) {
@@ -307,9 +321,9 @@ impl Follow {
     }
 
     fn appeared(&mut self, dir: DirId, name: &OsStr, cookie: u32) {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         self.tree.present(dir, name, &mut found);
-        for found in &found {
+        for found in found.iter() {
             self.found(found);
         }
         let was: Vec<(u16, PathBuf)> =
@@ -335,8 +349,8 @@ impl Follow {
             // Whoever appears under this cookie was, a moment ago, what this name says: even if it was never met under it.
             let mut was: Vec<(u16, PathBuf)> = Vec::new();
             for source in self.files.sources_in(dir) {
-                if let Some(file) = self.files.named(source, dir, name).and_then(|id| self.files.get(id)) {
-                    was.push((source, file.origin.to_path_buf()));
+                if let Some(id) = self.files.named(source, dir, name) {
+                    was.push((source, self.origin(id)));
                 }
             }
             if let Some(path) = self.path_of(dir, name) {
@@ -366,29 +380,44 @@ impl Follow {
         if dropped.is_empty() {
             return;
         }
-        for dir in dropped {
-            for (source, name) in self.files.take_names(dir) {
+        for (dir, dir_path) in dropped {
+            for (source, name) in self.files.all_names_in(dir) {
                 // The directory's number may be used again: nobody may watch it in the name of this file.
-                if let Some(file) = self.files.named(source, dir, &name).and_then(|id| self.files.get_mut(id)) {
-                    file.alias = file.alias.take().filter(|alias| alias.dir != dir);
+                if let Some(file) = self.files.named(source, dir, &name).and_then(|id| self.files.get_mut(id))
+                    && file.alias().is_some_and(|alias| alias.dir == dir)
+                {
+                    file.set_alias(None);
                 }
-                self.lost_name(source, dir, &name);
+                self.lost_path(source, dir, &name, Some(&dir_path.join(&*name)));
             }
         }
-        let mut found = Vec::new();
+        let mut found = Found::default();
         self.tree.renew(path, &mut found);
-        for found in &found {
+        for found in found.iter() {
             self.found(found);
         }
     }
 
     /// A name does not lead to its file any more.
     fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
+        let path = self.path_of(dir, name);
+        self.lost_path(source, dir, name, path.as_deref());
+    }
+
+    /// The same, of a directory that may be gone.
+    fn lost_path(&mut self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) {
         let Some(id) = self.files.unname(source, dir, name) else { return };
-        if let (Some(path), Some(source)) = (self.path_of(dir, name), self.sources.get(usize::from(source))) {
-            source.status.recovers(&path);
+        if let Some(file) = self.files.get_mut(id)
+            && file.place.is_none()
+            && file.origin().is_none()
+        {
+            // From now on its place does not tell where it was matched.
+            file.set_origin(path.map(Box::from));
         }
-        let is_alias = |file: &&Tracked| file.alias.as_ref().is_some_and(|a| a.dir == dir && *a.name == *name);
+        if let (Some(path), Some(source)) = (path, self.sources.get(usize::from(source))) {
+            source.status.recovers(path);
+        }
+        let is_alias = |file: &&Tracked| file.alias().is_some_and(|a| a.dir == dir && *a.name == *name);
         // The directory stays watched for the file's sake: it may get another name there.
         let link = self.files.get(id).filter(is_alias).and_then(|file| file.place.clone());
         if let Some(link) = link {
@@ -403,14 +432,11 @@ impl Follow {
     fn placed(&mut self, id: FileId) {
         let Some(file) = self.files.get(id) else { return };
         if file.place.is_none() && file.names > 0 {
-            let other = self.any_name(id);
-            if let Some(file) = self.files.get_mut(id) {
-                file.place = other;
-            }
+            self.files.place_anew(id);
         }
         let Some(file) = self.files.get(id) else { return };
-        let at_origin =
-            file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name)).is_some_and(|p| *p == *file.origin);
+        let place = file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name));
+        let at_origin = place.is_some_and(|path| file.origin().is_none_or(|origin| *origin == *path));
         if at_origin == file.rotated {
             if at_origin {
                 self.back_at_origin(id);
@@ -424,19 +450,6 @@ impl Follow {
         self.files.make_ready(id);
     }
 
-    /// Some name of a file that has several: rare, so it is looked for.
-    fn any_name(&self, id: FileId) -> Option<Place> {
-        let source = self.files.get(id)?.source;
-        for dir in self.tree.ids() {
-            for name in self.files.names_in(source, dir) {
-                if self.files.named(source, dir, &name) == Some(id) {
-                    return Some(Place { dir, name });
-                }
-            }
-        }
-        None
-    }
-
     pub(super) fn rotate(&mut self, id: FileId) {
         if let Some(file) = self.files.get_mut(id) {
             file.rotated = true;
@@ -447,18 +460,23 @@ impl Follow {
     }
 
     pub(super) fn back_at_origin(&mut self, id: FileId) {
+        let path = self.origin(id);
         if let Some(file) = self.files.get_mut(id) {
             file.rotated = false;
-            file.quiet_since = None;
+            file.set_quiet_since(None);
         }
-        self.files.returned(id);
+        self.files.returned(id, &path);
+        if let Some(file) = self.files.get_mut(id) {
+            file.set_origin(None);
+        }
         self.unsettled.retain(|other| *other != id);
     }
 
     /// A rotated file has (or may have) something to finish.
     pub(super) fn unsettle(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id) else { return };
-        let was_listed = file.quiet_since.replace(Instant::now()).is_some();
+        let was_listed = file.quiet_since().is_some();
+        file.set_quiet_since(Some(Instant::now()));
         if !was_listed {
             self.unsettled.push(id);
         }
@@ -494,8 +512,11 @@ impl Follow {
             }
             return;
         }
-        let is_failing =
-            self.files.named(source, dir, name).and_then(|id| self.files.get(id)).is_some_and(|f| f.failing.is_some());
+        let is_failing = self
+            .files
+            .named(source, dir, name)
+            .and_then(|id| self.files.get(id))
+            .is_some_and(|f| f.failing().is_some());
         if !is_failing && let Some(source) = self.sources.get(usize::from(source)) {
             source.status.recovers(&path);
         }
@@ -525,7 +546,7 @@ impl Follow {
                 }
                 let differs = self.files.get_mut(id).is_some_and(|file| {
                     file.size = stat.size;
-                    stat.size != file.offset && (file.at_end || stat.size < file.offset || file.failing.is_some())
+                    stat.size != file.offset && (file.at_end || stat.size < file.offset || file.failing().is_some())
                 });
                 if differs || current != existing {
                     self.touched(id);
@@ -569,9 +590,10 @@ impl Follow {
     /// A read succeeded.
     pub(super) fn works(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id) else { return };
-        if file.failing.take().is_none() {
+        if file.failing().is_none() {
             return;
         }
+        file.set_failing(None);
         let number = usize::from(file.source);
         let path = self.path(id);
         if let Some(source) = self.sources.get(number) {
@@ -584,9 +606,8 @@ impl Follow {
     pub(super) fn failed(&mut self, id: FileId, path: &Path, action: &str, error: &io::Error) {
         let Some(file) = self.files.get_mut(id) else { return };
         let first = Duration::from_millis(FILE_RETRY_MS);
-        let pause =
-            file.failing.as_ref().map_or(first, |f| (f.pause * 2).min(Duration::from_millis(FILE_RETRY_MS_MAX)));
-        file.failing = Some(Box::new(Failing { retry_at: Instant::now() + pause, pause }));
+        let pause = file.failing().map_or(first, |f| (f.pause * 2).min(Duration::from_millis(FILE_RETRY_MS_MAX)));
+        file.set_failing(Some(Failing { retry_at: Instant::now() + pause, pause }));
         let source = file.source;
         let rotated = file.rotated;
         if file.file.take().is_some() {
@@ -606,13 +627,14 @@ impl Follow {
     /// The file begins again, at its first byte.
     pub(super) fn truncated(&mut self, id: FileId) {
         let generation = self.files.next_generation();
+        let path = self.origin(id);
         let Some(file) = self.files.get_mut(id) else { return };
         let lost = file.size.saturating_sub(file.offset);
         let Some(source) = self.sources.get_mut(usize::from(file.source)) else { return };
         source.status.truncated.add(1);
         source.status.lost_bytes.add(lost);
         source.in_flight = source.in_flight.saturating_sub(file.offset - file.stored);
-        let (path, offset) = (file.origin.clone(), file.offset);
+        let offset = file.offset;
         file.restart(generation);
         if let Some(slot) = file.slot {
             self.store.restart(slot, 0, &file.mark.encode());
@@ -630,6 +652,7 @@ impl Follow {
 
     /// The file is compressed: it is left out, and that is told once.
     pub(super) fn compressed(&mut self, id: FileId) {
+        let path = self.origin(id);
         let Some(file) = self.files.get_mut(id) else { return };
         file.compressed = true;
         file.offset = 0;
@@ -639,7 +662,7 @@ impl Follow {
         if let Some(source) = self.sources.get(usize::from(file.source)) {
             source.status.compressed.add(1);
             tracing::info!(
-                source = %source.settings.name, path = %file.origin.display(),
+                source = %source.settings.name, path = %path.display(),
                 "the file is compressed and is not read; exclude it to be rid of this message"
             );
         }
@@ -649,7 +672,13 @@ impl Follow {
     pub(super) fn path(&self, id: FileId) -> PathBuf {
         let Some(file) = self.files.get(id) else { return PathBuf::new() };
         let place = file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name));
-        place.unwrap_or_else(|| file.origin.to_path_buf())
+        place.or_else(|| file.origin().map(Path::to_owned)).unwrap_or_default()
+    }
+
+    /// Where a file was matched.
+    pub(super) fn origin(&self, id: FileId) -> PathBuf {
+        let origin = self.files.get(id).and_then(|file| file.origin()).map(Path::to_owned);
+        origin.unwrap_or_else(|| self.path(id))
     }
 
     pub(super) fn path_of(&self, dir: DirId, name: &OsStr) -> Option<PathBuf> {

@@ -5,7 +5,6 @@ use crate::source::file::identity::Identity;
 use crate::store::checkpoint::Intent;
 use std::collections::VecDeque;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -24,12 +23,7 @@ impl Rig {
         file.write_all(content).unwrap();
         let clock = Arc::new(AtomicI64::new(START_NS));
         let identity = Identity { device: 0, inode: 0, born_ns: 0 };
-        Rig {
-            reader: Reader::new(Clock::Manual(clock.clone()), 0),
-            tracked: Tracked::new(0, identity, Path::new("/x"), 1),
-            file,
-            clock,
-        }
+        Rig { reader: Reader::new(Clock::Manual(clock.clone()), 0), tracked: Tracked::new(0, identity, 1), file, clock }
     }
 
     fn read(&mut self, last_too: bool) -> Outcome {

@@ -11,7 +11,7 @@
 //! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Leaves to others: outputs and their endpoints.
 
 use super::follow::{Follow, Source};
-use super::identity::{Mark, key_prefix, stat_path};
+use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
 use super::saved::SavedFiles;
 use super::settings::Settings;
@@ -311,7 +311,8 @@ impl Follow {
         }
         for id in rewound.iter().copied().filter(|id| !is_rotated(self, *id)).collect::<Vec<_>>() {
             if self.files.get(id).is_some_and(|f| !f.gated) {
-                self.files.succeeds(id);
+                let path = self.origin(id);
+                self.files.succeeds(id, &path);
             }
         }
     }
@@ -325,10 +326,7 @@ impl Follow {
         same_places: bool,
     ) -> Vec<Rules> {
         if !same_places {
-            let in_use: std::collections::HashSet<u32> = self.files.iter().filter_map(|(_, file)| file.slot).collect();
-            let mut saved = self.store.saved(&key_prefix());
-            saved.retain(|saved| !in_use.contains(&saved.slot));
-            self.saved = SavedFiles::new(saved, planned.iter().map(|p| p.name().to_owned()).collect());
+            self.saved = SavedFiles::new(self.store.clone(), planned.iter().map(|p| p.name().to_owned()).collect());
         }
         let mut old: Vec<Option<Source>> = std::mem::take(&mut self.sources).into_iter().map(Some).collect();
         for (source, _) in old.iter().zip(map).filter(|(_, new)| new.is_none()) {
@@ -356,15 +354,15 @@ impl Follow {
     /// Files that the next set does not look for: those of sources that it does not have, and those whose path its patterns do not match.
     /// What was rotated away and is not finished was wanted when it was written, and is read to its end.
     fn unwanted(&self, map: &[Option<u16>], planned: &[Planned]) -> Vec<FileId> {
-        let is_unwanted = |file: &Tracked| {
+        let is_unwanted = |id: FileId, file: &Tracked| {
             let new = map.get(usize::from(file.source)).copied().flatten();
             let Some(new) = new.and_then(|new| planned.get(usize::from(new))) else { return true };
             let old = self.sources.get(usize::from(file.source));
             let may_differ = old.is_none_or(|old| !same_files(&old.settings, &new.settings));
-            let is_unfinished = file.rotated && file.quiet_since.is_some();
-            may_differ && !is_unfinished && !wants(&new.rules, &file.origin)
+            let is_unfinished = file.rotated && file.quiet_since().is_some();
+            may_differ && !is_unfinished && !wants(&new.rules, &self.origin(id))
         };
-        self.files.iter().filter(|(_, file)| is_unwanted(file)).map(|(id, _)| id).collect()
+        self.files.iter().filter(|(id, file)| is_unwanted(*id, file)).map(|(id, _)| id).collect()
     }
 
     /// Gives up the tree and with it every name of every file. The watches go before there are new ones: a host may not have room for both.
@@ -376,11 +374,23 @@ impl Follow {
                 Some((source, self.path_of(dir, &name)?, since))
             })
             .collect();
-        let linked = self.files.iter().filter(|(_, file)| file.alias.is_some()).map(|(id, _)| id).collect();
+        let linked = self.files.iter().filter(|(_, file)| file.alias().is_some()).map(|(id, _)| id).collect();
+        self.note_origins();
         self.tree = Tree::new(Vec::new(), None);
         self.files.forget_names();
         self.renamed = (0, Vec::new());
         Uprooted { dangling, linked }
+    }
+
+    /// Every file is to know its path by itself, as its place will not tell it any more.
+    fn note_origins(&mut self) {
+        let all: Vec<FileId> = self.files.iter().map(|(id, _)| id).collect();
+        for id in all {
+            let origin = self.origin(id);
+            if let Some(file) = self.files.get_mut(id).filter(|file| file.origin().is_none()) {
+                file.set_origin(Some(origin.into()));
+            }
+        }
     }
 
     /// Looks for the files of all sources anew, with new watches. `map`: the new number of each source that was there.
@@ -388,20 +398,20 @@ impl Follow {
         self.files.renumber(map);
         self.tree = Tree::new(rules, new_watcher());
         self.is_starting = true;
-        let mut found = Vec::new();
+        let mut found = Found::default();
         self.tree.plant(&mut found);
         self.meet_again(&found);
         let mut dangling = uprooted.dangling;
         for id in uprooted.linked {
             let link = self.files.get(id).filter(|file| file.names == 0);
-            dangling.extend(link.map(|file| (file.source, file.origin.to_path_buf(), Instant::now())));
+            dangling.extend(link.map(|file| (file.source, self.origin(id), Instant::now())));
         }
         for (source, path, since) in dangling {
             if let (Some(dir), Some(name)) = (self.parent_of(&path), path.file_name()) {
                 self.dangling.push((source, dir, name.to_owned(), since));
             }
         }
-        self.scan(found);
+        self.scan(&found);
     }
 
     fn parent_of(&self, path: &Path) -> Option<DirId> {
@@ -409,11 +419,11 @@ impl Follow {
     }
 
     /// Gives the followed files their names again, and does what events would have done about those that came or went in the meantime.
-    fn meet_again(&mut self, found: &[Found]) {
+    fn meet_again(&mut self, found: &Found) {
         let all: Vec<FileId> = self.files.iter().map(|(id, _)| id).collect();
         for id in &all {
             let Some(file) = self.files.get(*id) else { continue };
-            let (source, origin) = (file.source, file.origin.clone());
+            let (source, origin) = (file.source, self.origin(*id));
             if let (Some(dir), Some(name)) = (self.parent_of(&origin), origin.file_name()) {
                 self.meet(source, dir, name);
             }
@@ -423,15 +433,15 @@ impl Follow {
         for (_, file) in self.files.iter().filter(|(_, file)| file.names == 0) {
             nameless.entry(file.identity.inode).or_default().push(file.source);
         }
-        for found in found {
+        for found in found.iter() {
             for source in nameless.get(&found.inode).into_iter().flatten() {
-                self.meet(*source, found.dir, &found.name);
+                self.meet(*source, found.dir, found.name);
             }
         }
         for id in all {
             let Some(file) = self.files.get(id) else { continue };
             let place = file.place.as_ref().and_then(|p| self.path_of(p.dir, &p.name));
-            let at_origin = place.is_some_and(|path| *path == *file.origin);
+            let at_origin = place.is_some_and(|path| file.origin() == Some(&*path));
             if at_origin && file.rotated {
                 self.back_at_origin(id);
             } else if !at_origin && !file.rotated {
@@ -439,6 +449,9 @@ impl Follow {
             } else if file.place.is_none() {
                 self.unsettle(id);
             } else {
+                if at_origin && let Some(file) = self.files.get_mut(id) {
+                    file.set_origin(None);
+                }
                 continue;
             }
             self.files.make_ready(id);
@@ -464,7 +477,7 @@ impl Follow {
             if self.files.named(source, real_dir, &real_name).is_none() {
                 self.files.name(id, real_dir, &real_name);
                 if let Some(file) = self.files.get_mut(id) {
-                    file.alias = Some(Place { dir: real_dir, name: real_name.into() });
+                    file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
                 }
             } else {
                 self.tree.unalias(real_dir);

@@ -3,10 +3,12 @@
 //! A checkpoint belongs to an identity, never to a path: a file that was renamed while the agent was down is the same file. The device's
 //! number may change with a reboot, so it decides only where there is no better evidence.
 //!
+//! What a checkpoint says stays in the store: here is only which inode to look for where.
+//!
 //! Promises: a checkpoint is given out once; one that belongs to another source of this configuration is left to it.
 
-use super::identity::{Identity, Mark, decode_key};
-use crate::store::checkpoint::{Intent, Saved};
+use super::identity::{Identity, Mark, decode_key, key_prefix};
+use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
 use foldhash::{HashMap, HashMapExt};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -24,92 +26,168 @@ pub(super) struct Known {
     pub intents: VecDeque<Intent>,
 }
 
-/// Checkpoints whose files have not been met yet, by inode.
-#[derive(Debug, Default)]
+/// A [`Known`] that is only looked at.
+struct KnownRef<'a> {
+    saved: SavedRef<'a>,
+    source: &'a str,
+    identity: Identity,
+    mark: Mark,
+}
+
+impl<'a> KnownRef<'a> {
+    /// A checkpoint that is not understood stays where it is, for a version that understands it.
+    fn new(saved: SavedRef<'a>) -> Option<Self> {
+        let (source, identity) = decode_key(saved.key)?;
+        Some(KnownRef { saved, source, identity, mark: Mark::decode(saved.mark)? })
+    }
+
+    fn origin(&self) -> &'a Path {
+        use std::os::unix::ffi::OsStrExt;
+        Path::new(std::ffi::OsStr::from_bytes(self.saved.meta))
+    }
+
+    fn to_known(&self) -> Known {
+        Known {
+            slot: self.saved.slot,
+            source: self.source.to_owned(),
+            identity: self.identity,
+            origin: self.origin().to_owned(),
+            position: self.saved.position,
+            mark: self.mark,
+            intents: self.saved.intents.clone(),
+        }
+    }
+}
+
+/// Checkpoints whose files are not followed, by inode.
+#[derive(Debug)]
 pub(super) struct SavedFiles {
-    by_inode: HashMap<u64, Vec<Known>>,
+    store: Checkpoints,
+    /// Inode and slot of what no file had at the start, ascending. A cursor that was claimed since then is passed over.
+    at_start: Vec<(u64, u32)>,
     /// Names of the configured sources.
     sources: Vec<String>,
-    /// Inodes of checkpoints that were put back, in that order.
-    returned: VecDeque<u64>,
+    /// Names of the sources that checkpoints speak of.
+    seen: Vec<String>,
+    latest_ns: i64,
+    /// Slots of checkpoints that were put back, by inode.
+    returned: HashMap<u64, Vec<u32>>,
+    /// Inodes of those, in that order.
+    returned_order: VecDeque<u64>,
 }
 
 /// How many files that went out of sight are remembered.
 const RETURNED_MAX: usize = 10_000;
 
 impl SavedFiles {
-    pub(super) fn new(saved: Vec<Saved>, sources: Vec<String>) -> Self {
-        let mut by_inode: HashMap<u64, Vec<Known>> = HashMap::new();
-        for one in saved {
-            // A checkpoint that is not understood stays where it is, for a version that understands it.
-            let Some((source, identity)) = decode_key(&one.key) else { continue };
-            let Some(mark) = Mark::decode(&one.mark) else { continue };
-            let origin = path_from_bytes(&one.meta);
-            let source = source.to_owned();
-            let known =
-                Known { slot: one.slot, source, identity, origin, position: one.position, mark, intents: one.intents };
-            by_inode.entry(identity.inode).or_default().push(known);
-        }
-        SavedFiles { by_inode, sources, returned: VecDeque::new() }
+    pub(super) fn new(store: Checkpoints, sources: Vec<String>) -> Self {
+        let mut at_start = Vec::new();
+        let mut seen: Vec<String> = Vec::new();
+        let mut latest_ns = 0;
+        store.for_each_saved(&key_prefix(), |saved| {
+            let Some(known) = KnownRef::new(saved).filter(|_| !saved.in_use) else { return };
+            at_start.push((known.identity.inode, saved.slot));
+            if !seen.iter().any(|source| source == known.source) {
+                seen.push(known.source.to_owned());
+            }
+            latest_ns = saved.intents.iter().map(|intent| intent.time_ns).fold(latest_ns, i64::max);
+        });
+        at_start.sort_unstable();
+        at_start.shrink_to_fit();
+        let (returned, returned_order) = (HashMap::new(), VecDeque::new());
+        SavedFiles { store, at_start, sources, seen, latest_ns, returned, returned_order }
     }
 
     /// Whether there may be a checkpoint for a file with this inode: cheap, to decide whether to look closer.
     pub(super) fn may_have(&self, inode: u64) -> bool {
-        self.by_inode.contains_key(&inode)
+        self.slots(inode).next().is_some()
     }
 
     /// Whether this source has read anything before.
     pub(super) fn knows_source(&self, name: &str) -> bool {
-        self.by_inode.values().flatten().any(|known| known.source == name)
+        self.seen.iter().any(|source| source == name)
     }
 
     /// The latest time that anything was sent under, nanoseconds since 1970.
     pub(super) fn latest_ns(&self) -> i64 {
-        self.by_inode.values().flatten().flat_map(|k| &k.intents).map(|i| i.time_ns).max().unwrap_or(0)
+        self.latest_ns
     }
 
-    /// Takes the checkpoint for a file, if there is one.
+    fn slots(&self, inode: u64) -> impl Iterator<Item = u32> + '_ {
+        let first = self.at_start.partition_point(|(other, _)| *other < inode);
+        let at_start = self.at_start.get(first..).unwrap_or_default().iter();
+        let returned = self.returned.get(&inode).into_iter().flatten().copied();
+        at_start.take_while(move |(other, _)| *other == inode).map(|(_, slot)| *slot).chain(returned)
+    }
+
+    /// Shows a checkpoint if no file has it.
+    fn look<T>(&self, slot: u32, look: impl FnOnce(&KnownRef<'_>) -> T) -> Option<T> {
+        let shown = self.store.look_at(slot, |saved| KnownRef::new(saved).filter(|_| !saved.in_use).map(|k| look(&k)));
+        shown.flatten()
+    }
+
+    /// The slot of an unclaimed checkpoint for a file whose source is as wanted.
+    fn find(&self, identity: &Identity, is_source: impl Fn(&str) -> bool) -> Option<u32> {
+        self.slots(identity.inode).find(|slot| {
+            self.look(*slot, |known| known.identity.is_still(identity) && is_source(known.source)) == Some(true)
+        })
+    }
+
+    /// Takes the checkpoint for a file, if there is one. It is to be claimed.
     pub(super) fn take(&mut self, source: &str, identity: &Identity) -> Option<Known> {
-        let candidates = self.by_inode.get_mut(&identity.inode)?;
-        let fits = |known: &Known| known.identity.is_still(identity);
-        let own = candidates.iter().position(|known| known.source == source && fits(known));
+        let own = self.find(identity, |name| name == source);
         // A source that was given another name goes on where it was.
-        let orphan = || candidates.iter().position(|known| !self.sources.contains(&known.source) && fits(known));
-        let place = own.or_else(orphan)?;
-        let known = candidates.swap_remove(place);
-        if candidates.is_empty() {
-            self.by_inode.remove(&identity.inode);
-        }
-        Some(known)
-    }
-
-    /// Keeps a checkpoint for when its file comes back. Of very many the earliest are dropped, and would be read again.
-    pub(super) fn put_back(&mut self, known: Known) {
-        self.returned.push_back(known.identity.inode);
-        if self.returned.len() > RETURNED_MAX
-            && let Some(inode) = self.returned.pop_front()
-        {
-            self.by_inode.remove(&inode);
-        }
-        self.by_inode.entry(known.identity.inode).or_default().push(known);
-    }
-
-    /// The youngest known file of each path of a source.
-    pub(super) fn newest_by_origin(&self, source: &str) -> Vec<(PathBuf, Known)> {
-        let mut newest: HashMap<&Path, &Known> = HashMap::new();
-        for known in self.by_inode.values().flatten().filter(|k| k.source == source) {
-            let place = newest.entry(&known.origin).or_insert(known);
-            if known.identity.born_ns > place.identity.born_ns {
-                *place = known;
+        let orphan = || self.find(identity, |name| !self.sources.iter().any(|source| source == name));
+        let slot = own.or_else(orphan)?;
+        if let Some(slots) = self.returned.get_mut(&identity.inode) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.returned.remove(&identity.inode);
             }
         }
-        newest.into_iter().map(|(path, known)| (path.to_owned(), known.clone())).collect()
+        self.look(slot, |known| known.to_known())
     }
 
-    /// Where the file of any checkpoint with this identity was matched.
-    pub(super) fn peek(&self, source: &str, identity: &Identity) -> Option<&Path> {
-        let candidates = self.by_inode.get(&identity.inode)?;
-        candidates.iter().find(|k| k.source == source && k.identity.is_still(identity)).map(|k| k.origin.as_path())
+    /// Keeps an unclaimed checkpoint for when its file comes back. Of very many the earliest are dropped, and would be read again.
+    pub(super) fn put_back(&mut self, inode: u64, slot: u32) {
+        self.returned_order.push_back(inode);
+        if self.returned_order.len() > RETURNED_MAX
+            && let Some(inode) = self.returned_order.pop_front()
+        {
+            self.returned.remove(&inode);
+        }
+        self.returned.entry(inode).or_default().push(slot);
+    }
+
+    /// After the first scan: what was claimed is not looked for any more.
+    pub(super) fn forget_claimed(&mut self) {
+        let mut at_start = std::mem::take(&mut self.at_start);
+        at_start.retain(|(_, slot)| self.look(*slot, |_| ()).is_some());
+        at_start.shrink_to_fit();
+        self.at_start = at_start;
+    }
+
+    /// Of each path of a source, the youngest file with an unclaimed checkpoint that passes `is_wanted`, which is not called under a lock.
+    pub(super) fn newest_by_origin(&self, source: &str, is_wanted: impl Fn(&Known) -> bool) -> HashMap<PathBuf, Known> {
+        let mut newest: HashMap<PathBuf, Known> = HashMap::new();
+        for (_, slot) in &self.at_start {
+            let known = self.look(*slot, |known| (known.source == source).then(|| known.to_known())).flatten();
+            let Some(known) = known.filter(&is_wanted) else { continue };
+            match newest.get_mut(&known.origin) {
+                Some(place) if known.identity.born_ns > place.identity.born_ns => *place = known,
+                Some(_) => {}
+                None => {
+                    newest.insert(known.origin.clone(), known);
+                }
+            }
+        }
+        newest
+    }
+
+    /// Of the unclaimed checkpoint with this identity: whatever `look` makes of its slot and of where the file was matched.
+    pub(super) fn peek<T>(&self, source: &str, identity: &Identity, look: impl FnOnce(u32, &Path) -> T) -> Option<T> {
+        let slot = self.find(identity, |name| name == source)?;
+        self.look(slot, |known| look(slot, known.origin()))
     }
 }
 
@@ -119,47 +197,68 @@ pub(super) fn path_to_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
-fn path_from_bytes(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::identity::encode_key;
     use super::*;
-
-    fn saved(source: &str, identity: Identity, position: u64) -> Saved {
-        let mark = Mark::default().encode();
-        Saved::new(1, &encode_key(source, &identity), b"/var/log/a", position, &mark, 0)
-    }
+    use crate::base::clock::Clock;
+    use crate::base::metrics::Registry;
 
     const FILE: Identity = Identity { device: 1, inode: 7, born_ns: 5 };
 
+    /// Sources, and a store that has a checkpoint of `source` at position 10.
+    fn files(source: &str, identity: Identity, sources: &[&str]) -> (SavedFiles, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Checkpoints::open(dir.path(), Clock::System, &Registry::default()).unwrap();
+        let mark = Mark::default().encode();
+        let slot = store.define(&encode_key(source, &identity), b"/var/log/a", 10, &mark);
+        store.unclaim(slot);
+        (SavedFiles::new(store, sources.iter().map(|&name| name.into()).collect()), dir)
+    }
+
+    fn take(files: &mut SavedFiles, source: &str, identity: &Identity) -> Option<u64> {
+        let known = files.take(source, identity)?;
+        assert!(files.store.claim(known.slot, &encode_key(&known.source, &known.identity)));
+        Some(known.position)
+    }
+
     #[test]
     fn identity_decides_and_a_checkpoint_is_given_once() {
-        let mut files = SavedFiles::new(vec![saved("a", FILE, 10)], vec!["a".into()]);
-        assert!(files.take("a", &Identity { inode: 8, ..FILE }).is_none());
-        assert!(files.take("a", &Identity { born_ns: 6, ..FILE }).is_none(), "the inode was used again");
+        let (mut files, _dir) = files("a", FILE, &["a"]);
+        assert!(take(&mut files, "a", &Identity { inode: 8, ..FILE }).is_none());
+        assert!(take(&mut files, "a", &Identity { born_ns: 6, ..FILE }).is_none(), "the inode was used again");
         let other_device = Identity { device: 2, ..FILE };
-        assert_eq!(files.take("a", &other_device).map(|k| k.position), Some(10), "a reboot renumbers devices");
-        assert!(files.take("a", &FILE).is_none());
+        assert_eq!(files.peek("a", &FILE, |_, origin| origin.to_owned()), Some("/var/log/a".into()));
+        assert_eq!(take(&mut files, "a", &other_device), Some(10), "a reboot renumbers devices");
+        assert!(take(&mut files, "a", &FILE).is_none());
+        assert!(files.peek("a", &FILE, |_, _| ()).is_none());
+    }
+
+    #[test]
+    fn one_that_is_put_back_is_given_again() {
+        let (mut files, _dir) = files("a", FILE, &["a"]);
+        assert_eq!(take(&mut files, "a", &FILE), Some(10));
+        files.forget_claimed();
+        assert!(!files.may_have(FILE.inode));
+        files.store.unclaim(0);
+        files.put_back(FILE.inode, 0);
+        assert_eq!(take(&mut files, "a", &FILE), Some(10));
+        assert!(!files.may_have(FILE.inode));
     }
 
     #[test]
     fn without_birth_time_the_device_decides() {
         let unborn = Identity { born_ns: 0, ..FILE };
-        let mut files = SavedFiles::new(vec![saved("a", unborn, 10)], vec!["a".into()]);
-        assert!(files.take("a", &Identity { device: 2, ..unborn }).is_none());
-        assert!(files.take("a", &unborn).is_some());
+        let (mut files, _dir) = files("a", unborn, &["a"]);
+        assert!(take(&mut files, "a", &Identity { device: 2, ..unborn }).is_none());
+        assert!(take(&mut files, "a", &unborn).is_some());
     }
 
     #[test]
     fn a_renamed_source_goes_on_but_never_takes_from_another() {
-        let list = || vec![saved("old", FILE, 10)];
-        let mut both = SavedFiles::new(list(), vec!["old".into(), "new".into()]);
-        assert!(both.take("new", &FILE).is_none());
-        let mut renamed = SavedFiles::new(list(), vec!["new".into()]);
-        assert!(renamed.take("new", &FILE).is_some());
+        let (mut both, _dir) = files("old", FILE, &["old", "new"]);
+        assert!(take(&mut both, "new", &FILE).is_none());
+        let (mut renamed, _dir) = files("old", FILE, &["new"]);
+        assert!(take(&mut renamed, "new", &FILE).is_some());
     }
 }

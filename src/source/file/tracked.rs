@@ -36,22 +36,29 @@ pub(super) struct LongLine {
 }
 
 /// A failing file's next attempt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Failing {
     pub retry_at: Instant,
     pub pause: Duration,
 }
 
+/// What only few files have at a time.
+#[derive(Debug, Default)]
+struct Extra {
+    origin: Option<Box<Path>>,
+    quiet_since: Option<Instant>,
+    failing: Option<Failing>,
+    alias: Option<Place>,
+}
+
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub source: u16,
-    pub identity: Identity,
-    /// A name under which it can be opened; `None` when it has none in a directory we see.
-    pub place: Option<Place>,
     /// How many names lead to it.
     pub names: u16,
-    /// The path it was matched under: the `filename` label, and where its successor appears.
-    pub origin: Box<Path>,
+    pub identity: Identity,
+    /// A name under which it can be opened; `None` when it has none in a directory we see. Set by the set of files, which finds it by this.
+    pub place: Option<Place>,
     pub file: Option<File>,
     /// Everything before is read. Always the start of a line.
     pub offset: u64,
@@ -76,8 +83,6 @@ pub(super) struct Tracked {
     pub at_end: bool,
     /// Named by the list of idle descriptors.
     pub idle_listed: bool,
-    /// When it was last rotated or had something to read; moves only while `rotated`.
-    pub quiet_since: Option<Instant>,
     /// Its last name was deleted, as opposed to moved away.
     pub deleted: bool,
     /// It was left out for being compressed.
@@ -86,9 +91,7 @@ pub(super) struct Tracked {
     /// What was sent before the restart and is to be cut and stamped the same.
     #[allow(clippy::box_collection, reason = "nearly always absent: 8 bytes instead of 32 in each of many files")]
     pub replay: Option<Box<VecDeque<Intent>>>,
-    pub failing: Option<Box<Failing>>,
-    /// The directory of a link's target, watched for this file.
-    pub alias: Option<Place>,
+    extra: Option<Box<Extra>>,
 }
 
 /// Why a file could not be opened.
@@ -100,13 +103,13 @@ pub(super) enum OpenError {
 }
 
 impl Tracked {
-    pub(super) fn new(source: u16, identity: Identity, origin: &Path, generation: u32) -> Self {
+    /// A file at the path it was matched under, which is the one of its place.
+    pub(super) fn new(source: u16, identity: Identity, generation: u32) -> Self {
         Tracked {
             source,
+            names: 0,
             identity,
             place: None,
-            names: 0,
-            origin: origin.into(),
             file: None,
             offset: 0,
             stored: 0,
@@ -120,14 +123,55 @@ impl Tracked {
             rotated: false,
             at_end: false,
             idle_listed: false,
-            quiet_since: None,
             deleted: false,
             compressed: false,
             long: None,
             replay: None,
-            failing: None,
-            alias: None,
+            extra: None,
         }
+    }
+
+    /// The path it was matched under: the `filename` label, and where its successor appears. `None`: the path of its place.
+    pub(super) fn origin(&self) -> Option<&Path> {
+        self.extra.as_ref()?.origin.as_deref()
+    }
+
+    pub(super) fn set_origin(&mut self, origin: Option<Box<Path>>) {
+        self.change(|extra| extra.origin = origin);
+    }
+
+    /// When it was last rotated or had something to read; moves only while `rotated`.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        self.extra.as_ref()?.quiet_since
+    }
+
+    pub(super) fn set_quiet_since(&mut self, since: Option<Instant>) {
+        self.change(|extra| extra.quiet_since = since);
+    }
+
+    pub(super) fn failing(&self) -> Option<Failing> {
+        self.extra.as_ref()?.failing
+    }
+
+    pub(super) fn set_failing(&mut self, failing: Option<Failing>) {
+        self.change(|extra| extra.failing = failing);
+    }
+
+    /// The directory of a link's target, watched for this file.
+    pub(super) fn alias(&self) -> Option<&Place> {
+        self.extra.as_ref()?.alias.as_ref()
+    }
+
+    pub(super) fn set_alias(&mut self, alias: Option<Place>) {
+        self.change(|extra| extra.alias = alias);
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Extra)) {
+        let mut extra = self.extra.take().unwrap_or_default();
+        change(&mut extra);
+        let Extra { origin, quiet_since, failing, alias } = &*extra;
+        let is_used = origin.is_some() || quiet_since.is_some() || failing.is_some() || alias.is_some();
+        self.extra = is_used.then_some(extra);
     }
 
     /// Opens the file at `path`, if it is still this one.
@@ -200,6 +244,11 @@ pub(super) fn has_no_writer(file: &File) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_small() {
+        assert!(size_of::<Option<Tracked>>() <= 144, "{}", size_of::<Option<Tracked>>());
+    }
 
     #[test]
     fn a_writer_is_seen() -> io::Result<()> {

@@ -23,6 +23,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
@@ -72,12 +73,43 @@ struct Dir {
     aliases: u32,
 }
 
-/// A name found in a directory.
-#[derive(Debug)]
+/// Names found in directories: a hundred thousand of them take up little more than their bytes, and are gone without a trace.
+#[derive(Debug, Default)]
 pub(super) struct Found {
+    /// All names, one after the other.
+    names: Vec<u8>,
+    /// Directory, where the name ends, inode.
+    list: Vec<(DirId, usize, u64)>,
+}
+
+/// A name found in a directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundName<'a> {
     pub dir: DirId,
-    pub name: OsString,
+    pub name: &'a OsStr,
+    /// As the directory says: of a link, its own.
     pub inode: u64,
+}
+
+impl Found {
+    fn push(&mut self, dir: DirId, name: &OsStr, inode: u64) {
+        self.names.extend_from_slice(name.as_bytes());
+        self.list.push((dir, self.names.len(), inode));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<FoundName<'_>> {
+        let (dir, end, inode) = *self.list.get(at)?;
+        let start = at.checked_sub(1).and_then(|before| self.list.get(before)).map_or(0, |(_, end, _)| *end);
+        Some(FoundName { dir, name: OsStr::from_bytes(self.names.get(start..end)?), inode })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = FoundName<'_>> {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
 }
 
 /// A directory began or ceased to fail when it was listed.
@@ -134,7 +166,7 @@ impl Tree {
     }
 
     /// Follows all patterns from the root as far as they lead; names of files go into `found`.
-    pub(super) fn plant(&mut self, found: &mut Vec<Found>) {
+    pub(super) fn plant(&mut self, found: &mut Found) {
         let mut states = Vec::new();
         for (source, rules) in (0u16..).zip(&self.rules) {
             for (pattern, _) in (0u16..).zip(&rules.patterns) {
@@ -147,7 +179,7 @@ impl Tree {
     }
 
     /// Looks again at every directory; new ones are followed, and those that became others are watched anew. Names of files go into `found`.
-    pub(super) fn sweep(&mut self, found: &mut Vec<Found>) {
+    pub(super) fn sweep(&mut self, found: &mut Found) {
         for dir in self.dirs.iter_mut().flatten() {
             dir.listing = Listing::Skipped;
         }
@@ -172,7 +204,7 @@ impl Tree {
     }
 
     /// Reads one directory again. Those below that are known are watched or polled themselves.
-    pub(super) fn look(&mut self, id: DirId, found: &mut Vec<Found>) {
+    pub(super) fn look(&mut self, id: DirId, found: &mut Found) {
         self.explore(vec![id], false, found);
     }
 
@@ -229,15 +261,15 @@ impl Tree {
     }
 
     /// A name is there: if it is a directory that patterns lead into, it is followed, and its files go into `found`.
-    pub(super) fn present(&mut self, id: DirId, name: &OsStr, found: &mut Vec<Found>) {
+    pub(super) fn present(&mut self, id: DirId, name: &OsStr, found: &mut Found) {
         let mut todo = Vec::new();
         self.lead(id, name, false, &mut todo);
         self.explore(todo, false, found);
     }
 
     /// A name may be gone, or lead elsewhere: the directory there, and those above it, are dropped with all that is below them if their
-    /// paths do not lead to them any more. Gives the dropped ones; when their names are taken back, [`Tree::renew`] is due.
-    pub(super) fn gone(&mut self, path: &Path) -> Vec<DirId> {
+    /// paths do not lead to them any more. Gives the dropped ones and their paths; when their names are taken back, [`Tree::renew`] is due.
+    pub(super) fn gone(&mut self, path: &Path) -> Vec<(DirId, PathBuf)> {
         let mut top = None;
         for at in path.ancestors() {
             match self.by_path.get(at) {
@@ -255,15 +287,16 @@ impl Tree {
         };
         let below: Vec<DirId> =
             self.ids().filter(|id| self.dir(*id).is_some_and(|d| d.path.starts_with(top))).collect();
-        for id in &below {
-            self.drop_dir(*id);
-            self.dropped.push(*id);
+        let mut gone = Vec::new();
+        for id in below {
+            self.dropped.push(id);
+            gone.extend(self.drop_dir(id).map(|path| (id, path)));
         }
-        below
+        gone
     }
 
     /// After [`Tree::gone`]: whoever leads to the lost directory waits for it, or follows what is there now. Names of files go into `found`.
-    pub(super) fn renew(&mut self, path: &Path, found: &mut Vec<Found>) {
+    pub(super) fn renew(&mut self, path: &Path, found: &mut Found) {
         self.free.append(&mut self.dropped);
         let known = path.ancestors().find_map(|at| {
             let above = self.by_path.get(at.parent()?)?;
@@ -277,7 +310,7 @@ impl Tree {
     }
 
     /// The kernel dropped a watch: those directories are watched anew and read again if they are still there.
-    pub(super) fn ignored(&mut self, watch: i32, found: &mut Vec<Found>) {
+    pub(super) fn ignored(&mut self, watch: i32, found: &mut Found) {
         for id in self.by_watch.remove(&watch).unwrap_or_default() {
             if let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::as_mut)
                 && dir.watch.is_some_and(|(other, _)| other == watch)
@@ -340,15 +373,16 @@ impl Tree {
         id
     }
 
-    /// Forgets a directory. Its number is not yet free.
-    fn drop_dir(&mut self, id: DirId) {
+    /// Forgets a directory and gives its path. Its number is not yet free.
+    fn drop_dir(&mut self, id: DirId) -> Option<PathBuf> {
         self.unwatch(id);
-        let Some(dir) = self.dirs.get_mut(id as usize).and_then(Option::take) else { return };
+        let dir = self.dirs.get_mut(id as usize).and_then(Option::take)?;
         if dir.failing {
             let sources = sources_of(&dir);
             self.listed.push(Listed { path: dir.path.clone(), sources, error: None });
         }
         self.by_path.remove(&dir.path);
+        Some(dir.path)
     }
 
     /// Ends the watch of a directory, unless the same directory is watched under another path.
@@ -480,14 +514,14 @@ impl Tree {
     }
 
     /// Reads directories and those below that are new, or, with `all`, all below. With a list, not by recursion: trees may be deep.
-    fn explore(&mut self, mut todo: Vec<DirId>, all: bool, found: &mut Vec<Found>) {
+    fn explore(&mut self, mut todo: Vec<DirId>, all: bool, found: &mut Found) {
         while let Some(id) = todo.pop() {
             self.read(id, all, found, &mut todo);
         }
     }
 
     /// Watches a directory and then reads it. A directory without wildcards is not listed: its literal names are looked up.
-    fn read(&mut self, id: DirId, all: bool, found: &mut Vec<Found>, todo: &mut Vec<DirId>) {
+    fn read(&mut self, id: DirId, all: bool, found: &mut Found, todo: &mut Vec<DirId>) {
         let Some(dir) = self.dir(id) else { return };
         let path = dir.path.clone();
         let mut literals: Vec<&OsString> = Vec::new();
@@ -522,18 +556,18 @@ impl Tree {
         }
     }
 
-    fn list(&mut self, id: DirId, path: &Path, all: bool, found: &mut Vec<Found>, todo: &mut Vec<DirId>) {
+    fn list(&mut self, id: DirId, path: &Path, all: bool, found: &mut Found, todo: &mut Vec<DirId>) {
         let mut directories = Vec::new();
         let mut take = || {
             for entry in std::fs::read_dir(path)? {
                 let entry = entry?;
                 let name = entry.file_name();
                 let kind = entry.file_type().ok();
-                if kind.is_none_or(|k| k.is_dir() || k.is_symlink()) {
-                    directories.push(name.clone());
-                }
                 if kind.is_none_or(|k: FileType| k.is_file() || k.is_symlink()) {
-                    found.push(Found { dir: id, name, inode: entry.ino() });
+                    found.push(id, &name, entry.ino());
+                }
+                if kind.is_none_or(|k| k.is_dir() || k.is_symlink()) {
+                    directories.push(name);
                 }
             }
             Ok(())

@@ -8,7 +8,6 @@
 //! the checkpoints.
 
 use super::follow::Follow;
-use super::identity::key_prefix;
 use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
 use super::reload::{Next, Orders, was_started};
@@ -26,7 +25,7 @@ use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Output, Receipt};
 use crate::model::labels::Labels;
 use crate::store::checkpoint::{Checkpoints, Intent};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -117,7 +116,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { next, store, wake, clock, registry, alive } = parts;
     let (planned, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
-    let saved = SavedFiles::new(store.saved(&key_prefix()), names);
+    let saved = SavedFiles::new(store.clone(), names);
     let mut rules = Vec::new();
     let mut states = Vec::new();
     for planned in planned {
@@ -335,13 +334,15 @@ impl Worker {
 
     /// Gives a chunk to the output.
     fn hand_on(&mut self, id: FileId, piece: &Piece) {
+        let has_stream = self.follow.files.get(id).is_some_and(|file| file.stream.is_some());
+        let origin = if has_stream { PathBuf::new() } else { self.follow.origin(id) };
         let Some(file) = self.follow.files.get_mut(id) else { return };
         let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
         let Some(output) = self.outputs.get_mut(source.output) else { return };
         let stream = match file.stream {
             Some(stream) => stream,
             None => {
-                let stream = output.stream(&labels_of(&source.settings, &file.origin));
+                let stream = output.stream(&labels_of(&source.settings, &origin));
                 file.stream = Some(stream);
                 stream
             }
