@@ -11,6 +11,7 @@ use super::tree::Node;
 use super::words::suggest;
 use crate::base::limits::{LABEL_VALUE_BYTES, LABELS_MAX, NAME_BYTES, PATTERN_BYTES};
 use crate::model::labels::{Labels, check_name};
+use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -67,7 +68,8 @@ pub(super) fn plan(
             Some(StartAt::End) => settings::StartAt::End,
             Some(StartAt::Beginning) | None => settings::StartAt::Beginning,
         };
-        let settings = settings::Settings { name, include, exclude, start_at, labels, line_bytes };
+        let encoding = encoding(file, place, check);
+        let settings = settings::Settings { name, include, exclude, start_at, encoding, labels, line_bytes };
         files.push(FileSource { settings, to });
     }
     files
@@ -90,6 +92,19 @@ fn derived_name(include: &[String]) -> String {
         }
     }
     if name.is_empty() { "files".to_owned() } else { name }
+}
+
+/// What the bytes of the files mean.
+fn encoding(file: &FileLog, place: &Node, check: &mut Check<'_>) -> Encoding {
+    let Some(name) = &file.encoding else { return Encoding::default() };
+    Encoding::named(name).unwrap_or_else(|| {
+        check.error(
+            place.child("encoding").span,
+            format!("{name:?} is no encoding that lugger knows"),
+            suggest(name, "some of those it knows are", Encoding::COMMON),
+        );
+        Encoding::default()
+    })
 }
 
 /// The endpoints that an entry goes to: those it names, or all.

@@ -89,6 +89,7 @@ pub(super) struct FileLog {
     pub(super) include: Option<OneOrMany>,
     pub(super) exclude: Option<OneOrMany>,
     pub(super) start_at: Option<StartAt>,
+    pub(super) encoding: Option<String>,
 }
 
 /// `start_at`.

@@ -11,6 +11,7 @@ use crate::base::limits::{
 use crate::config::plan::{FileSource, Plan};
 use crate::model::labels::{LabelError, Labels};
 use crate::sink::settings::{Auth, Endpoint, Tls};
+use crate::source::file::encoding::Encoding;
 use crate::source::file::settings::{Settings, StartAt};
 use std::fs::File;
 use std::io::Read;
@@ -104,7 +105,11 @@ pub fn plan(
     let source = |name: &str, include: Vec<String>, start_at: StartAt| -> Result<FileSource, LabelError> {
         let labels = Labels::new([("host", host), ("job", name)])?;
         let (name, exclude, line_bytes) = (name.to_owned(), Vec::new(), LINE_BYTES_DEFAULT);
-        Ok(FileSource { settings: Settings { name, include, exclude, start_at, labels, line_bytes }, to: vec![0] })
+        let encoding = Encoding::default();
+        Ok(FileSource {
+            settings: Settings { name, include, exclude, start_at, encoding, labels, line_bytes },
+            to: vec![0],
+        })
     };
     let mut files = vec![source("sample", vec![format!("{}/*.log", quote(sample_directory))], StartAt::Beginning)?];
     if !logs.is_empty() {

@@ -9,6 +9,7 @@ mod secrets;
 use lugger::base::secret::Secret;
 use lugger::config::{self, Loaded, Report};
 use lugger::sink::settings::{Auth, Credential};
+use lugger::source::file::encoding::Encoding;
 use lugger::source::file::settings::StartAt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -157,6 +158,24 @@ agent.yaml:5:17: warning: a default Loki refuses lines above 256KiB
     |                 ^^^^^^
 help: raise `limits_config.max_line_size` in Loki too"
     );
+}
+
+#[test]
+fn encodings_are_known_by_their_usual_names() {
+    let of = |name: &str| {
+        let text = format!(
+            "loki: [{{ url: 'http://localhost:3100' }}]\nlogs: [{{ file: {{ include: /x/*.log, encoding: {name} }} }}]\n"
+        );
+        load(&text).map(|loaded| loaded.plan.files[0].settings.encoding).map_err(|report| report.to_string())
+    };
+    assert_eq!(of("utf-8"), Ok(Encoding::default()));
+    assert_eq!(of("UTF-16"), Ok(Encoding::named("utf-16").unwrap()));
+    assert_eq!(of("latin1"), of("windows-1252"));
+    assert_ne!(of("latin1"), of("utf-8"));
+    let report = of("utf-61").expect_err("no such encoding");
+    assert!(report.contains("agent.yaml:2:") && report.contains("\"utf-61\" is no encoding"), "{report}");
+    assert!(report.contains("utf-16"), "{report}");
+    assert!(of("replacement").is_err() && of("iso-2022-jp").is_err() && of("\"\"").is_err());
 }
 
 #[test]

@@ -161,6 +161,7 @@ impl World {
             exclude: Vec::new(),
             start_at: StartAt::Beginning,
             labels: Labels::new([("job", "model")]).unwrap(),
+            encoding: Default::default(),
             line_bytes: 1024 * 1024,
         };
         let (alive, _) = shutdown::channel();

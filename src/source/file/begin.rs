@@ -4,6 +4,7 @@
 //! that were made and rotated away in between are found; rotated files are read before the ones that took their place.
 //! Leaves to others: everything after (`follow`, `finish`).
 
+use super::encoding::Encoding;
 use super::follow::{Follow, fail};
 use super::identity::{Mark, Stat, content_matches, encode_key, marks_at, stat_path};
 use super::saved::{Known, path_to_bytes};
@@ -211,7 +212,7 @@ impl Follow {
         match self.saved.take(&source_name, &stat.identity) {
             Some(known) => self.resume(&mut file, known, path, stat),
             None if from_end => {
-                match start_at_end(path, stat.size) {
+                match start_at_end(path, stat.size, source.settings.encoding) {
                     Ok((offset, mark)) => {
                         file.offset = offset;
                         file.stored = offset;
@@ -340,16 +341,22 @@ fn is_rotated_name(origin: &Path, name: &OsStr) -> bool {
 }
 
 /// The start of the last, unfinished line of a file, and the marks there.
-fn start_at_end(path: &Path, size: u64) -> io::Result<(u64, super::identity::Mark)> {
+fn start_at_end(path: &Path, size: u64, encoding: Encoding) -> io::Result<(u64, super::identity::Mark)> {
     let file: File = open_for_reading(path)?;
+    let decoding = encoding.of_file(&file)?;
     let mut buffer = vec![0; CHUNK_BYTES];
-    let mut end = size;
+    // Newlines of two bytes lie at even offsets: none is divided by the bounds of parts.
+    let mut end = decoding.as_ref().map_or(size, |decoding| size - decoding.torn(size) as u64);
     let offset = loop {
         let start = end.saturating_sub(CHUNK_BYTES as u64);
         let part = buffer.get_mut(..(end - start) as usize).unwrap_or_default();
         file.read_exact_at(part, start)?;
-        if let Some(newline) = memchr::memrchr(b'\n', part) {
-            break start + newline as u64 + 1;
+        let newline = match &decoding {
+            None => memchr::memrchr(b'\n', part).map(|at| at + 1),
+            Some(decoding) => decoding.last_newline(part, start).map(|at| at + decoding.unit()),
+        };
+        if let Some(after) = newline {
+            break start + after as u64;
         }
         if start == 0 {
             break 0;

@@ -6,10 +6,12 @@
 //!
 //! - too long: the head is kept, followed by ` [truncated: line of N bytes]`, the cap in all;
 //! - not UTF-8: each bad sequence becomes U+FFFD;
+//! - not decodable, where another encoding was named: the same;
 //! - a run of at least [`NUL_RUN_BYTES`] NUL bytes (a hole, a block that was never written): `[N NUL bytes]`.
 //!
 //! Promises: every span is valid UTF-8 and at most the cap long; the cut depends on the bytes alone. No I/O.
 
+use super::encoding::Decoding;
 use crate::base::limits::{CHUNK_LINES, NUL_RUN_BYTES};
 use crate::model::flow::Span;
 use std::fmt::Write;
@@ -19,7 +21,21 @@ use std::fmt::Write;
 pub(super) struct Repairs {
     pub truncated: u64,
     pub not_utf8: u64,
+    pub not_decodable: u64,
     pub nul_runs: u64,
+}
+
+/// A line, or the head of one that is too long to be held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// What is here of it.
+    pub bytes: &'a [u8],
+    /// How many NUL bytes come before that.
+    pub leading_nuls: u64,
+    /// Its bytes in the file, newline apart.
+    pub total: u64,
+    /// Nothing of it comes after.
+    pub is_whole: bool,
 }
 
 /// Recycled space for the cutting of one chunk after the other.
@@ -29,6 +45,7 @@ pub(super) struct Cutter {
     repaired: Vec<u8>,
     is_repaired: bool,
     text: String,
+    decoded: Vec<u8>,
 }
 
 impl Cutter {
@@ -58,13 +75,60 @@ impl Cutter {
         (start, repairs)
     }
 
-    /// Makes the chunk of a single line that is longer than a chunk: its first bytes after `leading_nuls` NUL bytes, and its whole length.
-    pub(super) fn long_line(&mut self, head: &[u8], leading_nuls: u64, total: u64, line_bytes: usize) -> Repairs {
+    /// As [`Cutter::cut`], for bytes of another encoding that lie at `offset` of their file.
+    pub(super) fn cut_encoded(
+        &mut self,
+        data: &[u8],
+        decoding: &Decoding,
+        offset: u64,
+        line_bytes: usize,
+        last_too: bool,
+    ) -> (usize, Repairs) {
         self.spans.clear();
         self.repaired.clear();
         self.is_repaired = true;
         let mut repairs = Repairs::default();
-        self.push_repaired(head, leading_nuls, total, line_bytes, &mut repairs);
+        let mut start = 0;
+        // The second half of a unit whose first half was sent as the end of a line.
+        let mut from = decoding.torn(offset).min(data.len());
+        while self.spans.len() < CHUNK_LINES {
+            let (end, next) = match decoding.newline(data, from, offset) {
+                Some(newline) => (newline, newline + decoding.unit()),
+                None if last_too && start < data.len() => (data.len(), data.len()),
+                None => break,
+            };
+            let line = data.get(from..end).unwrap_or_default();
+            let is_first = offset == 0 && start == 0;
+            let line = Found { bytes: line, leading_nuls: 0, total: line.len() as u64, is_whole: true };
+            self.push_decoded(&line, decoding, is_first, line_bytes, &mut repairs);
+            (start, from) = (next, next);
+        }
+        (start, repairs)
+    }
+
+    /// As [`Cutter::long_line`], for a line of another encoding that begins its file or does not.
+    pub(super) fn long_line_encoded(
+        &mut self,
+        line: &Found<'_>,
+        decoding: &Decoding,
+        is_first: bool,
+        line_bytes: usize,
+    ) -> Repairs {
+        self.spans.clear();
+        self.repaired.clear();
+        self.is_repaired = true;
+        let mut repairs = Repairs::default();
+        self.push_decoded(line, decoding, is_first, line_bytes, &mut repairs);
+        repairs
+    }
+
+    /// Makes the chunk of a single line that is longer than a chunk.
+    pub(super) fn long_line(&mut self, line: &Found<'_>, line_bytes: usize) -> Repairs {
+        self.spans.clear();
+        self.repaired.clear();
+        self.is_repaired = true;
+        let mut repairs = Repairs::default();
+        self.push_repaired(line, 1, line_bytes, &mut repairs);
         repairs
     }
 
@@ -92,17 +156,49 @@ impl Cutter {
         self.is_repaired = true;
         for span in &spans {
             let line = data.get(span.start as usize..span.end as usize).unwrap_or_default();
-            self.push_repaired(line, 0, line.len() as u64, line_bytes, &mut repairs);
+            let line = Found { bytes: line, leading_nuls: 0, total: line.len() as u64, is_whole: true };
+            self.push_repaired(&line, 1, line_bytes, &mut repairs);
         }
         repairs
     }
 
-    fn push_repaired(&mut self, line: &[u8], leading_nuls: u64, total: u64, line_bytes: usize, repairs: &mut Repairs) {
+    /// Decodes a line, or the head of one, and repairs what has to be.
+    fn push_decoded(
+        &mut self,
+        line: &Found<'_>,
+        decoding: &Decoding,
+        is_first: bool,
+        line_bytes: usize,
+        repairs: &mut Repairs,
+    ) {
+        let start = self.repaired.len();
+        let is_first = is_first && line.leading_nuls == 0;
+        let is_clean = decoding.decode(line.bytes, is_first, line.is_whole, &mut self.repaired);
+        repairs.not_decodable += u64::from(!is_clean);
+        let text = self.repaired.get(start..).unwrap_or_default();
+        let fits = line.is_whole && line.leading_nuls == 0 && text.len() <= line_bytes && !has_nul_run(text);
+        if fits {
+            self.spans.push(Span { start: start as u32, end: self.repaired.len() as u32 });
+            return;
+        }
+        let mut decoded = std::mem::take(&mut self.decoded);
+        decoded.clear();
+        decoded.extend_from_slice(text);
+        self.repaired.truncate(start);
+        let unit = decoding.unit() as u64;
+        let line = Found { bytes: &decoded, leading_nuls: line.leading_nuls / unit, ..*line };
+        self.push_repaired(&line, unit, line_bytes, repairs);
+        self.decoded = decoded;
+    }
+
+    /// `unit`: how many bytes of the file a NUL was.
+    fn push_repaired(&mut self, line: &Found<'_>, unit: u64, line_bytes: usize, repairs: &mut Repairs) {
+        let total = line.total;
         self.text.clear();
-        let mut nul_run = leading_nuls;
+        let mut nul_run = line.leading_nuls;
         let mut had_nul_run = false;
         let mut not_utf8 = false;
-        let mut rest = line;
+        let mut rest = line.bytes;
         // Enough of the line to fill the cap; the rest is cut off anyway.
         while self.text.len() <= line_bytes {
             let nuls = rest.iter().take_while(|b| **b == 0).count();
@@ -111,7 +207,7 @@ impl Cutter {
             if nul_run >= NUL_RUN_BYTES as u64 {
                 had_nul_run = true;
                 // Writing to a String cannot fail.
-                let _ = write!(self.text, "[{nul_run} NUL bytes]");
+                let _ = write!(self.text, "[{} NUL bytes]", nul_run * unit);
             } else {
                 self.text.extend(std::iter::repeat_n('\0', nul_run as usize));
             }
@@ -134,8 +230,7 @@ impl Cutter {
             rest = after;
         }
         // A line that shrank by its repair may fit after all; one of which only the head is here does not.
-        let whole_seen = total == leading_nuls + line.len() as u64;
-        if self.text.len() > line_bytes || !whole_seen {
+        if self.text.len() > line_bytes || !line.is_whole {
             repairs.truncated += 1;
             let mark = format!(" [truncated: line of {total} bytes]");
             let keep = self.text.floor_char_boundary(line_bytes.saturating_sub(mark.len()));
@@ -206,16 +301,18 @@ mod tests {
         let data = [b"a\xffb\n".as_slice(), b"x", &[0; 20], b"y\n", b"few\0\0nuls\n"].concat();
         let (lines, _, repairs) = cut(&data, 256, false);
         assert_eq!(lines, ["a\u{fffd}b", "x[20 NUL bytes]y", "few\0\0nuls"]);
-        assert_eq!(repairs, Repairs { truncated: 0, not_utf8: 1, nul_runs: 1 });
+        assert_eq!(repairs, Repairs { not_utf8: 1, nul_runs: 1, ..Repairs::default() });
     }
 
     #[test]
     fn a_long_line_is_made_of_its_head() {
         let mut cutter = Cutter::default();
-        let repairs = cutter.long_line(b"head", 1 << 30, (1 << 30) + 4, 256);
+        let line = Found { bytes: b"head", leading_nuls: 1 << 30, total: (1 << 30) + 4, is_whole: true };
+        let repairs = cutter.long_line(&line, 256);
         assert_eq!(texts(&cutter, b""), ["[1073741824 NUL bytes]head"]);
         assert_eq!(repairs, Repairs { nul_runs: 1, ..Repairs::default() });
-        let repairs = cutter.long_line(&[b'x'; 1000], 0, 5000, 256);
+        let line = Found { bytes: &[b'x'; 1000], leading_nuls: 0, total: 5000, is_whole: false };
+        let repairs = cutter.long_line(&line, 256);
         assert!(texts(&cutter, b"")[0].ends_with("x [truncated: line of 5000 bytes]"));
         assert_eq!(repairs, Repairs { truncated: 1, ..Repairs::default() });
     }

@@ -3,12 +3,14 @@
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
 //! what is done at first and `finish` at last; `tree` knows the directories and `watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
-//! that checkpoints speak of; `read` reads a chunk and `lines` cuts it; `reload` changes a running worker to other settings.
+//! that checkpoints speak of; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
+//! worker to other settings.
 //!
 //! Promises: identity, not path, decides; what was on disk when it was looked at is read once, rotated files first; a line is handed on whole,
 //! and only when it has ended or its file has. Leaves to others: batches, delivery.
 
 mod begin;
+pub mod encoding;
 mod files;
 mod finish;
 mod follow;

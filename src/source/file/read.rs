@@ -6,8 +6,9 @@
 //! Promises: the offset is always the start of a line; a line longer than a chunk is never held in memory whole; bytes that were sent
 //! before a restart are cut and stamped as they were. Leaves to others: which file, and when.
 
+use super::encoding::{Decoding, Encoding, begins_as_utf16};
 use super::identity::{Mark, tail_len, tail_mark};
-use super::lines::{Cutter, Repairs};
+use super::lines::{Cutter, Found, Repairs};
 use super::tracked::{LongLine, Tracked};
 use crate::base::clock::Clock;
 use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, CLOCK_AHEAD_NS, HEAD_BYTES, TAIL_BYTES};
@@ -73,17 +74,24 @@ impl Reader {
         self.cutter.bytes(self.buffer.get(self.data.0..self.data.1).unwrap_or_default())
     }
 
+    /// Whether the last chunk, at the beginning of a file, says that it is UTF-16.
+    pub(super) fn begins_as_utf16(&self) -> bool {
+        begins_as_utf16(self.buffer.get(self.data.0..self.data.1).unwrap_or_default())
+    }
+
     /// Reads on at the file's offset. With `last_too`, a rest without newline is a line. Does not move the offset: that is
     /// [`Tracked::advance`], when the chunk has been handed on.
     pub(super) fn read(
         &mut self,
         file: &mut Tracked,
         handle: &File,
+        encoding: Encoding,
         line_bytes: usize,
         last_too: bool,
     ) -> io::Result<Outcome> {
+        let decoding = encoding.of_file(handle)?;
         if file.long.is_some() {
-            return self.read_long(file, handle, line_bytes, last_too);
+            return self.read_long(file, handle, decoding.as_ref(), line_bytes, last_too);
         }
         let before = tail_len(file.offset);
         let wanted = before + CHUNK_BYTES;
@@ -99,17 +107,22 @@ impl Reader {
         if file.offset == 0 && is_compressed(data) {
             return Ok(Outcome::Compressed);
         }
-        let limit = replay_limit(file, data);
+        let limit = replay_limit(file, data, decoding.as_ref());
         let (data, exact) = match limit {
             Some(limit) => (data.get(..limit).unwrap_or(data), true),
             None => (data, false),
         };
-        let (consumed, repairs) = self.cutter.cut(data, line_bytes, last_too || exact);
+        let last_too = last_too || exact;
+        let (consumed, repairs) = match &decoding {
+            None => self.cutter.cut(data, line_bytes, last_too),
+            Some(decoding) => self.cutter.cut_encoded(data, decoding, file.offset, line_bytes, last_too),
+        };
         if consumed == 0 {
             if file.at_end || data.len() < CHUNK_BYTES {
                 return Ok(Outcome::End);
             }
-            let leading_nuls = data.iter().take_while(|b| **b == 0).count() as u64;
+            let data = whole_units(data, file.offset, decoding.as_ref());
+            let leading_nuls = leading_nuls(data, decoding.as_ref());
             file.long = Some(Box::new(LongLine { scanned: data.len() as u64, leading_nuls, tail: tail_mark(data) }));
             return Ok(Outcome::Scanned);
         }
@@ -130,6 +143,7 @@ impl Reader {
         &mut self,
         file: &mut Tracked,
         handle: &File,
+        decoding: Option<&Decoding>,
         line_bytes: usize,
         last_too: bool,
     ) -> io::Result<Outcome> {
@@ -145,10 +159,16 @@ impl Reader {
         }
         let data = self.buffer.get(known..got).unwrap_or_default();
         let at_end = got < wanted;
-        let newline = memchr::memchr(b'\n', data);
-        let line_part = data.get(..newline.unwrap_or(data.len())).unwrap_or_default();
+        let at = file.offset + long.scanned;
+        let newline = first_newline(data, at, decoding);
+        let line_part = match newline {
+            Some(newline) => data.get(..newline).unwrap_or_default(),
+            None if at_end && last_too => data,
+            // Half a unit is looked at when the other half is there.
+            None => whole_units(data, at, decoding),
+        };
         if long.leading_nuls == long.scanned {
-            long.leading_nuls += line_part.iter().take_while(|b| **b == 0).count() as u64;
+            long.leading_nuls += leading_nuls(line_part, decoding);
         }
         long.scanned += line_part.len() as u64;
         long.tail = tail_mark(self.buffer.get(..known + line_part.len()).unwrap_or_default());
@@ -161,7 +181,9 @@ impl Reader {
         }
 
         // The line's end is known: its head is read again. The cap bounds how much.
-        let head_len = usize::try_from(total - leading_nuls).map_or(line_bytes + 1, |rest| rest.min(line_bytes + 1));
+        // Other encodings take up to twice the bytes that UTF-8 does.
+        let most = if decoding.is_some() { 2 * line_bytes + 2 } else { line_bytes + 1 };
+        let head_len = usize::try_from(total - leading_nuls).map_or(most, |rest| rest.min(most));
         let mut head = vec![0; head_len];
         let got = read_at(handle, &mut head, file.offset + leading_nuls)?;
         head.truncate(got);
@@ -171,18 +193,29 @@ impl Reader {
             return Ok(Outcome::Truncated);
         }
         // A newline in what was scanned without one: other content.
-        if tail_mark(check) != file.mark.tail || memchr::memchr(b'\n', &head).is_some() {
+        let is_other = first_newline(&head, file.offset + leading_nuls, decoding).is_some();
+        if tail_mark(check) != file.mark.tail || is_other {
             return Ok(Outcome::Truncated);
         }
-        let whole = leading_nuls + head.len() as u64 == total;
-        if whole && head.last() == Some(&b'\r') {
-            head.pop();
-        }
-        let shown_total = if whole { leading_nuls + head.len() as u64 } else { total };
-        let repairs = self.cutter.long_line(&head, leading_nuls, shown_total, line_bytes);
+        let is_whole = leading_nuls + head.len() as u64 == total;
+        let repairs = match decoding {
+            None => {
+                if is_whole && head.last() == Some(&b'\r') {
+                    head.pop();
+                }
+                let shown_total = if is_whole { leading_nuls + head.len() as u64 } else { total };
+                let line = Found { bytes: &head, leading_nuls, total: shown_total, is_whole };
+                self.cutter.long_line(&line, line_bytes)
+            }
+            Some(decoding) => {
+                let head = head.get(decoding.torn(file.offset)..).unwrap_or_default();
+                let line = Found { bytes: head, leading_nuls, total, is_whole };
+                self.cutter.long_line_encoded(&line, decoding, file.offset == 0, line_bytes)
+            }
+        };
         file.long = None;
         let start = file.offset;
-        let end = start + total + u64::from(newline.is_some());
+        let end = start + total + newline.map_or(0, |_| decoding.map_or(1, Decoding::unit) as u64);
         let mut mark = file.mark;
         // The head of a file that begins with a long line is that line's.
         if file.offset < HEAD_BYTES as u64 {
@@ -226,7 +259,7 @@ impl Tracked {
 }
 
 /// How much of the data may be in the chunk, so that it ends where one that was sent before ended (or began).
-fn replay_limit(file: &mut Tracked, data: &[u8]) -> Option<usize> {
+fn replay_limit(file: &mut Tracked, data: &[u8], decoding: Option<&Decoding>) -> Option<usize> {
     let offset = file.offset;
     let available = data.len();
     let at_end = file.at_end;
@@ -247,7 +280,12 @@ fn replay_limit(file: &mut Tracked, data: &[u8]) -> Option<usize> {
         }
         return None;
     }
-    if !is_last(limit) && limit > 0 && data.get(limit - 1) != Some(&b'\n') {
+    let part = data.get(..limit).unwrap_or_default();
+    let is_line_end = match decoding {
+        None => part.ends_with(b"\n"),
+        Some(decoding) => decoding.ends_with_newline(part, offset),
+    };
+    if !is_last(limit) && limit > 0 && !is_line_end {
         // Chunks end with a line, but for the last of a rotated file: the content is another one, and its lines must stay whole.
         file.replay = None;
         return None;
@@ -267,8 +305,28 @@ fn extend_head(mark: &mut Mark, offset: u64, seen: &[u8]) {
     }
 }
 
+/// Where the first newline begins in what lies at `offset`.
+fn first_newline(data: &[u8], offset: u64, decoding: Option<&Decoding>) -> Option<usize> {
+    match decoding {
+        None => memchr::memchr(b'\n', data),
+        Some(decoding) => decoding.newline(data, 0, offset),
+    }
+}
+
+/// `data`, which lies at `offset`, without half a unit at its end.
+fn whole_units<'a>(data: &'a [u8], offset: u64, decoding: Option<&Decoding>) -> &'a [u8] {
+    let torn = decoding.map_or(0, |decoding| decoding.torn(offset + data.len() as u64));
+    data.get(..data.len().saturating_sub(torn)).unwrap_or_default()
+}
+
+/// With how many NUL bytes `data` begins, in whole units.
+fn leading_nuls(data: &[u8], decoding: Option<&Decoding>) -> u64 {
+    let nuls = data.iter().take_while(|b| **b == 0).count();
+    (nuls - nuls % decoding.map_or(1, Decoding::unit)) as u64
+}
+
 /// `pread`, again if a signal came between.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         match rustix::io::pread(file, &mut *buffer, offset) {
             Ok(got) => return Ok(got),

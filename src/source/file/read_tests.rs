@@ -15,6 +15,7 @@ struct Rig {
     tracked: Tracked,
     file: File,
     clock: Arc<AtomicI64>,
+    encoding: Encoding,
 }
 
 impl Rig {
@@ -23,11 +24,17 @@ impl Rig {
         file.write_all(content).unwrap();
         let clock = Arc::new(AtomicI64::new(START_NS));
         let identity = Identity { device: 0, inode: 0, born_ns: 0 };
-        Rig { reader: Reader::new(Clock::Manual(clock.clone()), 0), tracked: Tracked::new(0, identity, 1), file, clock }
+        Rig {
+            reader: Reader::new(Clock::Manual(clock.clone()), 0),
+            tracked: Tracked::new(0, identity, 1),
+            file,
+            clock,
+            encoding: Encoding::default(),
+        }
     }
 
     fn read(&mut self, last_too: bool) -> Outcome {
-        let outcome = self.reader.read(&mut self.tracked, &self.file, 1024, last_too).unwrap();
+        let outcome = self.reader.read(&mut self.tracked, &self.file, self.encoding, 1024, last_too).unwrap();
         if let Outcome::Chunk { piece, .. } = &outcome {
             self.tracked.advance(piece);
         }
@@ -184,4 +191,93 @@ fn a_long_line_whose_file_begins_again_is_given_up() {
     std::io::Seek::seek(&mut rig.file, std::io::SeekFrom::Start(0)).unwrap();
     rig.append(&b"short\n".repeat(CHUNK_BYTES / 5));
     assert!(matches!(rig.read(false), Outcome::Truncated));
+}
+
+fn utf16(text: &str, big: bool) -> Vec<u8> {
+    text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+}
+
+#[test]
+fn half_a_unit_waits_for_its_other_half() {
+    let bytes = utf16("\u{feff}eins\r\nzwei Ċ\n", false);
+    // After the first byte of each newline, too.
+    for cut in 0..bytes.len() {
+        let mut rig = Rig::new(&bytes[..cut]);
+        rig.encoding = Encoding::named("UTF-16").unwrap();
+        let mut lines = rig.lines(false);
+        rig.append(&bytes[cut..]);
+        lines.extend(rig.lines(false));
+        assert_eq!(lines, ["eins", "zwei Ċ"], "cut at {cut}");
+        assert_eq!(rig.tracked.offset, bytes.len() as u64);
+    }
+}
+
+#[test]
+fn a_unit_that_was_torn_costs_one_line() {
+    let text = utf16("one\ntwo\nthree\nfour\n", true);
+    let mut rig = Rig::new(&text[..11]);
+    rig.encoding = Encoding::named("utf-16be").unwrap();
+    // The file was rotated and quiet in the middle of a unit: what is there is a line.
+    assert_eq!(rig.lines(true), ["one", "t\u{fffd}"]);
+    assert_eq!(rig.tracked.offset, 11);
+    rig.append(&text[11..]);
+    assert_eq!(rig.lines(false), ["o", "three", "four"]);
+}
+
+#[test]
+fn long_lines_of_other_encodings_are_cut_at_the_cap_or_shrink_to_fit() {
+    // Longer than a chunk as bytes; the second one is 300,000 NULs and a word.
+    let long = format!("{}\nend\n", "ж".repeat(CHUNK_BYTES));
+    let holes = format!("{}word\nend\n", "\0".repeat(CHUNK_BYTES));
+    for name in ["utf-16le", "utf-16be"] {
+        let big = name.ends_with("be");
+        for odd in [0, 1, 100_001] {
+            let encoding = Encoding::named(name).unwrap();
+            let bytes = utf16(&long, big);
+            let mut rig = Rig::new(&bytes[..bytes.len() - odd]);
+            rig.encoding = encoding;
+            let mut lines = rig.lines(false);
+            rig.append(&bytes[bytes.len() - odd..]);
+            while !lines.contains(&"end".to_owned()) {
+                lines.extend(rig.lines(false));
+            }
+            assert_eq!(lines.len(), 2);
+            let total = 2 * CHUNK_BYTES;
+            assert!(lines[0].starts_with("жж") && lines[0].len() <= 1024, "{}", lines[0]);
+            assert!(lines[0].ends_with(&format!(" [truncated: line of {total} bytes]")), "{}", lines[0]);
+            assert_eq!(rig.tracked.offset, bytes.len() as u64);
+        }
+        let mut rig = Rig::new(&utf16(&holes, big));
+        rig.encoding = Encoding::named(name).unwrap();
+        assert_eq!(rig.lines(false), [format!("[{} NUL bytes]word", 2 * CHUNK_BYTES)]);
+        assert_eq!(rig.lines(false), ["end"]);
+    }
+}
+
+#[test]
+fn chunks_of_other_encodings_are_replayed_as_they_were() {
+    let bytes = utf16("\u{feff}one\nĊ two\nthree", true);
+    let first = utf16("\u{feff}one\n", true).len() as u64;
+    let mut rig = Rig::new(&bytes);
+    rig.encoding = Encoding::named("utf-16").unwrap();
+    rig.tracked.rotated = true;
+    let intents =
+        [Intent { start: 0, end: first, time_ns: 7 }, Intent { start: first, end: bytes.len() as u64, time_ns: 9 }];
+    rig.tracked.replay = Some(Box::new(VecDeque::from(intents)));
+    for (expected, time) in [(vec!["one"], 7), (vec!["Ċ two", "three"], 9)] {
+        let Outcome::Chunk { piece, .. } = rig.read(false) else { panic!("no chunk") };
+        assert_eq!(piece.time_ns, time);
+        let text =
+            |s: &Span| String::from_utf8_lossy(&rig.reader.bytes()[s.start as usize..s.end as usize]).into_owned();
+        assert_eq!(rig.reader.lines().iter().map(text).collect::<Vec<_>>(), expected);
+    }
+    // An end in the middle of a unit, or after a byte 0x0A that is no newline, is not one of ours.
+    for wrong in [first + 1, first + 2] {
+        let mut rig = Rig::new(&bytes);
+        rig.encoding = Encoding::named("utf-16").unwrap();
+        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent { start: 0, end: wrong, time_ns: 7 }])));
+        let Outcome::Chunk { piece, .. } = rig.read(false) else { panic!("no chunk") };
+        assert_ne!(piece.time_ns, 7);
+        assert_eq!(piece.end, utf16("\u{feff}one\nĊ two\n", true).len() as u64);
+    }
 }

@@ -202,6 +202,8 @@ impl Worker {
             places().map(|(old, new)| new.is_some_and(|new| !next.keeps_output(new, old.output))).collect();
         let relabelled: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.labels != old.settings.labels)).collect();
+        let recoded: Vec<bool> =
+            places().map(|(old, new)| new.is_some_and(|new| new.settings.encoding != old.settings.encoding)).collect();
 
         // What was stored by now counts. What is written is sealed, and has its intents, before anything of it is read again or let go.
         if !same_places || moved.contains(&true) {
@@ -217,6 +219,12 @@ impl Worker {
         for (id, source) in files {
             if is(&moved, source) || is(&relabelled, source) {
                 self.follow.release_stream(id);
+            }
+            if is(&recoded, source)
+                && let Some(file) = self.follow.files.get_mut(id)
+            {
+                // A line that was passed over for being long may have ended long ago.
+                file.long = None;
             }
             if is(&moved, source) && self.follow.rewind(id) {
                 rewound.push(id);

@@ -1,5 +1,6 @@
 //! What the file source is told: plain values, already checked.
 
+use super::encoding::Encoding;
 use crate::model::labels::Labels;
 
 /// Where to start in a file that has no checkpoint.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// Where to start in a file without a checkpoint.
     pub start_at: StartAt,
+    /// What the bytes of its files mean.
+    pub encoding: Encoding,
     /// The labels of every line, beside `filename`, which the source adds.
     pub labels: Labels,
     /// The cap of a line, bytes ([`crate::base::limits::LINE_BYTES_MIN`] to `LINE_BYTES_MAX`).

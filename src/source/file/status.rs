@@ -34,6 +34,8 @@ pub struct Status {
     pub lines_truncated: Counter,
     /// Lines with bytes that were not UTF-8.
     pub lines_not_utf8: Counter,
+    /// Lines with bytes that the file's encoding does not have.
+    pub lines_not_decodable: Counter,
     /// Lines with a run of NUL bytes.
     pub lines_nul: Counter,
     /// Failed attempts to open or read.
@@ -87,6 +89,7 @@ impl Status {
             ),
             lines_truncated: repaired("too_long"),
             lines_not_utf8: repaired("not_utf8"),
+            lines_not_decodable: repaired("not_decodable"),
             lines_nul: repaired("nul_run"),
             errors: registry.counter("lugger_file_errors_total", "Failed attempts to open or read a file.", &source),
             compressed: registry.counter(

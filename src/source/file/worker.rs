@@ -7,6 +7,7 @@
 //! files is still seen, and those with unread content stay open. Stopping flushes, waits for what is in flight as long as it may, and closes
 //! the checkpoints.
 
+use super::encoding::Encoding;
 use super::follow::Follow;
 use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
@@ -298,7 +299,8 @@ impl Worker {
             }
             let Some(source) = self.follow.sources.get(usize::from(file.source)) else { return };
             let Some(handle) = file.file.take() else { return };
-            let result = self.reader.read(file, &handle, source.settings.line_bytes, last_too);
+            let (encoding, line_bytes) = (source.settings.encoding, source.settings.line_bytes);
+            let result = self.reader.read(file, &handle, encoding, line_bytes, last_too);
             file.file = Some(handle);
             if result.is_ok() {
                 self.follow.works(id);
@@ -339,6 +341,12 @@ impl Worker {
         let Some(file) = self.follow.files.get_mut(id) else { return };
         let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
         let Some(output) = self.outputs.get_mut(source.output) else { return };
+        if piece.start == 0 && source.settings.encoding == Encoding::default() && self.reader.begins_as_utf16() {
+            tracing::warn!(
+                source = %source.settings.name, path = %file.origin().display(),
+                "the file begins with the byte order mark of UTF-16 and is taken for UTF-8: set `encoding: utf-16` in `file` of this source"
+            );
+        }
         let stream = match file.stream {
             Some(stream) => stream,
             None => {
@@ -354,6 +362,7 @@ impl Worker {
         status.lines.add(lines.len() as u64);
         status.lines_truncated.add(piece.repairs.truncated);
         status.lines_not_utf8.add(piece.repairs.not_utf8);
+        status.lines_not_decodable.add(piece.repairs.not_decodable);
         status.lines_nul.add(piece.repairs.nul_runs);
         source.in_flight += bytes;
         let receipt = Receipt {
