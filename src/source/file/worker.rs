@@ -307,6 +307,9 @@ impl Worker {
             }
             match result {
                 Ok(Outcome::Chunk { piece, more }) => {
+                    if piece.start == 0 && self.reader.begins_as_utf16() {
+                        self.tell_of_utf16(id);
+                    }
                     self.hand_on(id, &piece);
                     if more {
                         self.follow.files.make_ready(id);
@@ -334,6 +337,16 @@ impl Worker {
         }
     }
 
+    /// A file that says that it is UTF-16, in a source that takes it for UTF-8.
+    fn tell_of_utf16(&self, id: FileId) {
+        let source = self.follow.files.get(id).and_then(|file| self.follow.sources.get(usize::from(file.source)));
+        let Some(source) = source.filter(|source| source.settings.encoding == Encoding::default()) else { return };
+        tracing::warn!(
+            source = %source.settings.name, path = %self.follow.path(id).display(),
+            "the file begins with the byte order mark of UTF-16 and is taken for UTF-8: set `encoding: utf-16` in `file` of this source"
+        );
+    }
+
     /// Gives a chunk to the output.
     fn hand_on(&mut self, id: FileId, piece: &Piece) {
         let has_stream = self.follow.files.get(id).is_some_and(|file| file.stream.is_some());
@@ -341,12 +354,6 @@ impl Worker {
         let Some(file) = self.follow.files.get_mut(id) else { return };
         let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
         let Some(output) = self.outputs.get_mut(source.output) else { return };
-        if piece.start == 0 && source.settings.encoding == Encoding::default() && self.reader.begins_as_utf16() {
-            tracing::warn!(
-                source = %source.settings.name, path = %file.origin().display(),
-                "the file begins with the byte order mark of UTF-16 and is taken for UTF-8: set `encoding: utf-16` in `file` of this source"
-            );
-        }
         let stream = match file.stream {
             Some(stream) => stream,
             None => {
