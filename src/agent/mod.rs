@@ -157,8 +157,10 @@ impl Agent {
                 }
                 hopeless &= endpoint.monitor().is_hopeless() && !endpoint.queue.is_spilling();
             }
-            // Past that time only a disk is waited for that is being written to.
-            if hopeless || (is_over && !self.endpoints.iter().any(|endpoint| endpoint.queue.is_spilling())) {
+            // Past that time only a disk is waited for that is being written to, and not for long.
+            let writing = Instant::now() < end - Duration::from_millis(SENDER_STOP_MS / 2)
+                && self.endpoints.iter().any(|endpoint| endpoint.queue.is_spilling());
+            if hopeless || (is_over && !writing) {
                 self.worker.abandon();
             }
             if Instant::now() >= end {

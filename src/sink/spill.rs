@@ -134,6 +134,7 @@ impl Store {
             store.0.show(&mut disk);
             let frames = store.status().frames;
             if store.has_frames() {
+                store.0.said.store(true, Ordering::Relaxed);
                 tracing::info!(endpoint, frames, "the spool holds requests of an earlier run; they are sent first");
             }
         }

@@ -69,7 +69,12 @@ impl Disk for Directory {
     type File = File;
 
     fn prepare(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        // The owner's directory for spools may be as new as this one: what is in them lasts only if their names do.
+        for above in self.path.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
+            File::open(above)?.sync_all()?;
+        }
+        Ok(())
     }
 
     fn list(&self) -> io::Result<Vec<Listed>> {
