@@ -218,21 +218,25 @@ impl Checkpoints {
 
     /// Shows the cursors whose key begins with `prefix`, one after the other, without copying them. `look` must not call
     /// these checkpoints: they are locked meanwhile.
-    pub fn for_each_saved(&self, prefix: &[u8], look: impl FnMut(SavedRef<'_>)) {
+    pub fn for_each_saved(&self, prefix: &[u8], mut look: impl FnMut(SavedRef<'_>)) {
         let now_s = now_s(&self.shared.clock);
-        self.shared.lock().table.iter(now_s).filter(|saved| saved.key.starts_with(prefix)).for_each(look);
+        self.shared.lock().table.for_each(now_s, |saved| {
+            if saved.key.starts_with(prefix) {
+                look(saved);
+            }
+        });
     }
 
     /// The cursor as it is now; `None` when there is no such cursor.
     pub fn look(&self, slot: u32) -> Option<Saved> {
         let now_s = now_s(&self.shared.clock);
-        self.shared.lock().table.look(slot, now_s).map(|saved| saved.to_saved())
+        self.shared.lock().table.look_at(slot, now_s, |saved| saved.to_saved())
     }
 
     /// Shows one cursor, if there is one in this slot. `look` must not call these checkpoints, as above.
     pub fn look_at<T>(&self, slot: u32, look: impl FnOnce(SavedRef<'_>) -> T) -> Option<T> {
         let now_s = now_s(&self.shared.clock);
-        self.shared.lock().table.look(slot, now_s).map(look)
+        self.shared.lock().table.look_at(slot, now_s, look)
     }
 
     /// When the process before this one wrote a checkpoint last, nanoseconds since 1970; 0 when there was none.
@@ -253,13 +257,7 @@ impl Checkpoints {
 
     /// The cursor is in use from now on: it does not age. False when there is no such cursor (any more).
     pub fn claim(&self, slot: u32, key: &[u8]) -> bool {
-        match self.shared.lock().table.get_mut(slot).filter(|cursor| cursor.key() == key) {
-            Some(cursor) => {
-                cursor.claim();
-                true
-            }
-            None => false,
-        }
+        self.shared.lock().table.claim(slot, key)
     }
 
     /// The cursor is not in use for now, but may be again: it ages.
@@ -274,9 +272,9 @@ impl Checkpoints {
     pub fn renew(&self, slot: u32, key: &[u8], meta: &[u8]) {
         let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
-        let Some(cursor) = state.table.get_mut(slot) else { return };
-        cursor.rename(key, meta);
-        cursor.claim();
+        if !state.table.rename(slot, key, meta, None) {
+            return;
+        }
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
         self.shared.gather(state);
     }
@@ -566,9 +564,10 @@ fn now_s(clock: &Clock) -> i64 {
 /// is damaged anywhere counts as none; of a journal, what is before the damage counts.
 pub fn read_pair(snapshot: &[u8], journal: &[u8], number: u64) -> Vec<Saved> {
     // Reading from memory has no errors.
-    files::read_pair(snapshot, journal, number)
-        .map(|table| table.iter(0).map(|cursor| cursor.to_saved()).collect())
-        .unwrap_or_default()
+    let table = files::read_pair(snapshot, journal, number).unwrap_or_default();
+    let mut found = Vec::new();
+    table.for_each(0, |cursor| found.push(cursor.to_saved()));
+    found
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
-//! The cursors in memory: a table of slots in which a cursor costs 40 bytes beside its own bytes.
+//! The cursors in memory: a table of slots in which a cursor costs 40 bytes beside what it does not share with others.
+//!
+//! Keys of one source and metas of one directory are alike but for a part in their midst or at their end: only that part is kept with each
+//! cursor, the rest (`shared`) once for all that have it.
 //!
 //! Promises: applying any records in any order never fails; the snapshot of a table, applied to an empty one, gives the same cursors.
 //! Leaves to others: files, and what a key, a meta and a mark mean.
 
 use super::frame;
 use super::record::Record;
+use super::shared::{self, Shared};
 use crate::base::limits::CHECKPOINT_KEEP_S;
 use std::collections::VecDeque;
 
@@ -83,21 +87,23 @@ static NO_INTENTS: VecDeque<Intent> = VecDeque::new();
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub position: u64,
-    /// Key, meta and mark, one after the other.
+    /// Lengths of the next two; the own parts of key and meta; the mark.
     bytes: Box<[u8]>,
     /// Few cursors have any at a time, and a queue in place would make every cursor larger by 24 bytes.
     #[allow(clippy::box_collection, reason = "the box is 8 bytes where the queue is 32")]
     intents: Option<Box<VecDeque<Intent>>>,
+    /// Where the other parts of key and meta are.
+    shared: u32,
     /// Seconds since 1970, enough until 2106, or [`IN_USE`].
     seen_s: u32,
-    key_len: u16,
-    meta_len: u16,
 }
 
-fn joined(key: &[u8], meta: &[u8], mark: &[u8]) -> (Box<[u8]>, u16, u16) {
-    let (key, key_len) = cut(key);
-    let (meta, meta_len) = cut(meta);
-    ([key, meta, cut(mark).0].concat().into(), key_len, meta_len)
+/// Bytes of the two lengths.
+const LENGTHS: usize = 4;
+
+fn joined(key: &[u8], meta: &[u8], mark: &[u8]) -> Box<[u8]> {
+    let ((key, key_len), (meta, meta_len)) = (cut(key), cut(meta));
+    [&key_len.to_le_bytes(), &meta_len.to_le_bytes(), key, meta, cut(mark).0].concat().into()
 }
 
 /// As a record would cut it.
@@ -111,23 +117,19 @@ fn seconds(seen_s: i64) -> u32 {
 }
 
 impl Cursor {
-    fn new(key: &[u8], meta: &[u8], position: u64, mark: &[u8], seen_s: i64) -> Self {
-        let (bytes, key_len, meta_len) = joined(key, meta, mark);
-        Cursor { position, bytes, intents: None, seen_s: seconds(seen_s), key_len, meta_len }
-    }
-
-    /// Key, meta and mark.
+    /// The own parts of key and meta, and the mark.
     fn parts(&self) -> (&[u8], &[u8], &[u8]) {
-        let (key, rest) = self.bytes.split_at(usize::from(self.key_len).min(self.bytes.len()));
-        let (meta, mark) = rest.split_at(usize::from(self.meta_len).min(rest.len()));
+        let length = |at: usize| match self.bytes.get(at..at + 2) {
+            Some([low, high]) => usize::from(u16::from_le_bytes([*low, *high])),
+            _ => 0,
+        };
+        let rest = self.bytes.get(LENGTHS..).unwrap_or_default();
+        let (key, rest) = rest.split_at(length(0).min(rest.len()));
+        let (meta, mark) = rest.split_at(length(2).min(rest.len()));
         (key, meta, mark)
     }
 
-    pub(super) fn key(&self) -> &[u8] {
-        self.parts().0
-    }
-
-    pub(super) fn claim(&mut self) {
+    fn claim(&mut self) {
         self.seen_s = IN_USE;
     }
 
@@ -139,20 +141,16 @@ impl Cursor {
         if self.seen_s == IN_USE { now_s } else { i64::from(self.seen_s) }
     }
 
-    pub(super) fn rename(&mut self, key: &[u8], meta: &[u8]) {
-        let (bytes, key_len, meta_len) = joined(key, meta, self.parts().2);
-        (self.bytes, self.key_len, self.meta_len) = (bytes, key_len, meta_len);
-    }
-
     fn set_mark(&mut self, mark: &[u8]) {
         let (mark, _) = cut(mark);
-        let at = usize::from(self.key_len) + usize::from(self.meta_len);
+        let (key, meta, _) = self.parts();
+        let at = LENGTHS + key.len() + meta.len();
         match self.bytes.get_mut(at..) {
             // It changes with every batch and nearly always keeps its length.
             Some(place) if place.len() == mark.len() => place.copy_from_slice(mark),
             _ => {
                 let (key, meta, _) = self.parts();
-                self.bytes = [key, meta, mark].concat().into();
+                self.bytes = joined(key, meta, mark);
             }
         }
     }
@@ -191,13 +189,6 @@ impl Cursor {
         intents.insert(place, intent);
         true
     }
-
-    fn look(&self, slot: u32, now_s: i64) -> SavedRef<'_> {
-        let (key, meta, mark) = self.parts();
-        let intents = self.intents.as_deref().unwrap_or(&NO_INTENTS);
-        let in_use = self.seen_s == IN_USE;
-        SavedRef { slot, key, meta, position: self.position, mark, intents, seen_s: self.seen_s(now_s), in_use }
-    }
 }
 
 /// All cursors, by slot.
@@ -205,6 +196,7 @@ impl Cursor {
 pub(super) struct Table {
     cursors: Vec<Option<Cursor>>,
     free: Vec<u32>,
+    shared: Shared,
 }
 
 /// More cursors than any host has files that are followed; a damaged slot must not make the table huge.
@@ -218,15 +210,70 @@ impl Table {
         self.cursors.get_mut(slot as usize)?.as_mut()
     }
 
-    pub(super) fn look(&self, slot: u32, now_s: i64) -> Option<SavedRef<'_>> {
-        Some(self.cursors.get(slot as usize)?.as_ref()?.look(slot, now_s))
+    /// Shows a cursor, if there is one in this slot.
+    pub(super) fn look_at<T>(&self, slot: u32, now_s: i64, look: impl FnOnce(SavedRef<'_>) -> T) -> Option<T> {
+        let cursor = self.cursors.get(slot as usize)?.as_ref()?;
+        Some(self.show(slot, cursor, now_s, &mut Vec::new(), look))
+    }
+
+    /// Shows all cursors, one after the other.
+    pub(super) fn for_each(&self, now_s: i64, mut look: impl FnMut(SavedRef<'_>)) {
+        let mut buffer = Vec::new();
+        for (slot, cursor) in (0u32..).zip(&self.cursors) {
+            if let Some(cursor) = cursor {
+                self.show(slot, cursor, now_s, &mut buffer, &mut look);
+            }
+        }
+    }
+
+    fn show<T>(
+        &self,
+        slot: u32,
+        cursor: &Cursor,
+        now_s: i64,
+        buffer: &mut Vec<u8>,
+        look: impl FnOnce(SavedRef<'_>) -> T,
+    ) -> T {
+        let (own_key, own_meta, mark) = cursor.parts();
+        let (key, meta) = self.shared.whole(cursor.shared, own_key, own_meta, buffer);
+        let intents = cursor.intents.as_deref().unwrap_or(&NO_INTENTS);
+        let in_use = cursor.seen_s == IN_USE;
+        let (position, seen_s) = (cursor.position, cursor.seen_s(now_s));
+        look(SavedRef { slot, key, meta, position, mark, intents, seen_s, in_use })
     }
 
     /// A cursor in use, in a free slot.
     pub(super) fn define(&mut self, key: &[u8], meta: &[u8], position: u64, mark: &[u8]) -> u32 {
         let slot = self.free.pop().unwrap_or(self.cursors.len() as u32);
-        self.place(slot, Cursor { seen_s: IN_USE, ..Cursor::new(key, meta, position, mark, 0) });
+        let cursor = self.cursor(key, meta, position, mark, IN_USE);
+        self.place(slot, cursor);
         slot
+    }
+
+    fn cursor(&mut self, key: &[u8], meta: &[u8], position: u64, mark: &[u8], seen_s: u32) -> Cursor {
+        let (key, meta) = (cut(key).0, cut(meta).0);
+        let shared = self.shared.add(key, meta);
+        let bytes = joined(shared::own_key(key), shared::own_meta(meta), mark);
+        Cursor { position, bytes, intents: None, shared, seen_s }
+    }
+
+    /// The cursor is in use from now on. False if there is none with this key in the slot.
+    pub(super) fn claim(&mut self, slot: u32, key: &[u8]) -> bool {
+        let has_key = self.look_at(slot, 0, |saved| saved.key == key) == Some(true);
+        if has_key && let Some(cursor) = self.get_mut(slot) {
+            cursor.claim();
+        }
+        has_key
+    }
+
+    /// Replaces key and meta. The cursor is in use, or was seen then. False when there is no such cursor.
+    pub(super) fn rename(&mut self, slot: u32, key: &[u8], meta: &[u8], seen_s: Option<i64>) -> bool {
+        let Some(before) = self.cursors.get_mut(slot as usize).and_then(Option::take) else { return false };
+        let seen_s = seen_s.map_or(IN_USE, seconds);
+        let renamed = self.cursor(key, meta, before.position, before.parts().2, seen_s);
+        self.shared.remove(before.shared);
+        self.place(slot, Cursor { intents: before.intents, ..renamed });
+        true
     }
 
     fn place(&mut self, slot: u32, cursor: Cursor) {
@@ -243,11 +290,19 @@ impl Table {
 
     /// False when there is no such cursor.
     pub(super) fn forget(&mut self, slot: u32) -> bool {
-        let known = self.cursors.get_mut(slot as usize).and_then(Option::take).is_some();
+        let known = self.take(slot);
         if known {
             self.free.push(slot);
         }
         known
+    }
+
+    fn take(&mut self, slot: u32) -> bool {
+        let taken = self.cursors.get_mut(slot as usize).and_then(Option::take);
+        if let Some(cursor) = &taken {
+            self.shared.remove(cursor.shared);
+        }
+        taken.is_some()
     }
 
     /// Drops cursors that nobody has used for long, finds all free slots, and returns the slots that were dropped.
@@ -255,8 +310,9 @@ impl Table {
         let mut dropped = Vec::new();
         self.free.clear();
         for (slot, place) in (0u32..).zip(&mut self.cursors) {
-            if place.as_ref().is_some_and(|c| now_s.saturating_sub(c.seen_s(now_s)) > CHECKPOINT_KEEP_S) {
-                *place = None;
+            let is_old = |c: &mut Cursor| now_s.saturating_sub(c.seen_s(now_s)) > CHECKPOINT_KEEP_S;
+            if let Some(cursor) = place.take_if(is_old) {
+                self.shared.remove(cursor.shared);
                 dropped.push(slot);
             }
             if place.is_none() {
@@ -266,22 +322,16 @@ impl Table {
         dropped
     }
 
-    pub(super) fn iter(&self, now_s: i64) -> impl Iterator<Item = SavedRef<'_>> {
-        (0u32..).zip(&self.cursors).filter_map(move |(slot, cursor)| Some(cursor.as_ref()?.look(slot, now_s)))
-    }
-
     /// What a journal or a snapshot says.
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         match *record {
             Record::Header { .. } | Record::End { .. } | Record::Alone => {}
-            Record::Define { slot, seen_s, key, meta } => match self.get_mut(slot) {
-                Some(known) => {
-                    known.rename(key, meta);
-                    known.seen_s = seconds(seen_s);
+            Record::Define { slot, seen_s, key, meta } => {
+                if !self.rename(slot, key, meta, Some(seen_s)) && (slot as usize) < SLOTS_MAX {
+                    let cursor = self.cursor(key, meta, 0, b"", seconds(seen_s));
+                    self.place(slot, cursor);
                 }
-                None if (slot as usize) < SLOTS_MAX => self.place(slot, Cursor::new(key, meta, 0, b"", seen_s)),
-                None => {}
-            },
+            }
             Record::Move { slot, position, mark } => {
                 if let Some(known) = self.get_mut(slot) {
                     known.advance(position, mark);
@@ -298,9 +348,7 @@ impl Table {
                 }
             }
             Record::Forget { slot } => {
-                if let Some(place) = self.cursors.get_mut(slot as usize) {
-                    *place = None;
-                }
+                self.take(slot);
             }
         }
     }
@@ -309,7 +357,8 @@ impl Table {
     pub(super) fn snapshot(&self, number: u64, now_s: i64) -> Vec<u8> {
         let size_of = |c: &Cursor| {
             let intents = c.intents.as_ref().map_or(0, |i| i.len());
-            c.bytes.len() + SNAPSHOT_CURSOR_BYTES + intents * SNAPSHOT_INTENT_BYTES
+            let bytes = c.bytes.len() - LENGTHS + self.shared.len_of(c.shared);
+            bytes + SNAPSHOT_CURSOR_BYTES + intents * SNAPSHOT_INTENT_BYTES
         };
         // Grown by doubling it would take three times the space for a moment.
         let mut out = Vec::with_capacity(64 + self.cursors.iter().flatten().map(size_of).sum::<usize>());
@@ -323,13 +372,13 @@ impl Table {
             count
         };
         let mut records = put(Record::Header { number });
-        for SavedRef { slot, key, meta, position, mark, intents, seen_s, .. } in self.iter(now_s) {
+        self.for_each(now_s, |SavedRef { slot, key, meta, position, mark, intents, seen_s, .. }| {
             put(Record::Define { slot, seen_s, key, meta });
             records = put(Record::Move { slot, position, mark });
             for &Intent { start, end, time_ns } in intents {
                 records = put(Record::Intend { slot, start, end, time_ns });
             }
-        }
+        });
         put(Record::End { count: records });
         out
     }
@@ -346,13 +395,16 @@ mod tests {
 
     #[test]
     fn marks_of_any_length_leave_key_and_meta_alone() {
-        let mut cursor = Cursor::new(b"key", b"meta", 0, b"", 7);
+        let mut table = Table::default();
+        let slot = table.define(b"key", b"/some/meta", 0, b"");
+        let seen =
+            |table: &Table| table.look_at(slot, 0, |c| (c.key.to_vec(), c.meta.to_vec(), c.mark.to_vec())).unwrap();
         for mark in [b"12".as_slice(), b"34", b"", b"567"] {
-            cursor.advance(cursor.position + 1, mark);
-            assert_eq!(cursor.parts(), (b"key".as_slice(), b"meta".as_slice(), mark));
+            table.get_mut(slot).unwrap().advance(1, mark);
+            assert_eq!(seen(&table), (b"key".to_vec(), b"/some/meta".to_vec(), mark.to_vec()));
         }
-        cursor.rename(b"k", b"");
-        assert_eq!(cursor.parts(), (b"k".as_slice(), b"".as_slice(), b"567".as_slice()));
+        assert!(table.rename(slot, b"k", b"", None));
+        assert_eq!(seen(&table), (b"k".to_vec(), Vec::new(), b"567".to_vec()));
     }
 
     #[test]

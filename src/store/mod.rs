@@ -9,4 +9,5 @@ mod cursors;
 mod files;
 mod frame;
 mod record;
+mod shared;
 pub mod spool;
