@@ -6,27 +6,51 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Puts `parts`, one after the other, in the place of `path`.
-pub fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let result = write_and_rename(path, &temporary, parts);
-    if result.is_err() {
-        // Best effort: a leftover temporary file is overwritten by the next attempt anyway.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
+/// A file that is being written, to take the place of another. What is not committed is removed.
+#[derive(Debug)]
+pub struct Replacement {
+    file: File,
+    path: PathBuf,
+    temporary: PathBuf,
+    committed: bool,
 }
 
-fn write_and_rename(path: &Path, temporary: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
-    for part in parts {
-        file.write_all(part)?;
+impl Replacement {
+    /// Begins what is to be at `path`, beside it.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let temporary = path.with_extension("tmp");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        Ok(Replacement { file, path: path.to_owned(), temporary, committed: false })
     }
-    file.sync_all()?;
-    std::fs::rename(temporary, path)?;
-    sync_directory(path)
+
+    /// Puts what was written in its place.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.temporary, &self.path)?;
+        self.committed = true;
+        sync_directory(&self.path)
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Best effort: a leftover temporary file is overwritten by the next attempt anyway.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// Makes a rename, creation or removal in the directory of `path` last.

@@ -118,7 +118,7 @@ struct Begun {
     number: u64,
     /// The journal does not count without the snapshot.
     alone: bool,
-    snapshot: Vec<u8>,
+    snapshot: io::Result<atomic_file::Replacement>,
     /// The journal before. It must be whole on disk for as long as it is the only source of its records.
     before: Option<Arc<File>>,
 }
@@ -519,8 +519,11 @@ impl Shared {
         for slot in state.table.forget_old(now_s) {
             state.put(&Record::Forget { slot });
         }
-        let snapshot = state.table.snapshot(number, now_s);
-        state.snapshot_bytes = snapshot.len() as u64;
+        // Written while nothing changes, to the page cache as the journal is; it is synced when others may go on.
+        let snapshot = files::write_snapshot(&self.directory, number, &state.table, now_s).map(|(snapshot, bytes)| {
+            state.snapshot_bytes = bytes;
+            snapshot
+        });
         // A failure is seen by the keeper: there is no journal then.
         if let Err(error) = state.write_pending() {
             self.report(state, &error);
@@ -532,8 +535,8 @@ impl Shared {
         let Begun { number, alone, snapshot, before } = begun;
         let synced = before.map_or(Ok(()), |file| file.sync_data());
         let mut damaged = std::mem::take(&mut self.lock().damaged);
-        let written = files::write_snapshot(&self.directory, number, &snapshot, &mut damaged);
-        drop(snapshot);
+        let written =
+            snapshot.and_then(|snapshot| files::place_snapshot(&self.directory, number, snapshot, &mut damaged));
         let mut state = self.lock();
         state.damaged = damaged;
         let Err(error) = written else {

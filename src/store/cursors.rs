@@ -11,6 +11,7 @@ use super::record::Record;
 use super::shared::{self, Shared};
 use crate::base::limits::CHECKPOINT_KEEP_S;
 use std::collections::VecDeque;
+use std::io::{self, Write};
 
 /// Bytes of a source that were about to be sent, and the time they were stamped with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,9 +202,6 @@ pub(super) struct Table {
 
 /// More cursors than any host has files that are followed; a damaged slot must not make the table huge.
 const SLOTS_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of frames and fields in a snapshot per cursor, and per intent. Only for the size of a buffer.
-const SNAPSHOT_CURSOR_BYTES: usize = 48;
-const SNAPSHOT_INTENT_BYTES: usize = 37;
 
 impl Table {
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Cursor> {
@@ -353,22 +351,21 @@ impl Table {
         }
     }
 
-    /// The content of a snapshot file.
-    pub(super) fn snapshot(&self, number: u64, now_s: i64) -> Vec<u8> {
-        let size_of = |c: &Cursor| {
-            let intents = c.intents.as_ref().map_or(0, |i| i.len());
-            let bytes = c.bytes.len() - LENGTHS + self.shared.len_of(c.shared);
-            bytes + SNAPSHOT_CURSOR_BYTES + intents * SNAPSHOT_INTENT_BYTES
-        };
-        // Grown by doubling it would take three times the space for a moment.
-        let mut out = Vec::with_capacity(64 + self.cursors.iter().flatten().map(size_of).sum::<usize>());
-        let mut payload = Vec::new();
-        let mut count = 0u64;
+    /// Writes the content of a snapshot file, in small pieces. Gives its size.
+    pub(super) fn snapshot(&self, number: u64, now_s: i64, out: &mut impl Write) -> io::Result<u64> {
+        let (mut payload, mut framed) = (Vec::new(), Vec::new());
+        let (mut count, mut bytes) = (0u64, 0u64);
+        let mut result = Ok(());
         let mut put = |record: Record<'_>| {
             payload.clear();
+            framed.clear();
             record.encode(&mut payload);
-            frame::append(&mut out, &payload);
+            frame::append(&mut framed, &payload);
+            if result.is_ok() {
+                result = out.write_all(&framed);
+            }
             count += 1;
+            bytes += framed.len() as u64;
             count
         };
         let mut records = put(Record::Header { number });
@@ -380,7 +377,7 @@ impl Table {
             }
         });
         put(Record::End { count: records });
-        out
+        result.map(|()| bytes)
     }
 }
 
@@ -405,19 +402,5 @@ mod tests {
         }
         assert!(table.rename(slot, b"k", b"", None));
         assert_eq!(seen(&table), (b"k".to_vec(), Vec::new(), b"567".to_vec()));
-    }
-
-    #[test]
-    fn the_buffer_of_a_snapshot_is_neither_too_small_nor_much_too_large() {
-        let mut table = Table::default();
-        for n in 0..1000u32 {
-            let slot = table.define(&n.to_le_bytes(), b"/var/log/some/file", 0, b"mark");
-            if let Some(cursor) = table.get_mut(slot) {
-                cursor.intend(Intent { start: 0, end: 1, time_ns: 2 });
-            }
-        }
-        let snapshot = table.snapshot(1, 5);
-        assert!(snapshot.capacity() - snapshot.len() < 64, "{} of {}", snapshot.len(), snapshot.capacity());
-        assert!(snapshot.capacity() < 200 * 1000);
     }
 }

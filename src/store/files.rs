@@ -10,7 +10,7 @@ use super::record::Record;
 use crate::base::atomic_file;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,14 +48,30 @@ pub(super) fn new_journal(directory: &Path, number: u64, alone: bool) -> io::Res
     Ok(Journal { file: Arc::new(file), bytes: head.len() as u64 })
 }
 
-/// Puts a snapshot in place, sets damaged files aside, then removes what is older than the snapshot before it.
+/// Writes a snapshot piece by piece, so that it is never in memory as a whole. Gives it and its size; it counts when it is put in place.
 pub(super) fn write_snapshot(
     directory: &Path,
     number: u64,
-    snapshot: &[u8],
+    table: &Table,
+    now_s: i64,
+) -> io::Result<(atomic_file::Replacement, u64)> {
+    let file = atomic_file::Replacement::begin(&path_of(directory, number, "snapshot"))?;
+    let mut out = BufWriter::with_capacity(SNAPSHOT_PIECE_BYTES, file);
+    let bytes = table.snapshot(number, now_s, &mut out)?;
+    Ok((out.into_inner().map_err(io::IntoInnerError::into_error)?, bytes))
+}
+
+/// What is written of a snapshot at once.
+const SNAPSHOT_PIECE_BYTES: usize = 64 * 1024;
+
+/// Puts a snapshot in place, sets damaged files aside, then removes what is older than the snapshot before it.
+pub(super) fn place_snapshot(
+    directory: &Path,
+    number: u64,
+    snapshot: atomic_file::Replacement,
     damaged: &mut Vec<PathBuf>,
 ) -> io::Result<()> {
-    atomic_file::replace(&path_of(directory, number, "snapshot"), &[snapshot])?;
+    snapshot.commit()?;
     for path in damaged.drain(..) {
         set_aside(&path);
     }

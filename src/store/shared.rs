@@ -120,11 +120,6 @@ impl Shared {
         }
         buffer.split_at(head.len() + key.len() + tail.len())
     }
-
-    /// How many bytes of key and meta are shared.
-    pub(super) fn len_of(&self, number: u32) -> usize {
-        self.parts.get(number as usize).and_then(Option::as_ref).map_or(0, |p| p.bytes.len())
-    }
 }
 
 #[cfg(test)]
@@ -144,7 +139,6 @@ mod tests {
             for (number, (key, meta)) in numbers.iter().zip(&pairs) {
                 let (own, name) = (own_key(key), own_meta(meta));
                 prop_assert_eq!(shared.whole(*number, own, name, &mut buffer), (&key[..], &meta[..]));
-                prop_assert_eq!(shared.len_of(*number) + own.len() + name.len(), key.len() + meta.len());
             }
             for number in numbers {
                 shared.remove(number);

@@ -43,27 +43,44 @@ pub(super) struct Files {
     hasher: RandomState,
 }
 
-/// All files, by number.
+/// All files, by number. In blocks: nothing is moved when there are more, and at most one block is unused.
 #[derive(Debug, Default)]
-struct Slab(Vec<Option<Tracked>>);
+struct Slab(Vec<Vec<Option<Tracked>>>);
+
+/// Files in a block.
+const BLOCK: usize = 256;
 
 impl Slab {
     fn get(&self, id: FileId) -> Option<&Tracked> {
-        self.0.get(id as usize)?.as_ref()
+        self.0.get(id as usize / BLOCK)?.get(id as usize % BLOCK)?.as_ref()
+    }
+
+    fn place(&mut self, id: FileId) -> Option<&mut Option<Tracked>> {
+        self.0.get_mut(id as usize / BLOCK)?.get_mut(id as usize % BLOCK)
     }
 
     fn get_mut(&mut self, id: FileId) -> Option<&mut Tracked> {
-        self.0.get_mut(id as usize)?.as_mut()
+        self.place(id)?.as_mut()
+    }
+
+    /// All places, in the order of their numbers.
+    fn places(&self) -> impl Iterator<Item = &Option<Tracked>> {
+        self.0.iter().flatten()
+    }
+
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.0.iter_mut().flatten().flatten()
     }
 
     /// A number for one more file.
     fn grow(&mut self) -> FileId {
-        if self.0.len() == self.0.capacity() {
-            // By an eighth: doubling would leave up to half of many files' space unused.
-            self.0.reserve_exact(64.max(self.0.len() / 8));
+        if self.0.last().is_none_or(|block| block.len() == BLOCK) {
+            self.0.push(Vec::with_capacity(BLOCK));
         }
-        self.0.push(None);
-        (self.0.len() - 1) as FileId
+        let before = (self.0.len() - 1) * BLOCK;
+        let Some(block) = self.0.last_mut() else { return 0 };
+        block.push(None);
+        (before + block.len() - 1) as FileId
     }
 
     /// Whether this file's place has this name.
@@ -121,7 +138,7 @@ impl Files {
 
     /// All files with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &Tracked)> {
-        (0..).zip(&self.slab.0).filter_map(|(id, file)| Some((id, file.as_ref()?)))
+        (0..).zip(self.slab.places()).filter_map(|(id, file)| Some((id, file.as_ref()?)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,7 +156,7 @@ impl Files {
         let id = self.free.pop().unwrap_or_else(|| self.slab.grow());
         // Whoever had the identity is not found by it any more.
         self.take_identity(source, &identity, |_| true);
-        if let Some(place) = self.slab.0.get_mut(id as usize) {
+        if let Some(place) = self.slab.place(id) {
             *place = Some(file);
         }
         let (slab, hasher) = (&self.slab, &self.hasher);
@@ -152,7 +169,7 @@ impl Files {
     /// Takes a file out. It must have no names.
     pub(super) fn remove(&mut self, id: FileId) -> Option<Tracked> {
         self.disown_identity(id);
-        let file = self.slab.0.get_mut(id as usize)?.take()?;
+        let file = self.slab.place(id)?.take()?;
         self.ready.retain(|other| *other != id);
         if let Some(origin) = file.origin() {
             self.leave_generations(file.source, origin, id);
@@ -378,7 +395,7 @@ impl Files {
     /// No file has a name any more. Each must know its path: there is no place any more to tell it.
     pub(super) fn forget_names(&mut self) {
         self.names = Vec::new();
-        for file in self.slab.0.iter_mut().flatten() {
+        for file in self.slab.files_mut() {
             file.names = 0;
             file.place = None;
             if file.alias().is_some() {
@@ -390,7 +407,7 @@ impl Files {
     /// Sources have other numbers: `map` has the new one of each. No file has a name, and those of sources without a new number are gone.
     pub(super) fn renumber(&mut self, map: &[Option<u16>]) {
         let new = |source: u16| map.get(usize::from(source)).copied().flatten();
-        for file in self.slab.0.iter_mut().flatten() {
+        for file in self.slab.files_mut() {
             file.source = new(file.source).unwrap_or(file.source);
         }
         let generations = std::mem::take(&mut self.generations).into_iter();
