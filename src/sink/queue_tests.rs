@@ -227,3 +227,24 @@ async fn retiring_settles_what_is_in_memory() {
     assert_eq!(rig.settled(), [0, 1]);
     assert!(queue.is_empty());
 }
+
+#[tokio::test]
+async fn sources_that_go_here_alone_take_turns_with_the_disk_unless_told_otherwise() {
+    for disk_first in [false, true] {
+        let mut rig = Rig::new(1_000);
+        let queue = rig.queue(8 * MIB);
+        for _ in 0..3 {
+            queue.push(rig.stored(300));
+        }
+        assert_eq!(spill_now(&queue).await, 3);
+        queue.push(rig.batch(1, 10));
+        queue.push(rig.batch(1, 10));
+        if disk_first {
+            queue.disk_first();
+        }
+        let sent = drain(&queue).await;
+        let turns = sent.iter().position(|n| *n == 3).unwrap();
+        assert_eq!(turns == 3, disk_first, "{sent:?}");
+        assert!(sent.iter().filter(|n| **n < 3).is_sorted() && sent.len() == 5, "{sent:?}");
+    }
+}
