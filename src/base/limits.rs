@@ -33,6 +33,17 @@ pub const BATCH_WAIT_MS_MIN: u64 = 10;
 /// Largest configurable batch age, milliseconds.
 pub const BATCH_WAIT_MS_MAX: u64 = 60_000;
 
+/// Most lines a second that a rate can be set to; more is no bound.
+pub const RATE_LINES_MAX: u64 = 1_000_000_000;
+/// Fewest bytes a second that a rate can be set to.
+pub const RATE_BYTES_MIN: u64 = 1024;
+/// Most bytes a second that a rate can be set to.
+pub const RATE_BYTES_MAX: u64 = 1 << 40;
+/// So much time's worth may come at once, milliseconds.
+pub const RATE_BURST_MS_DEFAULT: u64 = 1_000;
+/// Range of it, milliseconds.
+pub const RATE_BURST_MS: (u64, u64) = (100, 3_600_000);
+
 /// Default bound of the process's memory.
 pub const MEMORY_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Below this the agent could not hold one batch and its compressed form beside its own needs.

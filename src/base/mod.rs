@@ -8,6 +8,7 @@ pub mod base64;
 pub mod clock;
 pub mod limits;
 pub mod metrics;
+pub mod rate;
 pub mod secret;
 pub mod serve;
 pub mod shutdown;

@@ -13,9 +13,11 @@ use super::tree::Node;
 use super::{endpoint, logs};
 use crate::base::limits::{
     LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN,
-    NAME_BYTES, SPOOL_AGE_MS_DEFAULT, SPOOL_AGE_MS_MAX, SPOOL_AGE_MS_MIN, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MAX,
+    NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT, RATE_BYTES_MAX, RATE_BYTES_MIN, RATE_LINES_MAX,
+    SPOOL_AGE_MS_DEFAULT, SPOOL_AGE_MS_MAX, SPOOL_AGE_MS_MIN, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MAX,
     SPOOL_ENDPOINT_BYTES_MIN,
 };
+use crate::base::rate::{RateLimit, WhenOver};
 use crate::base::units::{format_duration, format_size};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -125,6 +127,38 @@ impl Check<'_> {
             );
         }
         size
+    }
+
+    /// A bound of lines and bytes a second.
+    pub(super) fn rate(&mut self, rate: Option<&raw::Rate>, parent: &Node) -> Option<RateLimit> {
+        let rate = rate?;
+        let node = parent.child("rate");
+        let lines = self.number(rate.lines, node.child("lines"), (1, RATE_LINES_MAX));
+        let range = (RATE_BYTES_MIN, RATE_BYTES_MAX);
+        let bytes = rate.bytes.map(|size| self.size(Some(size), node.child("bytes"), 0, range));
+        if lines.is_none() && bytes.is_none() && !node.is_damaged() {
+            self.error(
+                parent.key_span("rate"),
+                "`rate` bounds nothing",
+                "add `lines`, `bytes` or both: so much a second, such as `rate: { bytes: 1MiB }`",
+            );
+        }
+        let burst = self.time(rate.burst, node.child("burst"), RATE_BURST_MS_DEFAULT, RATE_BURST_MS);
+        let when_over = match rate.when_over {
+            Some(raw::WhenOver::Drop) => WhenOver::Drop,
+            Some(raw::WhenOver::Block) | None => WhenOver::Block,
+        };
+        Some(RateLimit { lines, bytes, burst, when_over })
+    }
+
+    /// A number within its range, if it is there.
+    pub(super) fn number(&mut self, number: Option<u64>, node: &Node, range: (u64, u64)) -> Option<u64> {
+        let number = number?;
+        let (min, max) = range;
+        if number < min || number > max {
+            self.error(node.span, format!("{number} is out of range"), format!("it has to be from {min} to {max}"));
+        }
+        Some(number)
     }
 
     /// The name that somebody gave to a source or endpoint. It becomes part of metrics, messages and file names.

@@ -125,6 +125,7 @@ fn endpoint(
             (BATCH_WAIT_MS_MIN, BATCH_WAIT_MS_MAX),
         ),
         backoff: backoff(raw.backoff.as_ref(), node.child("backoff"), check),
+        rate: check.rate(raw.rate.as_ref(), node),
     }
 }
 

@@ -69,7 +69,8 @@ pub(super) fn plan(
             Some(StartAt::Beginning) | None => settings::StartAt::Beginning,
         };
         let encoding = encoding(file, place, check);
-        let settings = settings::Settings { name, include, exclude, start_at, encoding, labels, line_bytes };
+        let rate = check.rate(log.rate.as_ref(), node);
+        let settings = settings::Settings { name, include, exclude, start_at, encoding, labels, line_bytes, rate };
         files.push(FileSource { settings, to });
     }
     files

@@ -42,6 +42,25 @@ pub(super) struct Loki {
     pub(super) batch_size: Option<Size>,
     pub(super) batch_wait: Option<Time>,
     pub(super) backoff: Option<Backoff>,
+    pub(super) rate: Option<Rate>,
+}
+
+/// `rate`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    pub(super) lines: Option<u64>,
+    pub(super) bytes: Option<Size>,
+    pub(super) burst: Option<Time>,
+    pub(super) when_over: Option<WhenOver>,
+}
+
+/// `when_over`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WhenOver {
+    Block,
+    Drop,
 }
 
 /// `basic_auth`.
@@ -80,6 +99,7 @@ pub(super) struct Log {
     pub(super) file: Option<FileLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
+    pub(super) rate: Option<Rate>,
 }
 
 /// `file` of a `logs` entry.

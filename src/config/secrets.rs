@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use super::words::nearest;
 
 /// Keys within an endpoint whose values anybody may see.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 21] = [
     "name",
     "url",
     "tenant_id",
@@ -33,13 +33,17 @@ const HARMLESS: [&str; 17] = [
     "batch_wait",
     "min",
     "max",
+    "lines",
+    "bytes",
+    "burst",
+    "when_over",
 ];
 
 /// Keys whose values are secret, for what is near to them.
 const SECRET: [&str; 2] = ["password", "bearer_token"];
 
 /// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 18] = [
+const PLAIN: [&str; 19] = [
     "labels",
     "logs",
     "file",
@@ -56,6 +60,7 @@ const PLAIN: [&str; 18] = [
     "loki",
     "clients",
     "backoff",
+    "rate",
     "basic_auth",
     "tls_config",
 ];

@@ -101,13 +101,14 @@ pub fn plan(
         batch_bytes: BATCH_BYTES_DEFAULT,
         batch_wait: Duration::from_millis(BATCH_WAIT_MS_DEFAULT),
         backoff: (Duration::from_millis(BACKOFF_MIN_MS_DEFAULT), Duration::from_millis(BACKOFF_MAX_MS_DEFAULT)),
+        rate: None,
     };
     let source = |name: &str, include: Vec<String>, start_at: StartAt| -> Result<FileSource, LabelError> {
         let labels = Labels::new([("host", host), ("job", name)])?;
         let (name, exclude, line_bytes) = (name.to_owned(), Vec::new(), LINE_BYTES_DEFAULT);
         let encoding = Encoding::default();
         Ok(FileSource {
-            settings: Settings { name, include, exclude, start_at, encoding, labels, line_bytes },
+            settings: Settings { name, include, exclude, start_at, encoding, labels, line_bytes, rate: None },
             to: vec![0],
         })
     };

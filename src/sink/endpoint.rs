@@ -4,7 +4,7 @@
 //! find the entries that are the reason. Sending an entry again is harmless, since Loki keeps identical entries once.
 //!
 //! Promises: nothing is given up but what Loki itself has refused for good, entry by entry, and that is counted and written to
-//! the dead letters; a batch is settled once; an endpoint that refuses everything without being recognisable as Loki loses
+//! the dead letters, and what is over a configured rate that drops, which is counted; a batch is settled once; an endpoint that refuses everything without being recognisable as Loki loses
 //! nothing, it is waited for. Leaves to others: what answers mean (`format::push_response`), making batches.
 
 use super::client::{Answer, Client, ClientError, SendError, excerpt};
@@ -20,6 +20,7 @@ use crate::base::limits::{
     REQUEST_BYTES_MAX, REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
 };
 use crate::base::metrics::Registry;
+use crate::base::rate::{Rate, WhenOver};
 use crate::base::shutdown::Shutdown;
 use crate::base::units::format_duration;
 use crate::format::loki::{DecodeError, decode_snappy};
@@ -112,6 +113,7 @@ pub fn start(
         size_limit: None,
         refusals_said: None,
         trouble_said: None,
+        rate: settings.rate.map(|limit| Rate::new(limit, Instant::now())),
     };
     let task = tokio::spawn(run(sender, Arc::clone(&queue)));
     Ok(Handle { queue, task, status })
@@ -208,6 +210,8 @@ struct Sender {
     size_limit: Option<(usize, Instant)>,
     refusals_said: Option<Instant>,
     trouble_said: Option<Instant>,
+    /// What may be sent now.
+    rate: Option<Rate>,
 }
 
 impl Sender {
@@ -221,16 +225,36 @@ impl Sender {
                 load = queue.next() => load,
             };
             self.status.measure_queue();
-            let delivered = self.deliver(&load).await;
-            if delivered.is_ok() {
-                self.status.batch_settled();
-            }
+            let delivered = match self.admit(&load).await {
+                Ok(true) => self.deliver(&load).await.inspect(|()| self.status.batch_settled()),
+                admitted => admitted.map(|_| ()),
+            };
             queue.finished(delivered.is_ok());
             self.status.measure_queue();
             if delivered.is_err() {
                 return;
             }
         }
+    }
+
+    /// Waits until the endpoint's rate lets the batch pass. False: it is over the rate and dropped, which settles it.
+    async fn admit(&mut self, batch: &Load) -> Result<bool, Stopped> {
+        let Some(rate) = &mut self.rate else { return Ok(true) };
+        let (lines, bytes) = (u64::from(batch.entries), u64::try_from(batch.raw_bytes).unwrap_or(u64::MAX));
+        let mut shutdown = self.shutdown.clone();
+        while let Some(at) = rate.when(lines, bytes, Instant::now()) {
+            if rate.limit().when_over == WhenOver::Drop {
+                self.status.over_rate(lines, bytes);
+                return Ok(false);
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.raised() => return Err(Stopped),
+                () = tokio::time::sleep_until(at.into()) => {}
+            }
+        }
+        rate.take(lines, bytes);
+        Ok(true)
     }
 
     /// Returns when every entry is stored or refused for good.

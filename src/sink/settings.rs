@@ -1,5 +1,6 @@
 //! What an endpoint is told: plain values, already checked.
 
+use crate::base::rate::RateLimit;
 use crate::base::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Endpoint {
     pub batch_wait: Duration,
     /// First and longest pause between attempts.
     pub backoff: (Duration, Duration),
+    /// What is sent a second, entries and bytes before compression; `None`: all there is.
+    pub rate: Option<RateLimit>,
 }
 
 /// How the agent shows who it is. `File` secrets are read again before each attempt that follows a 401 or 403, so that they can be

@@ -134,6 +134,8 @@ pub(super) struct Status {
     empty: Counter,
     queue_length: Gauge,
     last_success: Gauge,
+    dropped_lines: Counter,
+    dropped_bytes: Counter,
     refused: Vec<(Reason, Counter)>,
     retries: Vec<Counter>,
     states: Vec<Gauge>,
@@ -162,6 +164,16 @@ impl Status {
                 "lugger_endpoint_last_success_timestamp_seconds",
                 "When something was stored last; 0: never.",
                 &label,
+            ),
+            dropped_lines: registry.counter(
+                "lugger_endpoint_dropped_lines_total",
+                "Lines that were not sent to the endpoint, by reason.",
+                &[("endpoint", name), ("reason", "rate")],
+            ),
+            dropped_bytes: registry.counter(
+                "lugger_endpoint_dropped_bytes_total",
+                "Bytes, before compression, that were not sent to the endpoint, by reason.",
+                &[("endpoint", name), ("reason", "rate")],
             ),
             refused: Reason::ALL
                 .iter()
@@ -219,6 +231,11 @@ impl Status {
         if let Some((_, counter)) = self.refused.iter().find(|(of, _)| *of == reason) {
             counter.add(entries);
         }
+    }
+
+    pub(super) fn over_rate(&self, lines: u64, bytes: u64) {
+        self.dropped_lines.add(lines);
+        self.dropped_bytes.add(bytes);
     }
 
     pub(super) fn retried(&self, kind: Retry) {

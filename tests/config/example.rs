@@ -44,6 +44,8 @@ fn it_shows_every_key() {
         "loki: [{ basic_auth: { zzzzzzzz: 1 } }]",
         "loki: [{ tls_config: { zzzzzzzz: 1 } }]",
         "loki: [{ backoff: { zzzzzzzz: 1 } }]",
+        "loki: [{ rate: { zzzzzzzz: 1 } }]",
+        "logs: [{ rate: { zzzzzzzz: 1 } }]",
         "logs: [{ zzzzzzzz: 1 }]",
         "logs: [{ file: { zzzzzzzz: 1 } }]",
         "http: { zzzzzzzz: 1 }",

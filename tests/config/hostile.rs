@@ -25,7 +25,7 @@ fn check(text: &str) {
 }
 
 /// Pieces of which something like YAML is made.
-const PIECES: [&str; 44] = [
+const PIECES: [&str; 45] = [
     "loki",
     "logs",
     "file",
@@ -37,6 +37,7 @@ const PIECES: [&str; 44] = [
     "basic_auth",
     "password",
     "backoff",
+    "rate",
     ":",
     ": ",
     "- ",

@@ -6,6 +6,7 @@ mod hostile;
 mod reports;
 mod secrets;
 
+use lugger::base::rate::{RateLimit, WhenOver};
 use lugger::base::secret::Secret;
 use lugger::config::{self, Loaded, Report};
 use lugger::sink::settings::{Auth, Credential};
@@ -71,6 +72,7 @@ loki:
     batch_size: 64KiB
     batch_wait: 1s
     backoff: {{ min: 1s, max: 1m30s }}
+    rate: {{ bytes: 4MiB, burst: 5s, when_over: drop }}
   - {{ url: http://127.0.0.1, bearer_token: abc }}
   - {{ url: http://127.0.0.1, bearer_token_file: {secret} }}
 logs:
@@ -94,6 +96,9 @@ limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h }}
     assert_eq!(home.proxy.as_deref(), Some("http://localhost:3128/"));
     assert_eq!((home.timeout, home.batch_wait), (Duration::from_secs(5), Duration::from_secs(1)));
     assert_eq!((home.batch_bytes, home.backoff), (64 << 10, (Duration::from_secs(1), Duration::from_secs(90))));
+    let burst = Duration::from_secs(5);
+    let rate = RateLimit { lines: None, bytes: Some(4 << 20), burst, when_over: WhenOver::Drop };
+    assert_eq!(home.rate, Some(rate));
     assert_eq!((second.name.as_str(), third.name.as_str()), ("127.0.0.1", "127.0.0.1-2"));
     assert!(matches!(&second.auth, Auth::Bearer(Credential::Inline(token)) if token.expose() == "abc"));
     assert!(matches!(&third.auth, Auth::Bearer(Credential::File(path)) if path == Path::new(secret)));

@@ -171,12 +171,12 @@ metrics: {}
 agent.yaml:3:5: "journal" is not supported by this version
   3 |   - journal: {}
     |     ^^^^^^^
-help: remove it; the keys here are: name, file, labels, to
+help: remove it; the keys here are: name, file, labels, to, rate
 
 agent.yaml:5:5: "stages" is not supported by this version
   5 |     stages: []
     |     ^^^^^^
-help: remove it; the keys here are: name, file, labels, to
+help: remove it; the keys here are: name, file, labels, to, rate
 
 agent.yaml:6:1: "metrics" is not supported by this version
   6 | metrics: {}
@@ -354,6 +354,32 @@ agent.yaml:6:43: the URL has to begin with http:// or https://
   6 |   - { url: "http://localhost", proxy_url: "socks5://localhost" }
     |                                           ^^^^^^^^^^^^^^^^^^^^
 help: write it like http://proxy.example.org:3128"#,
+    ),
+    (
+        "rates that bound nothing, or too much",
+        r#"loki: [{ url: "http://localhost", rate: { burst: 1s } }]
+logs: [{ file: { include: /a }, rate: { lines: 0, bytes: 1B, burst: 1ms } }]
+"#,
+        r#"
+agent.yaml:1:35: `rate` bounds nothing
+  1 | loki: [{ url: "http://localhost", rate: { burst: 1s } }]
+    |                                   ^^^^
+help: add `lines`, `bytes` or both: so much a second, such as `rate: { bytes: 1MiB }`
+
+agent.yaml:2:48: 0 is out of range
+  2 | logs: [{ file: { include: /a }, rate: { lines: 0, bytes: 1B, burst: 1ms } }]
+    |                                                ^
+help: it has to be from 1 to 1000000000
+
+agent.yaml:2:58: 1B is out of range
+  2 | logs: [{ file: { include: /a }, rate: { lines: 0, bytes: 1B, burst: 1ms } }]
+    |                                                          ^^
+help: it has to be from 1KiB to 1TiB
+
+agent.yaml:2:69: 1ms is out of range
+  2 | logs: [{ file: { include: /a }, rate: { lines: 0, bytes: 1B, burst: 1ms } }]
+    |                                                                     ^^^
+help: it has to be from 100ms to 1h"#,
     ),
     (
         "an endpoint that does not exist",

@@ -50,6 +50,7 @@ pub struct FileSource {
     encoding: Option<&'static str>,
     to: Option<&'static str>,
     labels: Vec<(String, String)>,
+    rate: Option<&'static str>,
 }
 
 impl FileSource {
@@ -57,7 +58,16 @@ impl FileSource {
     pub fn new(name: &str, include: impl AsRef<Path>) -> Self {
         let include = vec![include.as_ref().display().to_string()];
         let name = name.to_owned();
-        FileSource { name, include, exclude: Vec::new(), start_at: None, encoding: None, to: None, labels: Vec::new() }
+        FileSource {
+            name,
+            include,
+            exclude: Vec::new(),
+            start_at: None,
+            encoding: None,
+            to: None,
+            labels: Vec::new(),
+            rate: None,
+        }
     }
 
     /// Adds an `include` pattern.
@@ -93,6 +103,12 @@ impl FileSource {
     /// Adds a label.
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets `rate` to a YAML value.
+    pub fn rate(mut self, rate: &'static str) -> Self {
+        self.rate = Some(rate);
         self
     }
 }
@@ -194,6 +210,9 @@ impl Config {
             }
             if let Some(endpoint) = source.to {
                 text.push_str(&format!("    to: [{endpoint}]\n"));
+            }
+            if let Some(rate) = source.rate {
+                text.push_str(&format!("    rate: {rate}\n"));
             }
             if !source.labels.is_empty() {
                 text.push_str(&format!("    labels: {}\n", map(&source.labels)));

@@ -33,6 +33,7 @@ pub fn settings(url: &str) -> Endpoint {
         batch_bytes: 1 << 20,
         batch_wait: Duration::from_millis(500),
         backoff: (Duration::from_millis(1), Duration::from_millis(4)),
+        rate: None,
     }
 }
 

@@ -163,6 +163,7 @@ impl World {
             labels: Labels::new([("job", "model")]).unwrap(),
             encoding: Default::default(),
             line_bytes: 1024 * 1024,
+            rate: None,
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(vec![(settings, 0)], vec![NextOutput::New(output)]).unwrap();

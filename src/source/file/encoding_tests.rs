@@ -1,6 +1,7 @@
 //! Tests of encodings: names, newlines, decoding, and that the cut does not depend on where chunks end.
 
 use super::*;
+use crate::base::rate::Allowance;
 use crate::model::flow::Span;
 use crate::source::file::lines::{Cutter, Repairs};
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ fn decoding(name: &str) -> Decoding {
 
 fn cut(name: &str, data: &[u8], offset: u64, last_too: bool) -> (Vec<String>, usize, Repairs) {
     let mut cutter = Cutter::default();
-    let (consumed, repairs) = cutter.cut_encoded(data, &decoding(name), offset, 256, last_too);
+    let (consumed, repairs) = cutter.cut_encoded(data, &decoding(name), offset, 256, last_too, Allowance::ALL);
     let bytes = cutter.bytes(data);
     let text = |s: &Span| String::from_utf8(bytes[s.start as usize..s.end as usize].to_vec()).unwrap();
     (cutter.lines().iter().map(text).collect(), consumed, repairs)
@@ -68,7 +69,10 @@ fn the_byte_order_mark_decides_and_is_no_text() {
         file.write_all_at(content, 0).unwrap();
         let decoding = Encoding::named("utf-16").unwrap().of_file(&file).unwrap().unwrap();
         let mut cutter = Cutter::default();
-        assert_eq!(cutter.cut_encoded(content, &decoding, 0, 256, false), (content.len(), Repairs::default()));
+        assert_eq!(
+            cutter.cut_encoded(content, &decoding, 0, 256, false, Allowance::ALL),
+            (content.len(), Repairs::default())
+        );
         let span = cutter.lines()[0];
         assert_eq!(cutter.bytes(content)[span.start as usize..span.end as usize], *text.as_bytes());
     }

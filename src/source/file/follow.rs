@@ -16,6 +16,7 @@ use super::tracked::{Failing, FileId, OpenError, Tracked};
 use super::tree::{DirId, Found, FoundName, Tree};
 use super::watch::{Event, Kind};
 use crate::base::limits::{FILE_RETRY_MS, FILE_RETRY_MS_MAX};
+use crate::base::rate::Rate;
 use crate::model::flow::StreamId;
 use crate::store::checkpoint::Checkpoints;
 use foldhash::fast::RandomState;
@@ -42,6 +43,8 @@ pub(super) struct Source {
     pub carried: bool,
     /// Bytes written to the output and not yet stored.
     pub in_flight: u64,
+    /// What may be read now.
+    pub rate: Option<Rate>,
     /// Paths that a person wrote out, without wildcards, and whether it was told that there is no file.
     pub literals: Vec<(PathBuf, bool)>,
 }

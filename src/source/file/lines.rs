@@ -13,6 +13,7 @@
 
 use super::encoding::Decoding;
 use crate::base::limits::{CHUNK_LINES, NUL_RUN_BYTES};
+use crate::base::rate::Allowance;
 use crate::model::flow::Span;
 use std::fmt::Write;
 
@@ -49,9 +50,15 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// Cuts `data`, which begins at the start of a line. Gives the number of bytes that are in complete lines, at most [`CHUNK_LINES`] of
-    /// them, and the repairs. With `last_too`, a rest without newline counts as a line.
+    #[cfg(test)]
     pub(super) fn cut(&mut self, data: &[u8], line_bytes: usize, last_too: bool) -> (usize, Repairs) {
+        self.cut_some(data, line_bytes, last_too, CHUNK_LINES)
+    }
+
+    /// Cuts `data`, which begins at the start of a line. Gives the number of bytes that are in complete lines, at most `most` and at most
+    /// [`CHUNK_LINES`] of them, and the repairs. With `last_too`, a rest without newline counts as a line.
+    pub(super) fn cut_some(&mut self, data: &[u8], line_bytes: usize, last_too: bool, most: usize) -> (usize, Repairs) {
+        let most = most.clamp(1, CHUNK_LINES);
         self.spans.clear();
         self.is_repaired = false;
         let mut start = 0;
@@ -60,11 +67,11 @@ impl Cutter {
             longest = longest.max(newline - start);
             self.push_span(data, start, newline);
             start = newline + 1;
-            if self.spans.len() == CHUNK_LINES {
+            if self.spans.len() == most {
                 break;
             }
         }
-        if last_too && start < data.len() && self.spans.len() < CHUNK_LINES {
+        if last_too && start < data.len() && self.spans.len() < most {
             longest = longest.max(data.len() - start);
             self.push_span(data, start, data.len());
             start = data.len();
@@ -75,7 +82,7 @@ impl Cutter {
         (start, repairs)
     }
 
-    /// As [`Cutter::cut`], for bytes of another encoding that lie at `offset` of their file.
+    /// As [`Cutter::cut_some`], for bytes of another encoding that lie at `offset` of their file.
     pub(super) fn cut_encoded(
         &mut self,
         data: &[u8],
@@ -83,6 +90,7 @@ impl Cutter {
         offset: u64,
         line_bytes: usize,
         last_too: bool,
+        allowance: Allowance,
     ) -> (usize, Repairs) {
         self.spans.clear();
         self.repaired.clear();
@@ -91,12 +99,16 @@ impl Cutter {
         let mut start = 0;
         // The second half of a unit whose first half was sent as the end of a line.
         let mut from = decoding.torn(offset).min(data.len());
-        while self.spans.len() < CHUNK_LINES {
+        let most = usize::try_from(allowance.lines).unwrap_or(usize::MAX).clamp(1, CHUNK_LINES);
+        while self.spans.len() < most {
             let (end, next) = match decoding.newline(data, from, offset) {
                 Some(newline) => (newline, newline + decoding.unit()),
                 None if last_too && start < data.len() => (data.len(), data.len()),
                 None => break,
             };
+            if next as u64 > allowance.bytes && !self.spans.is_empty() {
+                break;
+            }
             let line = data.get(from..end).unwrap_or_default();
             let is_first = offset == 0 && start == 0;
             let line = Found { bytes: line, leading_nuls: 0, total: line.len() as u64, is_whole: true };

@@ -12,6 +12,7 @@ use super::lines::{Cutter, Found, Repairs};
 use super::tracked::{LongLine, Tracked};
 use crate::base::clock::Clock;
 use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, CLOCK_AHEAD_NS, HEAD_BYTES, TAIL_BYTES};
+use crate::base::rate::Allowance;
 use crate::model::flow::Span;
 use rustix::io::Errno;
 use std::fs::File;
@@ -39,6 +40,8 @@ pub(super) struct Piece {
     pub start: u64,
     pub end: u64,
     pub time_ns: i64,
+    /// The same bytes were sent before, under this time.
+    pub replayed: bool,
     pub repairs: Repairs,
     /// The file's checksums at `end`.
     pub mark: Mark,
@@ -80,7 +83,8 @@ impl Reader {
     }
 
     /// Reads on at the file's offset. With `last_too`, a rest without newline is a line. Does not move the offset: that is
-    /// [`Tracked::advance`], when the chunk has been handed on.
+    /// [`Tracked::advance`], when the chunk has been handed on. The chunk is no more than `allowance`, but for one line that is larger, and for
+    /// what was sent before: that is cut as it was.
     pub(super) fn read(
         &mut self,
         file: &mut Tracked,
@@ -88,6 +92,7 @@ impl Reader {
         encoding: Encoding,
         line_bytes: usize,
         last_too: bool,
+        allowance: Allowance,
     ) -> io::Result<Outcome> {
         let decoding = encoding.of_file(handle)?;
         if file.long.is_some() {
@@ -112,10 +117,15 @@ impl Reader {
             Some(limit) => (data.get(..limit).unwrap_or(data), true),
             None => (data, false),
         };
+        let is_replay = file.replay.as_ref().and_then(|r| r.front()).is_some_and(|i| i.start == file.offset);
+        let allowance = if exact && is_replay { Allowance::ALL } else { allowance };
         let last_too = last_too || exact;
         let (consumed, repairs) = match &decoding {
-            None => self.cutter.cut(data, line_bytes, last_too),
-            Some(decoding) => self.cutter.cut_encoded(data, decoding, file.offset, line_bytes, last_too),
+            None => {
+                let most = usize::try_from(allowance.lines).unwrap_or(usize::MAX);
+                self.cutter.cut_some(whole_lines(data, allowance.bytes), line_bytes, last_too, most)
+            }
+            Some(decoding) => self.cutter.cut_encoded(data, decoding, file.offset, line_bytes, last_too, allowance),
         };
         if consumed == 0 {
             if file.at_end || data.len() < CHUNK_BYTES {
@@ -133,9 +143,9 @@ impl Reader {
         self.data = (before, before + consumed);
         let start = file.offset;
         let end = start + consumed as u64;
-        let time_ns = self.time_of(file, start, end);
+        let (time_ns, replayed) = self.time_of(file, start, end);
         let more = !file.at_end || before + consumed < got;
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, repairs, mark }, more })
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, repairs, mark }, more })
     }
 
     /// Goes on looking for the end of a line that is longer than a chunk.
@@ -228,25 +238,25 @@ impl Reader {
         handle.read_exact_at(&mut tail, end - TAIL_BYTES as u64)?;
         mark.tail = tail_mark(&tail);
         self.data = (0, 0);
-        let time_ns = self.time_of(file, start, end);
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, repairs, mark }, more: true })
+        let (time_ns, replayed) = self.time_of(file, start, end);
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, repairs, mark }, more: true })
     }
 
-    /// The chunk's time: what it was sent under before, or now.
-    fn time_of(&mut self, file: &mut Tracked, start: u64, end: u64) -> i64 {
+    /// The chunk's time: what it was sent under before (then true), or now.
+    fn time_of(&mut self, file: &mut Tracked, start: u64, end: u64) -> (i64, bool) {
         if let Some(replay) = &mut file.replay {
             let known = replay.front().is_some_and(|i| i.start == start && i.end == end);
             if known && let Some(intent) = replay.pop_front() {
                 if replay.is_empty() {
                     file.replay = None;
                 }
-                return intent.time_ns;
+                return (intent.time_ns, true);
             }
         }
         let now = self.clock.now_ns();
         let time = if self.next_ns.saturating_sub(now) > CLOCK_AHEAD_NS { now } else { now.max(self.next_ns) };
         self.next_ns = time.saturating_add(self.lines().len().max(1) as i64);
-        time
+        (time, false)
     }
 }
 
@@ -256,6 +266,15 @@ impl Tracked {
         self.offset = piece.end;
         self.mark = piece.mark;
     }
+}
+
+/// The lines at the start of the data that are in its first `bytes`, or the first line if it is larger.
+fn whole_lines(data: &[u8], bytes: u64) -> &[u8] {
+    let Some((within, beyond)) = usize::try_from(bytes).ok().and_then(|bytes| data.split_at_checked(bytes)) else {
+        return data;
+    };
+    let last = memchr::memrchr(b'\n', within).or_else(|| Some(within.len() + memchr::memchr(b'\n', beyond)?));
+    last.and_then(|at| data.get(..=at)).unwrap_or(data)
 }
 
 /// How much of the data may be in the chunk, so that it ends where one that was sent before ended (or began).

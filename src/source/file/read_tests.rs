@@ -34,7 +34,8 @@ impl Rig {
     }
 
     fn read(&mut self, last_too: bool) -> Outcome {
-        let outcome = self.reader.read(&mut self.tracked, &self.file, self.encoding, 1024, last_too).unwrap();
+        let read = self.reader.read(&mut self.tracked, &self.file, self.encoding, 1024, last_too, Allowance::ALL);
+        let outcome = read.unwrap();
         if let Outcome::Chunk { piece, .. } = &outcome {
             self.tracked.advance(piece);
         }

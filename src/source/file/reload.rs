@@ -20,6 +20,7 @@ use super::tracked::{FileId, Place, Tracked};
 use super::tree::{DirId, Found, Rules, Tree, link_target};
 use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
+use crate::base::rate::Rate;
 use crate::model::flow::Output;
 use crate::store::checkpoint::Checkpoints;
 use foldhash::{HashMap, HashMapExt};
@@ -110,7 +111,8 @@ impl Planned {
         let status = Status::new(registry, &self.settings.name);
         let literals = self.literals.into_iter().map(|path| (path, false)).collect();
         let (settings, output) = (self.settings, self.output);
-        (Source { settings, status, output, is_new, carried: false, in_flight: 0, literals }, self.rules)
+        let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
+        (Source { settings, status, output, is_new, carried: false, in_flight: 0, rate, literals }, self.rules)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -515,7 +517,11 @@ impl Source {
             self.status.forget_problems();
             literals.into_iter().map(|path| (path, false)).collect()
         };
-        (Source { settings, output, literals, is_new: false, carried: true, ..self }, rules)
+        let rate = match self.rate {
+            Some(rate) if Some(rate.limit()) == settings.rate => Some(rate),
+            _ => settings.rate.map(|limit| Rate::new(limit, Instant::now())),
+        };
+        (Source { settings, output, literals, rate, is_new: false, carried: true, ..self }, rules)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the file source is told: plain values, already checked.
 
 use super::encoding::Encoding;
+use crate::base::rate::RateLimit;
 use crate::model::labels::Labels;
 
 /// Where to start in a file that has no checkpoint.
@@ -30,4 +31,6 @@ pub struct Settings {
     pub labels: Labels,
     /// The cap of a line, bytes ([`crate::base::limits::LINE_BYTES_MIN`] to `LINE_BYTES_MAX`).
     pub line_bytes: usize,
+    /// What may be read a second, of all its files together; `None`: all there is.
+    pub rate: Option<RateLimit>,
 }

@@ -38,6 +38,10 @@ pub struct Status {
     pub lines_not_decodable: Counter,
     /// Lines with a run of NUL bytes.
     pub lines_nul: Counter,
+    /// Lines over the rate that were dropped.
+    pub dropped_lines: Counter,
+    /// Their bytes.
+    pub dropped_bytes: Counter,
     /// Failed attempts to open or read.
     pub errors: Counter,
     /// Compressed files that matched and were left out.
@@ -91,6 +95,16 @@ impl Status {
             lines_not_utf8: repaired("not_utf8"),
             lines_not_decodable: repaired("not_decodable"),
             lines_nul: repaired("nul_run"),
+            dropped_lines: registry.counter(
+                "lugger_source_dropped_lines_total",
+                "Lines that were read and not sent, by reason.",
+                &[("source", name), ("reason", "rate")],
+            ),
+            dropped_bytes: registry.counter(
+                "lugger_source_dropped_bytes_total",
+                "Bytes that were read and not sent, by reason.",
+                &[("source", name), ("reason", "rate")],
+            ),
             errors: registry.counter("lugger_file_errors_total", "Failed attempts to open or read a file.", &source),
             compressed: registry.counter(
                 "lugger_file_compressed_total",

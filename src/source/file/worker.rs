@@ -21,6 +21,7 @@ use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
 use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
+use crate::base::rate::{Allowance, WhenOver};
 use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Output, Receipt};
@@ -200,13 +201,13 @@ impl Worker {
             timers.has_work |= self.obey();
             self.take_events(&mut timers);
             let due = self.tick();
-            let is_stalled = self.read_files();
+            let (has_read, enough_at) = self.read_files();
             let now = Instant::now();
             self.look_after(now, &mut timers);
-            if !is_stalled && self.follow.files.ready_len() > 0 {
+            if has_read && self.follow.files.ready_len() > 0 {
                 continue;
             }
-            let next = [due, timers.next()].into_iter().flatten().min();
+            let next = [due, timers.next(), enough_at].into_iter().flatten().min();
             self.wait(&timers, next);
         }
         self.finish();
@@ -257,19 +258,28 @@ impl Worker {
         next
     }
 
-    /// Reads files in turn. True when there is something to read and no room for it.
-    fn read_files(&mut self) -> bool {
+    /// Reads files in turn. Tells whether there was one to read, and when a source that has used up its rate may go on.
+    fn read_files(&mut self) -> (bool, Option<Instant>) {
         let mut stalled = std::mem::take(&mut self.scratch);
-        for _ in 0..TURNS {
+        let mut enough_at: Option<Instant> = None;
+        let mut turns = 0;
+        // Those that have to wait must not hide the others behind them.
+        for _ in 0..self.follow.files.ready_len() {
             let Some(id) = self.follow.files.pop_ready() else { break };
-            if self.has_room(id) {
+            if !self.has_room(id) {
+                stalled.push(id);
+            } else if let Some(at) = self.rate_of(id) {
+                enough_at = Some(enough_at.map_or(at, |other| other.min(at)));
+                stalled.push(id);
+            } else {
                 self.read_file(id);
                 self.follow.close_surplus(id);
-            } else {
-                stalled.push(id);
+                turns += 1;
+                if turns == TURNS {
+                    break;
+                }
             }
         }
-        let is_stalled = !stalled.is_empty();
         for id in stalled.drain(..) {
             // Unread content must not go away with its last name.
             if self.follow.may_hold() {
@@ -278,7 +288,17 @@ impl Worker {
             self.follow.files.make_ready(id);
         }
         self.scratch = stalled;
-        is_stalled
+        (turns > 0, enough_at)
+    }
+
+    /// Until when the file has to wait because its source has used up its rate; `None`: it has not, or drops what is over it.
+    fn rate_of(&mut self, id: FileId) -> Option<Instant> {
+        let source = self.follow.files.get(id)?.source;
+        let rate = self.follow.sources.get_mut(usize::from(source))?.rate.as_mut()?;
+        match rate.limit().when_over {
+            WhenOver::Block => rate.next_share(Instant::now()),
+            WhenOver::Drop => None,
+        }
     }
 
     fn has_room(&self, id: FileId) -> bool {
@@ -297,10 +317,14 @@ impl Worker {
             if file.compressed {
                 return;
             }
-            let Some(source) = self.follow.sources.get(usize::from(file.source)) else { return };
+            let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
             let Some(handle) = file.file.take() else { return };
             let (encoding, line_bytes) = (source.settings.encoding, source.settings.line_bytes);
-            let result = self.reader.read(file, &handle, encoding, line_bytes, last_too);
+            let allowance = source.rate.as_mut().map_or(Allowance::ALL, |rate| rate.allowance(Instant::now()));
+            // Who has to wait for its rate does not get here with nothing left, except for the last line of a file.
+            let is_over = allowance.is_empty() && source.settings.rate.is_some_and(|r| r.when_over == WhenOver::Drop);
+            let allowance = if is_over { Allowance::ALL } else { allowance };
+            let result = self.reader.read(file, &handle, encoding, line_bytes, last_too, allowance);
             file.file = Some(handle);
             if result.is_ok() {
                 self.follow.works(id);
@@ -310,7 +334,7 @@ impl Worker {
                     if piece.start == 0 && self.reader.begins_as_utf16() {
                         self.tell_of_utf16(id);
                     }
-                    self.hand_on(id, &piece);
+                    self.hand_on(id, &piece, is_over);
                     if more {
                         self.follow.files.make_ready(id);
                     } else if self.follow.at_end(id) {
@@ -347,8 +371,8 @@ impl Worker {
         );
     }
 
-    /// Gives a chunk to the output.
-    fn hand_on(&mut self, id: FileId, piece: &Piece) {
+    /// Gives a chunk to the output; if it is over the source's rate, without its lines, so that only the cursor moves.
+    fn hand_on(&mut self, id: FileId, piece: &Piece, is_over: bool) {
         let has_stream = self.follow.files.get(id).is_some_and(|file| file.stream.is_some());
         let origin = if has_stream { PathBuf::new() } else { self.follow.origin(id) };
         let Some(file) = self.follow.files.get_mut(id) else { return };
@@ -363,10 +387,19 @@ impl Worker {
             }
         };
         let bytes = piece.end - piece.start;
-        let lines = self.reader.lines();
+        let read = self.reader.lines();
+        // What was sent before is sent again, or it would be there in parts.
+        let is_dropped = is_over && !piece.replayed;
+        let lines = if is_dropped { &[] } else { read };
         let status = &source.status;
+        if is_dropped {
+            status.dropped_lines.add(read.len() as u64);
+            status.dropped_bytes.add(bytes);
+        } else if let Some(rate) = &mut source.rate {
+            rate.take(read.len() as u64, bytes);
+        }
         status.bytes.add(bytes);
-        status.lines.add(lines.len() as u64);
+        status.lines.add(read.len() as u64);
         status.lines_truncated.add(piece.repairs.truncated);
         status.lines_not_utf8.add(piece.repairs.not_utf8);
         status.lines_not_decodable.add(piece.repairs.not_decodable);
@@ -518,7 +551,8 @@ pub(super) struct Books<'a>(pub(super) &'a mut Follow);
 impl Ledger for Books<'_> {
     fn intend(&mut self, receipts: &[Receipt]) {
         let files = &self.0.files;
-        self.0.store.intend(receipts.iter().filter_map(|r| {
+        // A chunk without lines is not sent: it needs not be cut in the same way again.
+        self.0.store.intend(receipts.iter().filter(|r| r.lines > 0).filter_map(|r| {
             let file = files.get(r.cursor).filter(|f| f.generation == r.generation)?;
             Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns }))
         }));
