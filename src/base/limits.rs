@@ -127,6 +127,8 @@ pub const SWEEP_MS: u64 = 10_000;
 pub const QUIET_MS: u64 = 5_000;
 /// A file without a name whose writers cannot be told is let go after being quiet for this long, milliseconds.
 pub const UNLINKED_QUIET_MS: u64 = 300_000;
+/// What a compressed file may decompress to, bytes: more is not looked at for the rest of a file that was compressed while lugger was down.
+pub const TWIN_BYTES: u64 = 1024 * 1024 * 1024;
 /// A file error is tried again after this long at first, milliseconds; then doubling up to the sweep's multiple.
 pub const FILE_RETRY_MS: u64 = 1_000;
 /// Longest pause between attempts at an unreadable file, milliseconds.

@@ -209,6 +209,16 @@ impl Checkpoints {
         Ok(Checkpoints { shared, keeper })
     }
 
+    /// A new file in the state directory that has no name, once to write to and once, of its own, to read from. Its room is free again
+    /// when both are closed.
+    pub fn nameless_file(&self) -> std::io::Result<(File, File)> {
+        let path = self.shared.directory.join("nameless");
+        let writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let reader = File::open(&path);
+        std::fs::remove_file(&path)?;
+        Ok((writer, reader?))
+    }
+
     /// The cursors whose key begins with `prefix`.
     pub fn saved(&self, prefix: &[u8]) -> Vec<Saved> {
         let mut found = Vec::new();

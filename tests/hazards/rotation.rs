@@ -133,6 +133,74 @@ fn row_18_a_compressed_twin_of_a_read_file_is_not_sent_again() {
     stop(agent);
 }
 
+/// A followed file is rotated and compressed while the agent is down, with lines that were not read: they are read from the twin, before the
+/// new file, once, under the path that they were written to; also when the agent is killed in the middle of it.
+#[test]
+fn row_18_the_rest_of_a_file_that_was_compressed_while_down_is_delivered() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "twin");
+    let rig = Rig::new();
+    let path = rig.log("app.log");
+    let config = Config::new(&loki.url())
+        .source(FileSource::new("app", &path).exclude("**/*.gz"))
+        .endpoint("batch_size", "64KiB");
+    let mut writer = Writer::new(&path, "twin");
+    writer.write(1_000);
+    let agent = rig.start(&config);
+    book.wait_all(1_000, LONG);
+    stop(agent);
+    writer.write(20_000);
+    writer.rename_rotate(7);
+    assert!(Command::new("gzip").arg(rig.log("app.log.1")).status().unwrap().success());
+    writer.write(100);
+    // Killed a few times while it is at it: every other request is answered late.
+    loki.script(|arrival| if arrival.number % 2 == 0 { Answer::AsLoki } else { Answer::status(503) });
+    for part in 1..4 {
+        let mut agent = rig.start(&config);
+        wait_until("some of the rest", LONG, || book.seen() >= 1_000 + part * 2_000);
+        agent.kill();
+    }
+    loki.behave();
+    let agent = rig.start(&config);
+    book.wait_all(writer.written(), LONG);
+    let verdict = book.lock().verdict(writer.written());
+    verdict.assert_perfect(u64::MAX);
+    assert_eq!(book.lock().streams().len(), 1, "{:?}", book.lock().streams());
+    // It is let go, and nothing of it comes again.
+    wait_until("the twin to be let go", LONG, || agent.metric("lugger_source_files") == Some(1.0));
+    stop(agent);
+    let requests = loki.totals().entries;
+    let agent = rig.start(&config);
+    writer.write(10);
+    book.wait_all(writer.written(), LONG);
+    assert_eq!(loki.totals().entries, requests + 10);
+    assert!(!rig.state().join("nameless").exists());
+    stop(agent);
+}
+
+/// The twin of a file that was read to its end, and one of another file, are not sent.
+#[test]
+fn row_18_a_twin_made_while_down_of_a_finished_file_is_not_sent() {
+    let loki = keeping();
+    let rig = Rig::new();
+    let path = rig.log("app.log");
+    append_to(&path, "1\n2\n");
+    let agent = rig.start(&config(&loki, &rig));
+    pushed_up_to(&loki, "2");
+    stop(agent);
+    fs::rename(&path, rig.log("app.log.1")).unwrap();
+    append_to(&rig.log("app.log.2"), "an older file\nthat nobody followed\n");
+    assert!(Command::new("gzip").arg(rig.log("app.log.1")).arg(rig.log("app.log.2")).status().unwrap().success());
+    append_to(&path, "3\n");
+    for last in ["3", "4", "5"] {
+        let agent = rig.start(&config(&loki, &rig));
+        pushed_up_to(&loki, last);
+        stop(agent);
+        append_to(&path, format!("{}\n", last.parse::<u32>().unwrap() + 1));
+    }
+    assert_eq!(loki.lines(), ["1", "2", "3", "4", "5"]);
+}
+
 /// Every compression that is recognised by its first bytes, under a name that says nothing of it.
 #[test]
 fn row_18_compressed_content_is_recognised_whatever_its_name() {

@@ -21,10 +21,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The names of the first scan, by what is known of them.
-struct Sorted {
+pub(super) struct Sorted {
     kinds: Vec<Kind>,
     /// Slots of checkpoints whose files are where they were.
-    at_path: HashSet<u32>,
+    pub(super) at_path: HashSet<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl Follow {
                 *kind = Kind::AtPath;
             }
         }
+        self.read_twins(found, &sorted);
         for (source, dir, name, origin) in missed {
             self.present(source, dir, &name, Some(&origin));
         }
@@ -319,7 +320,7 @@ const ALIVE_MARGIN_NS: i64 = 2_000_000_000;
 
 /// Whether logrotate or a program of its kind may have given a file at `origin` this name: `app.log.1`, `app.log-20260131`,
 /// `app-20260131.log`, `app.log.old`. What is added is a number or a date: anything else is another file.
-fn is_rotated_name(origin: &Path, name: &OsStr) -> bool {
+pub(super) fn is_rotated_name(origin: &Path, name: &OsStr) -> bool {
     let (Some(base), Some(name)) = (origin.file_name().and_then(OsStr::to_str), name.to_str()) else { return false };
     let added = |whole: &str, base: &str| {
         whole.strip_prefix(base).is_some_and(|rest| {

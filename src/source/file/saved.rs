@@ -167,6 +167,12 @@ impl SavedFiles {
         self.at_start = at_start;
     }
 
+    /// The unclaimed checkpoints of a source that pass `is_wanted`, which is not called under a lock.
+    pub(super) fn unclaimed(&self, source: &str, is_wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
+        let own = |slot: &u32| self.look(*slot, |known| (known.source == source).then(|| known.to_known())).flatten();
+        self.at_start.iter().filter_map(|(_, slot)| own(slot)).filter(is_wanted).collect()
+    }
+
     /// Of each path of a source, the youngest file with an unclaimed checkpoint that passes `is_wanted`, which is not called under a lock.
     pub(super) fn newest_by_origin(&self, source: &str, is_wanted: impl Fn(&Known) -> bool) -> HashMap<PathBuf, Known> {
         let mut newest: HashMap<PathBuf, Known> = HashMap::new();
