@@ -27,6 +27,7 @@ fn snapshot() -> Snapshot {
         started_s: 1_700_000_000,
         ready: true,
         problems: Vec::new(),
+        notes: Vec::new(),
         in_flight_bytes: 1,
         in_flight_bytes_max: 2,
         sources: vec![Source {
@@ -62,7 +63,8 @@ async fn start() -> Server {
     let (trigger, stopping) = shutdown::channel();
     let snapshot = Arc::new(Mutex::new(snapshot()));
     let (registry, shared) = (Registry::default(), snapshot.clone());
-    let view = View { snapshot: Arc::new(move || shared.lock().unwrap().clone()), registry: registry.clone() };
+    let view =
+        View { snapshot: Arc::new(move || shared.lock().unwrap().clone()), registry: registry.clone(), reload: None };
     let task = tokio::spawn(web.serve(view, stopping));
     Server { address, trigger, task, snapshot, registry }
 }

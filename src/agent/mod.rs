@@ -4,10 +4,12 @@
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
 mod probe;
+mod reload;
 mod spools;
 pub mod status;
 
 pub use probe::Probe;
+pub use reload::ReloadError;
 
 use crate::base::clock::Clock;
 use crate::base::limits::{BATCH_BYTES_DEFAULT, BATCH_SHARE, DRAIN_MS, IN_FLIGHT_SHARE, SENDER_STOP_MS};
@@ -19,14 +21,17 @@ use crate::model::budget::Budget;
 use crate::model::flow::Output;
 use crate::sink::batcher::{self, Batcher, Target};
 use crate::sink::dead_letter::DeadLetters;
-use crate::sink::endpoint::{self, SinkError};
+use crate::sink::endpoint::{self, Prepared, SinkError};
 use crate::sink::queue::Queue;
 use crate::sink::settings::Endpoint;
-use crate::sink::spill::News;
-use crate::source::file::reload::{Next, NextOutput};
+use crate::sink::spill::{News, Store};
+use crate::source::file::reload::{Next, NextOutput, Sources};
+use crate::source::file::settings::Settings;
 use crate::source::file::worker;
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,13 +56,50 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Agent {
     worker: worker::Handle,
-    endpoints: Vec<endpoint::Handle>,
-    stop_endpoints: Trigger,
+    endpoints: Vec<Running>,
+    /// By the number of their output.
+    groups: Vec<Group>,
+    /// Groups that no source writes to any more and that may still have batches in flight.
+    left: Vec<Group>,
+    joints: Joints,
+    reloads: reload::Outcomes,
     /// Raised when the worker's thread has ended.
     worker_ended: Shutdown,
     /// Raised when a sender has ended.
     sender_ended: Shutdown,
     probe: Probe,
+}
+
+/// A running endpoint, and what it was made of.
+#[derive(Debug)]
+struct Running {
+    handle: endpoint::Handle,
+    settings: Endpoint,
+    spool: Store,
+    stop: Trigger,
+}
+
+/// Sources that go to the same endpoints: they share a batcher, so that their lines are encoded and compressed once, together.
+#[derive(Debug, Clone)]
+struct Group {
+    /// Names of endpoints, sorted.
+    to: Vec<String>,
+    budget: Budget,
+}
+
+/// What endpoints and sources are joined by, for as long as the agent runs.
+#[derive(Debug)]
+struct Joints {
+    state_dir: PathBuf,
+    http: Option<SocketAddr>,
+    registry: Registry,
+    dead_letters: DeadLetters,
+    budget: Budget,
+    wake: Wake,
+    clock: Clock,
+    /// Raised when a sender ends that was not told to.
+    ended: Arc<Trigger>,
+    news: News,
 }
 
 impl Agent {
@@ -67,59 +109,49 @@ impl Agent {
         let clock = Clock::System;
         let store = Checkpoints::open(&plan.state_dir, clock.clone(), &registry)?;
         let dead_letters = DeadLetters::new(&plan.state_dir, &registry, clock.clone());
-        let (stop_endpoints, stopping) = shutdown::channel();
         let (ended, sender_ended) = shutdown::channel();
-        let ended = Arc::new(ended);
-        let mut endpoints = Vec::new();
-        let news = News::default();
-        for (settings, spool) in plan.loki.iter().zip(spools::open(&plan, &clock, &registry)) {
-            let queue = Queue::new(spool, news.clone());
-            let stop_within = Duration::from_millis(SENDER_STOP_MS);
-            let letters = dead_letters.clone();
-            let stopping = stopping.clone();
-            let sender = endpoint::start(settings.clone(), queue, letters, &registry, stopping, stop_within)?;
-            endpoints.push(watched(sender, Arc::clone(&ended)));
-        }
-
         let wake = Wake::new().map_err(StartError::Wake)?;
         let in_flight =
             registry.gauge("lugger_in_flight_bytes", "Compressed bytes that are sealed and not yet stored.", &[]);
         let budget = Budget::new(plan.memory_bytes / IN_FLIGHT_SHARE, in_flight);
-        // Sources that go to the same endpoints share a batcher: their lines are encoded and compressed once, together.
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut sources = Vec::new();
-        // What the agent writes itself must not be what it reads.
-        let own_files = format!("{}/**", globset::escape(&plan.state_dir.to_string_lossy()));
-        for mut source in plan.files {
-            source.settings.exclude.push(own_files.clone());
-            let group = match groups.iter().position(|to| *to == source.to) {
-                Some(group) => group,
-                None => {
-                    groups.push(source.to);
-                    groups.len() - 1
-                }
-            };
-            sources.push((source.settings, group));
+        let joints = Joints {
+            state_dir: plan.state_dir.clone(),
+            http: plan.http,
+            registry: registry.clone(),
+            dead_letters,
+            budget: budget.clone(),
+            wake: wake.clone(),
+            clock: clock.clone(),
+            ended: Arc::new(ended),
+            news: News::default(),
+        };
+        let spools = spools::sizes(&plan);
+        spools::warn_of_strangers(&plan.state_dir, &plan);
+        let mut endpoints = Vec::new();
+        for (settings, bytes) in plan.loki.iter().zip(spools) {
+            let prepared = Prepared::new(settings.clone())?;
+            let spool = joints.spool(&settings.name, bytes, plan.spool_age);
+            endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
-        let batch_bytes_max = usize::try_from(plan.memory_bytes / BATCH_SHARE).unwrap_or(usize::MAX);
-        let outputs = groups
-            .iter()
-            .map(|to| output(to, &plan.loki, &endpoints, batch_bytes_max, &budget.share(groups.len()), &wake))
-            .map(NextOutput::New)
-            .collect();
+        let (sources, sets) = joints.arrange(&plan);
+        let sources = Sources::parse(sources)?;
+        let groups: Vec<Group> =
+            sets.iter().map(|to| Group { to: to.clone(), budget: budget.share(sets.len()) }).collect();
+        let outputs = groups.iter().map(|group| NextOutput::New(joints.output(group, &plan, &endpoints))).collect();
         let (alive, worker_ended) = shutdown::channel();
-        let registry_of_worker = registry.clone();
         let worker = worker::start(worker::Parts {
-            next: Next::new(sources, outputs)?,
+            next: Next::new(sources, outputs),
             store,
             wake,
             clock: clock.clone(),
-            registry: registry_of_worker,
+            registry: registry.clone(),
             alive,
         })?;
-        let monitors = endpoints.iter().map(endpoint::Handle::monitor).collect();
+        let reloads = reload::Outcomes::new(&registry, &clock);
+        let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
         let probe = Probe::new(registry, clock, budget, worker.status.clone(), monitors, worker_ended.clone());
-        Ok(Agent { worker, endpoints, stop_endpoints, worker_ended, sender_ended, probe })
+        let left = Vec::new();
+        Ok(Agent { worker, endpoints, groups, left, joints, reloads, worker_ended, sender_ended, probe })
     }
 
     /// What sees the agent from the outside. It may outlive the agent.
@@ -152,14 +184,14 @@ impl Agent {
             let is_over = Instant::now() >= patience;
             let mut hopeless = true;
             for endpoint in &self.endpoints {
-                if is_over || endpoint.monitor().is_behind() {
-                    endpoint.queue.spill_all();
+                if is_over || endpoint.handle.monitor().is_behind() {
+                    endpoint.handle.queue.spill_all();
                 }
-                hopeless &= endpoint.monitor().is_hopeless() && !endpoint.queue.is_spilling();
+                hopeless &= endpoint.handle.monitor().is_hopeless() && !endpoint.handle.queue.is_spilling();
             }
             // Past that time only a disk is waited for that is being written to, and not for long.
             let writing = Instant::now() < end - Duration::from_millis(SENDER_STOP_MS / 2)
-                && self.endpoints.iter().any(|endpoint| endpoint.queue.is_spilling());
+                && self.endpoints.iter().any(|endpoint| endpoint.handle.queue.is_spilling());
             if hopeless || (is_over && !writing) {
                 self.worker.abandon();
             }
@@ -168,10 +200,12 @@ impl Agent {
                 break;
             }
         }
-        self.stop_endpoints.raise();
+        for endpoint in &self.endpoints {
+            endpoint.stop.raise();
+        }
         for endpoint in self.endpoints {
             // An error is a panic in the task, which has been shown; what it had is not acknowledged and will be sent again.
-            let _ = endpoint.task.await;
+            let _ = endpoint.handle.task.await;
         }
         if !ended.is_raised() {
             tracing::warn!(
@@ -183,38 +217,74 @@ impl Agent {
     }
 }
 
-/// A sender ends only when it is told to, or when it fails: then `ended` is raised.
-fn watched(mut sender: endpoint::Handle, ended: Arc<Trigger>) -> endpoint::Handle {
-    let task = sender.task;
-    sender.task = tokio::spawn(async move {
-        // An error is a panic, which has been shown.
-        let _ = task.await;
-        ended.raise();
-    });
-    sender
+impl Joints {
+    /// Starts an endpoint's sender. It ends only when it is told to, or when it fails: then `ended` is raised.
+    fn launch(&self, prepared: Prepared, settings: Endpoint, spool: Store) -> Running {
+        let (stop, stopping) = shutdown::channel();
+        let stop_within = Duration::from_millis(SENDER_STOP_MS);
+        let queue = Queue::new(Some(spool.clone()), self.news.clone());
+        let letters = self.dead_letters.clone();
+        let mut handle = endpoint::launch(prepared, queue, letters, &self.registry, stopping.clone(), stop_within);
+        let (task, ended) = (handle.task, Arc::clone(&self.ended));
+        handle.task = tokio::spawn(async move {
+            // An error is a panic, which has been shown.
+            let _ = task.await;
+            if !stopping.is_raised() {
+                ended.raise();
+            }
+        });
+        Running { handle, settings, spool, stop }
+    }
+
+    /// An endpoint's spool of at most `bytes`. With 0 only what is on disk already is sent.
+    fn spool(&self, endpoint: &str, bytes: u64, age: Duration) -> Store {
+        let path = spools::path(&self.state_dir, endpoint);
+        Store::new(&path, bytes, age.as_secs(), self.clock.clone(), &self.registry, endpoint)
+    }
+
+    /// The sources of a plan, each with the number of the set of endpoints that it goes to; and these sets.
+    fn arrange(&self, plan: &Plan) -> (Vec<(Settings, usize)>, Vec<Vec<String>>) {
+        // What the agent writes itself must not be what it reads.
+        let own_files = format!("{}/**", globset::escape(&self.state_dir.to_string_lossy()));
+        let mut sets: Vec<Vec<String>> = Vec::new();
+        let mut sources = Vec::new();
+        for source in &plan.files {
+            let names = source.to.iter().filter_map(|i| plan.loki.get(*i));
+            let mut to: Vec<String> = names.map(|endpoint| endpoint.name.clone()).collect();
+            to.sort_unstable();
+            let number = sets.iter().position(|set| *set == to).unwrap_or_else(|| {
+                sets.push(to);
+                sets.len() - 1
+            });
+            let mut settings = source.settings.clone();
+            settings.exclude.push(own_files.clone());
+            sources.push((settings, number));
+        }
+        (sources, sets)
+    }
+
+    fn output(&self, group: &Group, plan: &Plan, endpoints: &[Running]) -> Box<dyn Output> {
+        let targets: Vec<Target> = endpoints
+            .iter()
+            .filter(|endpoint| group.to.contains(&endpoint.settings.name))
+            .map(|endpoint| {
+                let queue = Arc::clone(&endpoint.handle.queue);
+                Box::new(move |batch| queue.push(batch)) as Target
+            })
+            .collect();
+        Box::new(Batcher::new(group.limits(plan), targets, group.budget.clone(), &self.wake))
+    }
 }
 
-fn output(
-    to: &[usize],
-    settings: &[Endpoint],
-    endpoints: &[endpoint::Handle],
-    batch_bytes_max: usize,
-    budget: &Budget,
-    wake: &Wake,
-) -> Box<dyn Output> {
-    let chosen = || to.iter().filter_map(|i| settings.get(*i));
-    // One batch serves all endpoints of the group, so the smallest limits hold.
-    let bytes = chosen().map(|e| e.batch_bytes).min().unwrap_or(BATCH_BYTES_DEFAULT).min(batch_bytes_max);
-    let wait = chosen().map(|e| e.batch_wait).min().unwrap_or_default();
-    let targets: Vec<Target> = to
-        .iter()
-        .filter_map(|i| endpoints.get(*i))
-        .map(|endpoint| {
-            let queue = Arc::clone(&endpoint.queue);
-            Box::new(move |batch| queue.push(batch)) as Target
-        })
-        .collect();
-    Box::new(Batcher::new(batcher::Limits { bytes, wait }, targets, budget.clone(), wake))
+impl Group {
+    /// One batch serves all endpoints of the group, so the smallest limits hold.
+    fn limits(&self, plan: &Plan) -> batcher::Limits {
+        let chosen = || plan.loki.iter().filter(|endpoint| self.to.contains(&endpoint.name));
+        let most = usize::try_from(plan.memory_bytes / BATCH_SHARE).unwrap_or(usize::MAX);
+        let bytes = chosen().map(|e| e.batch_bytes).min().unwrap_or(BATCH_BYTES_DEFAULT).min(most);
+        let wait = chosen().map(|e| e.batch_wait).min().unwrap_or_default();
+        batcher::Limits { bytes, wait }
+    }
 }
 
 /// The soft limit of open files is for programs that use `select(2)`; files with unread content must stay open.

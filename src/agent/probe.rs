@@ -7,11 +7,12 @@ use super::status::{Endpoint, Snapshot, Source, Spool};
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
 use crate::base::shutdown::Shutdown;
+use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
 use crate::source::file::status::Status;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A view of the agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,9 +23,19 @@ struct Parts {
     registry: Registry,
     started_s: i64,
     budget: Budget,
+    shown: Mutex<Shown>,
+    worker_ended: Shutdown,
+}
+
+/// What changes with the configuration.
+#[derive(Debug)]
+struct Shown {
     sources: Vec<(String, Status)>,
     endpoints: Vec<Monitor>,
-    worker_ended: Shutdown,
+    /// When the configuration that runs was read, nanoseconds since 1970.
+    config_ns: i64,
+    /// Why one that was read later does not run.
+    refused: Option<String>,
 }
 
 impl Probe {
@@ -36,8 +47,32 @@ impl Probe {
         endpoints: Vec<Monitor>,
         worker_ended: Shutdown,
     ) -> Self {
-        let started_s = clock.now_ns() / 1_000_000_000;
-        Probe(Arc::new(Parts { registry, started_s, budget, sources, endpoints, worker_ended }))
+        let config_ns = clock.now_ns();
+        let started_s = config_ns / 1_000_000_000;
+        let shown = Mutex::new(Shown { sources, endpoints, config_ns, refused: None });
+        Probe(Arc::new(Parts { registry, started_s, budget, shown, worker_ended }))
+    }
+
+    /// Shows these from now on.
+    pub(super) fn show(&self, sources: Vec<(String, Status)>, endpoints: Vec<Monitor>) {
+        let mut shown = self.shown();
+        (shown.sources, shown.endpoints) = (sources, endpoints);
+    }
+
+    /// The configuration on disk runs.
+    pub(super) fn config_taken(&self, now_ns: i64) {
+        let mut shown = self.shown();
+        (shown.config_ns, shown.refused) = (now_ns, None);
+    }
+
+    /// The configuration on disk does not run.
+    pub(super) fn config_refused(&self, error: &str) {
+        self.shown().refused = Some(error.to_owned());
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // Only whole values are put in.
+        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The agent's own metrics.
@@ -48,8 +83,17 @@ impl Probe {
     /// The agent at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let parts = &*self.0;
-        let sources: Vec<Source> = parts.sources.iter().map(|(name, status)| source(name, status)).collect();
-        let endpoints: Vec<Endpoint> = parts.endpoints.iter().map(endpoint).collect();
+        let shown = self.shown();
+        let sources: Vec<Source> = shown.sources.iter().map(|(name, status)| source(name, status)).collect();
+        let endpoints: Vec<Endpoint> = shown.endpoints.iter().map(endpoint).collect();
+        let note = |error: &String| {
+            let since = format_rfc3339_ms(shown.config_ns);
+            // The whole report is in the log.
+            let first = error.lines().next().unwrap_or_default();
+            format!("the configuration on disk has an error, the one from {since} runs on: {first}")
+        };
+        let notes = shown.refused.iter().map(note).collect();
+        drop(shown);
         let mut problems: Vec<String> = Vec::new();
         if parts.worker_ended.is_raised() {
             problems
@@ -64,6 +108,7 @@ impl Probe {
             started_s: parts.started_s,
             ready: problems.is_empty(),
             problems,
+            notes,
             in_flight_bytes: parts.budget.used(),
             in_flight_bytes_max: parts.budget.max(),
             sources,

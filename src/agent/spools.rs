@@ -3,38 +3,33 @@
 //! Promises: no spool keeps the agent from starting; what is on disk is sent even if nothing more may go there. Leaves to others:
 //! using it (`sink`), files (`store::spool`).
 
-use crate::base::clock::Clock;
 use crate::base::limits::SPOOL_ENDPOINT_BYTES_MIN;
-use crate::base::metrics::Registry;
 use crate::base::units::format_size;
 use crate::config::plan::Plan;
-use crate::sink::spill::Store;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The directory in the state directory.
 const NAME: &str = "spool";
 
-/// The spools of the endpoints of a plan, in its order. An endpoint has one if a source of it goes to another endpoint as well, or if
-/// there is something on disk for it.
-pub(super) fn open(plan: &Plan, clock: &Clock, registry: &Registry) -> Vec<Option<Store>> {
-    let directory = plan.state_dir.join(NAME);
-    warn_of_strangers(&directory, plan);
+/// Where an endpoint's spool is.
+pub(super) fn path(state_dir: &Path, endpoint: &str) -> PathBuf {
+    state_dir.join(NAME).join(endpoint)
+}
+
+/// How large the spools of the endpoints of a plan may be, in its order, bytes. An endpoint has one if a source of it goes to another endpoint
+/// as well; 0: it has none, but what is on disk for it is sent.
+pub(super) fn sizes(plan: &Plan) -> Vec<u64> {
     let is_shared = |endpoint: usize| plan.files.iter().any(|file| file.to.len() > 1 && file.to.contains(&endpoint));
     let shared = (0..plan.loki.len()).filter(|endpoint| is_shared(*endpoint)).count() as u64;
     let bytes = plan.spool_bytes / shared.max(1);
-    let age_s = plan.spool_age.as_secs();
-    let stores = plan.loki.iter().enumerate().map(|(i, endpoint)| {
-        let path = directory.join(&endpoint.name);
-        let bytes = if is_shared(i) { bytes } else { 0 };
-        let wanted = bytes >= SPOOL_ENDPOINT_BYTES_MIN || path.exists();
-        wanted.then(|| Store::new(&path, bytes, age_s, clock.clone(), registry, &endpoint.name))
-    });
-    stores.collect()
+    let size = |endpoint| if is_shared(endpoint) && bytes >= SPOOL_ENDPOINT_BYTES_MIN { bytes } else { 0 };
+    (0..plan.loki.len()).map(size).collect()
 }
 
 /// Says what lies there for endpoints that the plan does not have.
-fn warn_of_strangers(directory: &Path, plan: &Plan) {
+pub(super) fn warn_of_strangers(state_dir: &Path, plan: &Plan) {
+    let directory = &state_dir.join(NAME);
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

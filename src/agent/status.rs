@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub ready: bool,
     /// What keeps it from being ready, one sentence each, with what to do.
     pub problems: Vec<String>,
+    /// What does not keep it from that and should be known all the same, one sentence each: that the configuration on disk has an error.
+    pub notes: Vec<String>,
     /// Bytes of sealed batches in flight, and their bound.
     pub in_flight_bytes: u64,
     /// The bound of `in_flight_bytes`.

@@ -77,6 +77,21 @@ impl Registry {
         }
     }
 
+    /// Forgets every series that has this label with this value, of whatever name: what it is about is gone. Handles that are left
+    /// count on unseen.
+    pub fn forget(&self, label: &str, value: &str) {
+        let pair = render_labels(&[(label, value)]);
+        let pair = pair.trim_start_matches('{').trim_end_matches('}');
+        let has = |labels: &str| {
+            let inner = labels.trim_start_matches('{');
+            // Quotes within values are escaped, so that this stands nowhere else.
+            inner.starts_with(pair) || inner.contains(&format!(",{pair}"))
+        };
+        for family in self.lock().values_mut() {
+            family.series.retain(|labels, _| !has(labels));
+        }
+    }
+
     fn series(
         &self,
         name: &'static str,
@@ -144,6 +159,22 @@ fn render_labels(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_shown() {
+        let registry = Registry::default();
+        for (name, reason) in [("a", "x"), ("ab", "x"), ("b", "a")] {
+            registry.counter("n_total", "N.", &[("source", name), ("reason", reason)]);
+            registry.counter("m_total", "M.", &[("reason", reason), ("source", name)]);
+        }
+        registry.gauge("g", "G.", &[("source", "a")]).set(1.0);
+        registry.forget("source", "a");
+        let text = registry.render();
+        assert!(!text.contains("source=\"a\""), "{text}");
+        assert_eq!(text.matches("source=\"ab\"").count(), 2, "{text}");
+        assert_eq!(text.matches("source=\"b\"").count(), 2, "{text}");
+        assert!(!text.contains("# HELP g"), "{text}");
+    }
 
     #[test]
     fn renders_families_with_help_type_and_escaped_labels() {

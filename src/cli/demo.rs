@@ -67,7 +67,7 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     let status = web.address();
     let agent = Agent::start(plan, Registry::default())?;
     let (stop_web, stopping) = shutdown::channel();
-    let shown = view(&agent);
+    let shown = view(&agent, None);
     let web = tokio::spawn(web.serve(shown.clone(), stopping));
     let started = Instant::now();
     let until =

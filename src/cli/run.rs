@@ -1,15 +1,16 @@
-//! `lugger run`: the agent, until it is told to stop.
+//! `lugger run`: the agent, until it is told to stop; with another configuration when it is told to read it again.
 
 use super::output::complain;
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use super::start::{load, view};
 use crate::agent::Agent;
 use crate::base::metrics::Registry;
 use crate::base::shutdown;
 use crate::config::plan::Plan;
-use crate::web::Web;
-use std::path::PathBuf;
+use crate::web::{ReloadRequest, Web};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tokio::sync::mpsc;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -38,16 +39,18 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
 
 async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
+    let mut hangups = Hangups::listen()?;
     // Before anything else is started: an address in use is the likeliest mistake.
     let web = match plan.http {
         Some(address) => Some(Web::bind(address).await?),
         None => None,
     };
     let (sources, endpoints) = (plan.files.len(), plan.loki.len());
-    let agent = Agent::start(plan, Registry::default())?;
+    let mut agent = Agent::start(plan, Registry::default())?;
     let (stop_web, stopping) = shutdown::channel();
+    let (ask, mut asked) = mpsc::channel(1);
     let http = web.as_ref().map(Web::address);
-    let web = web.map(|web| tokio::spawn(web.serve(view(&agent), stopping)));
+    let web = web.map(|web| tokio::spawn(web.serve(view(&agent, Some(ask)), stopping)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = %options.config.display(),
@@ -56,13 +59,30 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         http = http.map_or("off".to_owned(), |address| format!("http://{address}/")),
         "lugger runs"
     );
-    let failed = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping; what is under way is finished first");
-            false
+    let failed = loop {
+        let request = tokio::select! {
+            signal = signals.next() => {
+                say_stopping(signal);
+                break false;
+            }
+            () = agent.failed() => break true,
+            () = hangups.next() => None,
+            Some(request) = asked.recv() => Some(request),
+        };
+        let result = tokio::select! {
+            result = reload(&mut agent, &options.config) => result,
+            signal = signals.next() => {
+                say_stopping(signal);
+                break false;
+            }
+        };
+        if let Some(ReloadRequest(answer)) = request {
+            // Whoever asked may be gone.
+            let _ = answer.send(result);
         }
-        () = agent.failed() => true,
     };
+    // Those who ask from now on are told that the agent stops.
+    drop(asked);
     signals.impatient(agent.stop()).await?;
     stop_web.raise();
     if let Some(web) = web {
@@ -75,4 +95,34 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     );
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_stopping(signal: &str) {
+    tracing::info!(signal, "stopping; what is under way is finished first");
+}
+
+/// Reads the configuration again and changes to it. What came of it, in words: an error is the whole report, and the configuration before
+/// runs on.
+async fn reload(agent: &mut Agent, config: &Path) -> Result<String, String> {
+    let result = match load(config) {
+        Ok(plan) => {
+            let (sources, endpoints) = (plan.files.len(), plan.loki.len());
+            agent.reload(plan).await.map(|()| (sources, endpoints)).map_err(|error| error.to_string())
+        }
+        Err(error) => {
+            let report = format!("{error:#}");
+            agent.reload_failed(&report);
+            Err(report)
+        }
+    };
+    match result {
+        Ok((sources, endpoints)) => {
+            tracing::info!(config = %config.display(), sources, endpoints, "the configuration was read again and runs");
+            Ok(format!("the configuration was read again and runs: {sources} sources, {endpoints} endpoints"))
+        }
+        Err(report) => {
+            tracing::error!("the configuration was read again and has an error; the one before runs on\n{report}");
+            Err(report)
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM.
+//! SIGINT and SIGTERM, and SIGHUP.
 //!
-//! Promises: the first one asks to stop, the second one ends it at once with exit code 1. Leaves to others: stopping.
+//! Promises: the first of the two asks to stop, the second one ends it at once with exit code 1; SIGHUP asks to reload. Leaves to others: stopping, reloading.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,5 +32,21 @@ impl Signals {
             done = work => Ok(done),
             signal = self.next() => anyhow::bail!("ended at once by a second {signal}"),
         }
+    }
+}
+
+/// Listens for SIGHUP from its making on: it does not end the process any more.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Starts listening. Must be called within a tokio runtime.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Hangups(signal(SignalKind::hangup()).context("signals cannot be listened for")?))
+    }
+
+    /// Waits for the next one. Several that come before this call count as one.
+    pub async fn next(&mut self) {
+        // The stream of a signal has no end.
+        let _ = self.0.recv().await;
     }
 }

@@ -3,9 +3,10 @@
 use crate::agent::Agent;
 use crate::config::load_with_warnings;
 use crate::config::plan::Plan;
-use crate::web::View;
+use crate::web::{ReloadRequest, View};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Reads the configuration at `path`; warnings go to the log. An error is the whole report.
 pub fn load(path: &Path) -> anyhow::Result<Plan> {
@@ -19,9 +20,9 @@ pub fn load(path: &Path) -> anyhow::Result<Plan> {
     Ok(loaded.plan)
 }
 
-/// What the status server shows of an agent.
-pub fn view(agent: &Agent) -> View {
+/// What the status server shows of an agent, and whom it asks to reload.
+pub fn view(agent: &Agent, reload: Option<mpsc::Sender<ReloadRequest>>) -> View {
     let probe = agent.probe();
     let registry = probe.registry().clone();
-    View { snapshot: Arc::new(move || probe.snapshot()), registry }
+    View { snapshot: Arc::new(move || probe.snapshot()), registry, reload }
 }

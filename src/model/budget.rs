@@ -16,7 +16,7 @@ pub struct Budget(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    max: u64,
+    max: AtomicU64,
     used: AtomicU64,
     shown: Gauge,
     whole: Option<Budget>,
@@ -33,13 +33,18 @@ pub struct Charge {
 impl Budget {
     /// A budget of `max` bytes; `shown` follows what is used.
     pub fn new(max: u64, shown: Gauge) -> Self {
-        Budget(Arc::new(State { max, used: AtomicU64::new(0), shown, whole: None }))
+        Budget(Arc::new(State { max: AtomicU64::new(max), used: AtomicU64::new(0), shown, whole: None }))
     }
 
     /// One of `shares` equal parts. What it uses counts in the whole, too.
     pub fn share(&self, shares: usize) -> Self {
-        let max = self.0.max / (shares.max(1) as u64);
-        let state = State { max, used: AtomicU64::new(0), shown: Gauge::default(), whole: Some(self.clone()) };
+        let max = self.max() / (shares.max(1) as u64);
+        let state = State {
+            max: AtomicU64::new(max),
+            used: AtomicU64::new(0),
+            shown: Gauge::default(),
+            whole: Some(self.clone()),
+        };
         Budget(Arc::new(state))
     }
 
@@ -61,12 +66,19 @@ impl Budget {
 
     /// Whether more may be read. A single batch may overshoot the bound by its own size.
     pub fn has_room(&self) -> bool {
-        self.used() < self.0.max
+        // Shares can overshoot, and what was taken before a share was made smaller stays taken: the whole is bounded all the same, so
+        // far from its size that no share has to wait for another one as long as they are used as they were made.
+        self.used() < self.max() && self.0.whole.as_ref().is_none_or(|whole| whole.used() / 2 < whole.max())
     }
 
     /// The bound, bytes.
     pub fn max(&self) -> u64 {
-        self.0.max
+        self.0.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes the bound to `max` bytes. What is taken already stays taken.
+    pub fn resize(&self, max: u64) {
+        self.0.max.store(max, Ordering::Relaxed);
     }
 
     /// Bytes in flight.
@@ -76,7 +88,7 @@ impl Budget {
 
     /// Whether it is short: more than half of it is used.
     pub fn is_short(&self) -> bool {
-        self.used() > self.0.max / 2
+        self.used() > self.max() / 2
     }
 
     /// Whether this is the same budget, and not merely one of the same size.

@@ -26,8 +26,9 @@ use crate::base::units::format_duration;
 use crate::format::loki::{DecodeError, decode_snappy};
 use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Why an endpoint cannot be started.
@@ -40,6 +41,57 @@ pub struct SinkError {
     pub error: ClientError,
 }
 
+/// An endpoint whose settings are understood, and whose files are read: it can be started, or take the place of one that runs.
+pub struct Prepared {
+    settings: Endpoint,
+    client: Client,
+}
+
+impl Prepared {
+    /// Does all that can fail.
+    pub fn new(settings: Endpoint) -> Result<Self, SinkError> {
+        let client = Client::new(&settings).map_err(|error| SinkError { endpoint: settings.name.clone(), error })?;
+        Ok(Prepared { settings, client })
+    }
+}
+
+/// Where other settings wait for a running sender.
+#[derive(Default)]
+struct Change {
+    next: Mutex<Option<Box<Prepared>>>,
+    told: Notify,
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Change")
+    }
+}
+
+impl Change {
+    fn put(&self, prepared: Prepared) {
+        *self.lock() = Some(Box::new(prepared));
+        self.told.notify_one();
+    }
+
+    fn take(&self) -> Option<Box<Prepared>> {
+        self.lock().take()
+    }
+
+    /// Waits until something is there.
+    async fn waits(&self) {
+        while self.lock().is_none() {
+            // A permit is kept when it comes between the look and the wait.
+            self.told.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Prepared>>> {
+        // Replaced in one step, so whole even after a panic elsewhere.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Handle {
@@ -48,9 +100,16 @@ pub struct Handle {
     /// Ends after shutdown.
     pub task: JoinHandle<()>,
     status: Arc<Status>,
+    change: Arc<Change>,
 }
 
 impl Handle {
+    /// Goes on under other settings, from the next attempt on: a pause between attempts is ended for it. The name stays.
+    pub fn reconfigure(&self, prepared: Prepared) {
+        self.status.moved(prepared.client.shown_url());
+        self.change.put(prepared);
+    }
+
     /// How the endpoint is doing.
     pub fn status(&self) -> EndpointStatus {
         self.status.snapshot()
@@ -93,7 +152,20 @@ pub fn start(
     shutdown: Shutdown,
     stop_within: Duration,
 ) -> Result<Handle, SinkError> {
-    let client = Client::new(&settings).map_err(|error| SinkError { endpoint: settings.name.clone(), error })?;
+    Ok(launch(Prepared::new(settings)?, queue, dead_letters, registry, shutdown, stop_within))
+}
+
+/// The same for an endpoint that is prepared.
+pub fn launch(
+    prepared: Prepared,
+    queue: Queue,
+    dead_letters: DeadLetters,
+    registry: &Registry,
+    shutdown: Shutdown,
+    stop_within: Duration,
+) -> Handle {
+    let Prepared { settings, client } = prepared;
+    let change = Arc::new(Change::default());
     let queue = Arc::new(queue);
     let status = Arc::new(Status::new(&settings.name, client.shown_url(), Arc::clone(&queue), registry));
     let (min, max) = settings.backoff;
@@ -104,6 +176,7 @@ pub fn start(
         status: Arc::clone(&status),
         dead_letters,
         clock: Clock::System,
+        change: Arc::clone(&change),
         backoff: Backoff::new(min, max),
         patience: Backoff::new(max, max),
         shutdown,
@@ -116,7 +189,7 @@ pub fn start(
         rate: settings.rate.map(|limit| Rate::new(limit, Instant::now())),
     };
     let task = tokio::spawn(run(sender, Arc::clone(&queue)));
-    Ok(Handle { queue, task, status })
+    Handle { queue, task, status, change }
 }
 
 /// The sender, and what puts its batches on disk; a panic of either ends both.
@@ -199,6 +272,7 @@ struct Sender {
     status: Arc<Status>,
     dead_letters: DeadLetters,
     clock: Clock,
+    change: Arc<Change>,
     backoff: Backoff,
     /// For what only a person can change.
     patience: Backoff,
@@ -239,10 +313,15 @@ impl Sender {
 
     /// Waits until the endpoint's rate lets the batch pass. False: it is over the rate and dropped, which settles it.
     async fn admit(&mut self, batch: &Load) -> Result<bool, Stopped> {
-        let Some(rate) = &mut self.rate else { return Ok(true) };
         let (lines, bytes) = (u64::from(batch.entries), u64::try_from(batch.raw_bytes).unwrap_or(u64::MAX));
         let mut shutdown = self.shutdown.clone();
-        while let Some(at) = rate.when(lines, bytes, Instant::now()) {
+        loop {
+            self.take_change();
+            let Some(rate) = &mut self.rate else { return Ok(true) };
+            let Some(at) = rate.when(lines, bytes, Instant::now()) else {
+                rate.take(lines, bytes);
+                return Ok(true);
+            };
             if rate.limit().when_over == WhenOver::Drop {
                 self.status.over_rate(lines, bytes);
                 return Ok(false);
@@ -250,11 +329,10 @@ impl Sender {
             tokio::select! {
                 biased;
                 () = shutdown.raised() => return Err(Stopped),
+                () = self.change.waits() => {}
                 () = tokio::time::sleep_until(at.into()) => {}
             }
         }
-        rate.take(lines, bytes);
-        Ok(true)
     }
 
     /// Returns when every entry is stored or refused for good.
@@ -382,6 +460,7 @@ impl Sender {
         let mut limited = 0;
         let mut broken = 0;
         loop {
+            self.take_change();
             let unreadable = match std::mem::take(&mut self.reload_credentials) {
                 true => self.client.reload_credentials().err(),
                 false => None,
@@ -451,6 +530,22 @@ impl Sender {
         }
     }
 
+    /// Goes on under other settings, if there are any.
+    fn take_change(&mut self) {
+        let Some(prepared) = self.change.take() else { return };
+        let Prepared { settings, client } = *prepared;
+        let (min, max) = settings.backoff;
+        self.client = client;
+        self.backoff = Backoff::new(min, max);
+        self.patience = Backoff::new(max, max);
+        self.reload_credentials = false;
+        if self.rate.as_ref().map(Rate::limit) != settings.rate {
+            self.rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
+        }
+        // What was learned was learned of what may have been another endpoint.
+        self.size_limit = None;
+    }
+
     /// One request; after shutdown it has `stop_within` left.
     async fn send(&self, body: &Bytes) -> Result<Result<Answer, SendError>, Stopped> {
         let mut shutdown = self.shutdown.clone();
@@ -474,6 +569,7 @@ impl Sender {
         tokio::select! {
             biased;
             () = shutdown.raised() => Err(Stopped),
+            () = self.change.waits() => Ok(()),
             () = tokio::time::sleep(pause.max(asked)) => Ok(()),
         }
     }

@@ -153,6 +153,11 @@ impl Queue {
         self.news.tell();
     }
 
+    /// Its spool may take batches now, or not any more.
+    pub fn spool_resized(&self) {
+        self.news.tell();
+    }
+
     /// What is on disk goes before everything from now on until it is gone: to be called when sources change where they go.
     pub fn disk_first(&self) {
         self.lock().disk_first = true;

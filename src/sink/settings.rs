@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// One `loki` entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Name in metrics, messages and `to`; unique.
     pub name: String,
@@ -34,9 +34,22 @@ pub struct Endpoint {
     pub rate: Option<RateLimit>,
 }
 
+impl Endpoint {
+    /// Whether files belong to it, which may have changed when it has not.
+    pub fn names_files(&self) -> bool {
+        let password = match &self.auth {
+            Auth::None => None,
+            Auth::Basic { password, .. } | Auth::Bearer(password) => Some(password),
+        };
+        let tls = &self.tls;
+        matches!(password, Some(Credential::File(_)))
+            || [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| file.is_some())
+    }
+}
+
 /// How the agent shows who it is. `File` secrets are read again before each attempt that follows a 401 or 403, so that they can be
 /// replaced without a restart.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Auth {
     /// It does not.
     #[default]
@@ -53,7 +66,7 @@ pub enum Auth {
 }
 
 /// A secret, as it stands in the configuration or in a file of its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The secret itself.
     Inline(Secret),
@@ -62,7 +75,7 @@ pub enum Credential {
 }
 
 /// TLS towards an endpoint.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file of the only authorities to trust; `None`: the host's.
     pub ca_file: Option<PathBuf>,

@@ -54,7 +54,9 @@ pub struct Store(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     endpoint: String,
-    takes_batches: bool,
+    takes_batches: AtomicBool,
+    /// What the disk is to keep to, from the next time it works.
+    limits: Mutex<Limits>,
     /// Held while the disk works: never to be waited for on the runtime's thread.
     disk: Mutex<Disk>,
     has_frames: AtomicBool,
@@ -96,17 +98,19 @@ impl Store {
     /// needed.
     pub fn new(path: &Path, bytes: u64, age_s: u64, clock: Clock, registry: &Registry, endpoint: &str) -> Self {
         let label = [("endpoint", endpoint)];
+        let limits = Limits::new(bytes, Some(age_s), Policy::Block);
         let disk = Disk {
             spool: None,
             path: path.to_owned(),
-            limits: Limits::new(bytes, Some(age_s), Policy::Block),
+            limits,
             clock,
             counters: Counters::new(registry, endpoint),
             synced: Instant::now(),
         };
         let parts = Parts {
             endpoint: endpoint.to_owned(),
-            takes_batches: bytes > 0,
+            takes_batches: AtomicBool::new(bytes > 0),
+            limits: Mutex::new(limits),
             disk: Mutex::new(disk),
             has_frames: AtomicBool::new(false),
             bytes: registry.gauge("lugger_spool_bytes", "Size of the spool's files.", &label),
@@ -148,7 +152,19 @@ impl Store {
 
     /// Whether batches may go there.
     pub fn takes_batches(&self) -> bool {
-        self.0.takes_batches
+        self.0.takes_batches.load(Ordering::Acquire)
+    }
+
+    /// Whether it is of use: batches may go there, or there are some.
+    pub fn is_in_use(&self) -> bool {
+        self.takes_batches() || self.has_frames()
+    }
+
+    /// Changes its bounds, as for [`Store::new`]. What is on disk stays there, also if it is more.
+    pub fn resize(&self, bytes: u64, age_s: u64) {
+        let limits = Limits::new(bytes, Some(age_s), Policy::Block);
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.0.takes_batches.store(bytes > 0, Ordering::Release);
     }
 
     /// What is there.
@@ -230,7 +246,15 @@ impl Disk {
 impl Parts {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         // The spool takes every state of its files; what it knows in memory is changed in single steps.
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if disk.limits != limits {
+            disk.limits = limits;
+            if let Some(spool) = &mut disk.spool {
+                spool.set_limits(limits);
+            }
+        }
+        disk
     }
 
     /// Brings what is shown up to date.
@@ -348,9 +372,6 @@ impl Queue {
 
     /// Puts batches on disk when that is due, until `shutdown`.
     pub(super) async fn spill(&self, mut shutdown: Shutdown) {
-        if !self.can_spill() {
-            return;
-        }
         let mut news = self.news.0.subscribe();
         loop {
             // News that come after the look are seen.

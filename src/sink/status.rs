@@ -124,7 +124,7 @@ pub struct EndpointStatus {
 #[derive(Debug)]
 pub(super) struct Status {
     name: String,
-    url: String,
+    url: Mutex<String>,
     queue: Arc<Queue>,
     batches: Counter,
     entries: Counter,
@@ -148,7 +148,7 @@ impl Status {
         let counter = |metric, help| registry.counter(metric, help, &label);
         let status = Status {
             name: name.to_owned(),
-            url: url.to_owned(),
+            url: Mutex::new(url.to_owned()),
             queue,
             batches: counter(
                 "lugger_endpoint_batches_total",
@@ -214,6 +214,11 @@ impl Status {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = (state, error);
     }
 
+    /// It is at another address from now on.
+    pub(super) fn moved(&self, url: &str) {
+        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = url.to_owned();
+    }
+
     pub(super) fn requested(&self, took: Duration) {
         self.requests.add(1);
         // One sender writes it, so reading and setting do not race.
@@ -263,10 +268,10 @@ impl Status {
         let (state, error) = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
         EndpointStatus {
             name: self.name.clone(),
-            url: self.url.clone(),
+            url: self.url.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             state,
             queued: u64::try_from(self.queue.len()).unwrap_or(u64::MAX),
-            spool: self.queue.store.as_ref().map(Store::status),
+            spool: self.queue.store.as_ref().filter(|store| store.is_in_use()).map(Store::status),
             entries: self.entries.get(),
             bytes: self.bytes.get(),
             refused: self.refused.iter().map(|(_, counter)| counter.get()).sum(),

@@ -1,6 +1,6 @@
 //! Floor 7: what the agent shows of itself: /ready, /metrics, the status page and its JSON.
 //!
-//! Promises: only reads, and only what a snapshot and the registry have (no secrets, no log lines); what comes from files or endpoints is
+//! Promises: only reads (but for POST /-/reload, which no page of a browser can ask for), and only what a snapshot and the registry have (no secrets, no log lines); what comes from files or endpoints is
 //! shown as text, never as markup. Leaves to others: gathering the snapshot (agent), the server's bounds (`base::serve`).
 
 mod process;
@@ -10,13 +10,18 @@ use crate::base::metrics::Registry;
 use crate::base::serve::{self, ListenError, Listener, Reply};
 use crate::base::shutdown::Shutdown;
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use process::Process;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
 
-const PATHS: &str = "/, /ready, /metrics, /api/status";
+const PATHS: &str = "/, /ready, /metrics, /api/status, /-/reload";
+
+/// Asks for the configuration to be read again. The answer: a line that says so, or why it is not used.
+#[derive(Debug)]
+pub struct ReloadRequest(pub oneshot::Sender<Result<String, String>>);
 
 /// What is shown. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +30,8 @@ pub struct View {
     pub snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
     /// The agent's own metrics.
     pub registry: Registry,
+    /// Who reads the configuration again; `None`: nobody.
+    pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 /// A server that listens but does not answer yet.
@@ -45,10 +52,35 @@ impl Web {
     pub async fn serve(self, view: View, shutdown: Shutdown) {
         let (process, address) = (Arc::new(Process::new()), self.0.address());
         let handler = move |request: Request<Incoming>| {
-            let reply = route(&view, &process, address, &request);
-            async move { reply }
+            let (view, process) = (view.clone(), Arc::clone(&process));
+            async move {
+                match &view.reload {
+                    Some(ask) if request.uri().path() == "/-/reload" => reload(ask, address, &request).await,
+                    _ => route(&view, &process, address, &request),
+                }
+            }
         };
         self.0.serve(handler, shutdown).await;
+    }
+}
+
+/// A page in a browser must not be able to ask: browsers say which page a POST is from.
+async fn reload<B>(ask: &mpsc::Sender<ReloadRequest>, address: SocketAddr, request: &Request<B>) -> Reply {
+    if request.method() != Method::POST {
+        return serve::wrong_method("POST");
+    }
+    if request.headers().contains_key(header::ORIGIN) || serve::is_foreign(address, request.headers()) {
+        return serve::text(StatusCode::FORBIDDEN, "a web page may not do this; use curl -X POST, or send SIGHUP");
+    }
+    let (answer, answered) = oneshot::channel();
+    let result = match ask.send(ReloadRequest(answer)).await {
+        Ok(()) => answered.await.ok(),
+        Err(_) => None,
+    };
+    match result {
+        Some(Ok(words)) => serve::text(StatusCode::OK, &words),
+        Some(Err(words)) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, &words),
+        None => serve::text(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
     }
 }
 
@@ -88,15 +120,22 @@ fn ready(snapshot: &Snapshot, as_json: bool) -> Reply {
     struct Ready<'a> {
         ready: bool,
         problems: &'a [String],
+        notes: &'a [String],
     }
     let status = if snapshot.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if as_json {
-        return serve::json(status, &Ready { ready: snapshot.ready, problems: &snapshot.problems });
+        return serve::json(
+            status,
+            &Ready { ready: snapshot.ready, problems: &snapshot.problems, notes: &snapshot.notes },
+        );
     }
-    if snapshot.ready {
-        return serve::text(status, "ready");
-    }
+    let first = match (snapshot.ready, snapshot.problems.is_empty()) {
+        (true, _) => Some("ready".to_owned()),
+        (false, true) => Some("not ready yet".to_owned()),
+        (false, false) => None,
+    };
     // One problem stays on one line, whatever an endpoint answered.
-    let lines: Vec<String> = snapshot.problems.iter().map(|p| p.replace(['\n', '\r'], " ")).collect();
-    serve::text(status, if lines.is_empty() { "not ready yet".to_owned() } else { lines.join("\n") }.as_str())
+    let details = snapshot.problems.iter().chain(&snapshot.notes).map(|text| text.replace(['\n', '\r'], " "));
+    let lines: Vec<String> = first.into_iter().chain(details).collect();
+    serve::text(status, &lines.join("\n"))
 }

@@ -99,7 +99,7 @@ function show(status) {
   $("ready").textContent = status.ready ? "ready" : "not ready";
   $("ready").className = `badge ${status.ready ? "good" : "bad"}`;
   $("uptime").textContent = `running for ${span(Math.max(0, Date.now() / 1000 - status.started_s))}`;
-  problems(status.problems);
+  problems([...status.problems, ...status.notes]);
   $("lines").textContent = number(now.lines);
   $("bytes").textContent = size(now.bytes);
   if (previous && previous.started === now.started && now.at > previous.at) {

@@ -188,7 +188,7 @@ impl Config {
         let first = [("first", self.url.clone())];
         for (name, url) in first.iter().chain(&self.others) {
             text.push_str(&format!("  - url: {url}\n"));
-            if !self.others.is_empty() {
+            if !self.others.is_empty() || self.sources.iter().any(|source| source.to.is_some()) {
                 text.push_str(&format!("    name: {name}\n"));
             }
             for (key, value) in &self.endpoint {
@@ -315,6 +315,17 @@ impl Rig {
         if self.unprivileged { self.path().join("lugger") } else { env!("CARGO_BIN_EXE_lugger").into() }
     }
 
+    /// Where the agent's configuration is.
+    pub fn config_file(&self) -> PathBuf {
+        self.path().join("agent.yaml")
+    }
+
+    /// Replaces the configuration of a running agent, which is not told.
+    pub fn rewrite(&self, agent: &Agent, config: &Config) {
+        let state = config.state_dir.clone().unwrap_or_else(|| self.state());
+        fs::write(self.config_file(), config.yaml(agent.http, &state)).expect("write the configuration");
+    }
+
     /// Starts the agent and waits until it serves /metrics.
     #[track_caller]
     pub fn start(&self, config: &Config) -> Agent {
@@ -328,7 +339,7 @@ impl Rig {
     pub fn spawn(&self, config: &Config) -> Agent {
         let http = free_port();
         let state = config.state_dir.clone().unwrap_or_else(|| self.state());
-        let file = self.path().join("agent.yaml");
+        let file = self.config_file();
         let yaml = config.yaml(http, &state);
         fs::write(&file, &yaml).expect("write the configuration");
         let stderr = self.path().join("stderr.log");
@@ -388,6 +399,23 @@ impl Agent {
     /// Whether /ready says yes.
     pub fn is_ready(&self) -> bool {
         pusher::get(self.http, "/ready").is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// What POST /-/reload answers.
+    #[track_caller]
+    pub fn reload(&self) -> pusher::Answer {
+        pusher::request(self.http, "POST", "/-/reload", &[], b"").expect("an answer to POST /-/reload")
+    }
+
+    /// What any request is answered.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> pusher::Answer {
+        pusher::request(self.http, method, path, headers, b"").expect("an answer of the status server")
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let _ = kill_process(pid_of(&self.child), Signal::HUP);
     }
 
     /// What /ready says.

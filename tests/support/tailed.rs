@@ -13,7 +13,7 @@ use lugger::model::budget::Budget;
 use lugger::model::flow::Output;
 use lugger::model::labels::Labels;
 use lugger::sink::batcher::{Batcher, Limits};
-use lugger::source::file::reload::{Next, NextOutput};
+use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
 use lugger::source::file::worker::{self, Handle, Parts};
 use lugger::store::checkpoint::Checkpoints;
@@ -166,7 +166,7 @@ impl World {
             rate: None,
         };
         let (alive, _) = shutdown::channel();
-        let next = Next::new(vec![(settings, 0)], vec![NextOutput::New(output)]).unwrap();
+        let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
         let parts = Parts { next, store, wake, clock, registry, alive };
         self.agent = Some(worker::start(parts).unwrap());
     }

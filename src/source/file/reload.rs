@@ -5,9 +5,9 @@
 //! first, so that it has its intents; then what is not stored is read again, cut and stamped as before, and given to the new output.
 //!
 //! When a pattern, or the set of sources, changed, a new tree with watches of its own takes the place of the old one. Files are met again by
-//! identity. What happened between the two is not told by events but seen: the new watches are there before anything is looked at.
+//! identity. The new watches are there before the events of the old ones are taken in for the last time, so that none falls between.
 //!
-//! Promises: cannot fail, as all that can is done by [`Next::new`] before; a cursor is never moved back, and never past what is stored; a file that
+//! Promises: cannot fail, as all that can is done by [`Sources::parse`] before; a cursor is never moved back, and never past what is stored; a file that
 //! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Leaves to others: outputs and their endpoints.
 
 use super::follow::{Follow, Source};
@@ -47,22 +47,28 @@ pub enum NextOutput {
 
 /// A set of sources that a worker can run: everything that could fail is done.
 pub struct Next {
-    pub(super) sources: Vec<Planned>,
+    sources: Sources,
     outputs: Vec<NextOutput>,
 }
 
 /// One source of it.
 pub(super) struct Planned {
     settings: Settings,
-    rules: Rules,
     literals: Vec<PathBuf>,
     output: usize,
 }
 
-impl Next {
-    /// The sources, each with the number of its output in `outputs`.
-    pub fn new(sources: Vec<(Settings, usize)>, outputs: Vec<NextOutput>) -> Result<Self, StartError> {
-        let mut planned = Vec::with_capacity(sources.len());
+/// Sources whose settings are understood.
+pub struct Sources {
+    planned: Vec<Planned>,
+    /// Where each of them looks.
+    rules: Vec<Rules>,
+}
+
+impl Sources {
+    /// The sources, each with the number of its output.
+    pub fn parse(sources: Vec<(Settings, usize)>) -> Result<Self, StartError> {
+        let mut parsed = Sources { planned: Vec::new(), rules: Vec::new() };
         for (settings, output) in sources {
             let fail = |error| StartError::Pattern { source_name: settings.name.clone(), error };
             let mut patterns = Vec::new();
@@ -71,9 +77,17 @@ impl Next {
             }
             let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
             let literals = patterns.iter().filter_map(Pattern::literal_path).collect();
-            planned.push(Planned { rules: Rules { patterns, excludes }, literals, output, settings });
+            parsed.planned.push(Planned { literals, output, settings });
+            parsed.rules.push(Rules { patterns, excludes });
         }
-        Ok(Next { sources: planned, outputs })
+        Ok(parsed)
+    }
+}
+
+impl Next {
+    /// These sources, and their outputs by number.
+    pub fn new(sources: Sources, outputs: Vec<NextOutput>) -> Self {
+        Next { sources, outputs }
     }
 
     /// Whether the outputs that it keeps are there.
@@ -87,32 +101,27 @@ impl Next {
                 kept.push(*number);
             }
         }
-        self.sources.iter().all(|source| source.output < self.outputs.len())
-    }
-
-    /// Whether the source numbered so goes to the output that has this number now.
-    fn keeps_output(&self, source: &Planned, now: usize) -> bool {
-        matches!(self.outputs.get(source.output), Some(NextOutput::Kept { number, .. }) if *number == now)
+        self.sources.planned.iter().all(|source| source.output < self.outputs.len())
     }
 
     /// For a worker that starts: it has no outputs that could be kept.
-    pub(super) fn into_parts(self) -> (Vec<Planned>, Vec<Box<dyn Output>>) {
+    pub(super) fn into_parts(self) -> (Vec<Planned>, Vec<Rules>, Vec<Box<dyn Output>>) {
         let outputs = self.outputs.into_iter().filter_map(|output| match output {
             NextOutput::New(output) => Some(output),
             NextOutput::Kept { .. } => None,
         });
-        (self.sources, outputs.collect())
+        (self.sources.planned, self.sources.rules, outputs.collect())
     }
 }
 
 impl Planned {
     /// A source that did not run before. `is_new`: not under an earlier process either.
-    pub(super) fn begin(self, registry: &Registry, is_new: bool) -> (Source, Rules) {
+    pub(super) fn begin(self, registry: &Registry, is_new: bool) -> Source {
         let status = Status::new(registry, &self.settings.name);
         let literals = self.literals.into_iter().map(|path| (path, false)).collect();
         let (settings, output) = (self.settings, self.output);
         let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
-        (Source { settings, status, output, is_new, carried: false, in_flight: 0, rate, literals }, self.rules)
+        Source { settings, status, output, is_new, carried: false, in_flight: 0, rate, literals }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -190,31 +199,43 @@ impl Worker {
     }
 
     fn change(&mut self, next: Next) {
+        let Next { sources: Sources { planned, rules }, outputs } = next;
         let before = &self.follow.sources;
         let map: Vec<Option<u16>> = before
             .iter()
-            .map(|old| (0u16..).zip(&next.sources).find(|(_, new)| new.name() == old.settings.name).map(|(i, _)| i))
+            .map(|old| (0u16..).zip(&planned).find(|(_, new)| new.name() == old.settings.name).map(|(i, _)| i))
             .collect();
-        let successor = |number: usize| next.sources.get(usize::from((*map.get(number)?)?));
+        let successor = |number: usize| planned.get(usize::from((*map.get(number)?)?));
         let places = || before.iter().enumerate().map(|(i, old)| (old, successor(i)));
-        let same_places = before.len() == next.sources.len()
+        let same_places = before.len() == planned.len()
             && map.iter().enumerate().all(|(i, new)| new.map(usize::from) == Some(i))
             && places().all(|(old, new)| new.is_some_and(|new| same_files(&old.settings, &new.settings)));
         let moved: Vec<bool> =
-            places().map(|(old, new)| new.is_some_and(|new| !next.keeps_output(new, old.output))).collect();
+            places().map(|(old, new)| new.is_some_and(|new| !keeps_output(&outputs, new, old.output))).collect();
         let relabelled: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.labels != old.settings.labels)).collect();
         let recoded: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.encoding != old.settings.encoding)).collect();
 
+        // The next tree is there before the last events of this one are taken in: one of the two has told of what happened.
+        let next_tree = (!same_places).then(|| {
+            let mut tree = Tree::new(rules, new_watcher());
+            let mut found = Found::default();
+            tree.plant(&mut found);
+            self.drain_events();
+            (tree, found)
+        });
         // What was stored by now counts. What is written is sealed, and has its intents, before anything of it is read again or let go.
         if !same_places || moved.contains(&true) {
             for output in &mut self.outputs {
                 output.flush(&mut Books(&mut self.follow));
             }
         }
-        let unwanted: Vec<FileId> = if same_places { Vec::new() } else { self.follow.unwanted(&map, &next.sources) };
-        let uprooted = (!same_places).then(|| self.follow.uproot(&map));
+        let mut unwanted = Vec::new();
+        let uprooted = next_tree.map(|(tree, found)| {
+            unwanted = self.follow.unwanted(&map, &planned, &tree);
+            self.follow.uproot(&map, tree, found)
+        });
         let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
         let files: Vec<(FileId, u16)> = self.follow.files.iter().map(|(id, file)| (id, file.source)).collect();
         let mut rewound = Vec::new();
@@ -243,7 +264,6 @@ impl Worker {
             }
         }
 
-        let Next { sources, outputs } = next;
         let mut old: Vec<Option<Box<dyn Output>>> = std::mem::take(&mut self.outputs).into_iter().map(Some).collect();
         self.outputs = outputs
             .into_iter()
@@ -258,12 +278,17 @@ impl Worker {
             .collect();
         // Outputs that are left are dropped: what their batches report goes nowhere, and the files they spoke of were begun again.
         drop(old);
-        let rules = self.follow.exchange_sources(sources, &map, &self.registry, same_places);
+        self.follow.exchange_sources(planned, &map, &self.registry, same_places);
         if let Some(uprooted) = uprooted {
-            self.follow.replant(uprooted, &map, rules);
+            self.follow.replant(uprooted, &map);
         }
         self.follow.store.flush();
     }
+}
+
+/// Whether the source goes to the output that has this number now.
+fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
+    matches!(outputs.get(source.output), Some(NextOutput::Kept { number, .. }) if *number == now)
 }
 
 /// Whether both look for the same files.
@@ -327,14 +352,8 @@ impl Follow {
         }
     }
 
-    /// Puts the sources of the next set into the places of those before. Gives the rules of all.
-    fn exchange_sources(
-        &mut self,
-        planned: Vec<Planned>,
-        map: &[Option<u16>],
-        registry: &Registry,
-        same_places: bool,
-    ) -> Vec<Rules> {
+    /// Puts the sources of the next set into the places of those before.
+    fn exchange_sources(&mut self, planned: Vec<Planned>, map: &[Option<u16>], registry: &Registry, same_places: bool) {
         if !same_places {
             self.saved = SavedFiles::new(self.store.clone(), planned.iter().map(|p| p.name().to_owned()).collect());
         }
@@ -344,10 +363,9 @@ impl Follow {
                 forget_start(&self.store, &source.settings.name);
             }
         }
-        let mut rules = Vec::with_capacity(planned.len());
         for (number, planned) in (0u16..).zip(planned) {
             let before = map.iter().position(|new| *new == Some(number));
-            let (source, its_rules) = match before.and_then(|before| old.get_mut(before)?.take()) {
+            let source = match before.and_then(|before| old.get_mut(before)?.take()) {
                 Some(before) => before.go_on(planned, same_places),
                 None => {
                     let name = planned.name();
@@ -356,27 +374,26 @@ impl Follow {
                 }
             };
             self.sources.push(source);
-            rules.push(its_rules);
         }
-        rules
     }
 
     /// Files that the next set does not look for: those of sources that it does not have, and those whose path its patterns do not match.
     /// What was rotated away and is not finished was wanted when it was written, and is read to its end.
-    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned]) -> Vec<FileId> {
+    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned], tree: &Tree) -> Vec<FileId> {
         let is_unwanted = |id: FileId, file: &Tracked| {
             let new = map.get(usize::from(file.source)).copied().flatten();
-            let Some(new) = new.and_then(|new| planned.get(usize::from(new))) else { return true };
+            let new = new.and_then(|new| Some((planned.get(usize::from(new))?, tree.rules(new)?)));
+            let Some((new, rules)) = new else { return true };
             let old = self.sources.get(usize::from(file.source));
             let may_differ = old.is_none_or(|old| !same_files(&old.settings, &new.settings));
             let is_unfinished = file.rotated && file.quiet_since().is_some();
-            may_differ && !is_unfinished && !wants(&new.rules, &self.origin(id))
+            may_differ && !is_unfinished && !wants(rules, &self.origin(id))
         };
         self.files.iter().filter(|(id, file)| is_unwanted(*id, file)).map(|(id, _)| id).collect()
     }
 
-    /// Gives up the tree and with it every name of every file. The watches go before there are new ones: a host may not have room for both.
-    fn uproot(&mut self, map: &[Option<u16>]) -> Uprooted {
+    /// Puts the next tree into the place of this one. No file has a name any more; `found` is what the next tree has seen.
+    fn uproot(&mut self, map: &[Option<u16>], tree: Tree, found: Found) -> Uprooted {
         let dangling = std::mem::take(&mut self.dangling)
             .into_iter()
             .filter_map(|(source, dir, name, since)| {
@@ -386,10 +403,10 @@ impl Follow {
             .collect();
         let linked = self.files.iter().filter(|(_, file)| file.alias().is_some()).map(|(id, _)| id).collect();
         self.note_origins();
-        self.tree = Tree::new(Vec::new(), None);
+        self.tree = tree;
         self.files.forget_names();
         self.renamed = (0, Vec::new());
-        Uprooted { dangling, linked }
+        Uprooted { found, dangling, linked }
     }
 
     /// Every file is to know its path by itself, as its place will not tell it any more.
@@ -403,14 +420,11 @@ impl Follow {
         }
     }
 
-    /// Looks for the files of all sources anew, with new watches. `map`: the new number of each source that was there.
-    fn replant(&mut self, uprooted: Uprooted, map: &[Option<u16>], rules: Vec<Rules>) {
+    /// Finds the files of all sources in the new tree. `map`: the new number of each source that was there.
+    fn replant(&mut self, uprooted: Uprooted, map: &[Option<u16>]) {
         self.files.renumber(map);
-        self.tree = Tree::new(rules, new_watcher());
         self.is_starting = true;
-        let mut found = Found::default();
-        self.tree.plant(&mut found);
-        self.meet_again(&found);
+        self.meet_again(&uprooted.found);
         let mut dangling = uprooted.dangling;
         for id in uprooted.linked {
             let link = self.files.get(id).filter(|file| file.names == 0);
@@ -421,7 +435,7 @@ impl Follow {
                 self.dangling.push((source, dir, name.to_owned(), since));
             }
         }
-        self.scan(&found);
+        self.scan(&uprooted.found);
     }
 
     fn parent_of(&self, path: &Path) -> Option<DirId> {
@@ -501,6 +515,8 @@ impl Follow {
 
 /// What is to be found again in the next tree.
 struct Uprooted {
+    /// Names in the next tree.
+    found: Found,
     /// Links without target: source, path, and since when.
     dangling: Vec<(u16, PathBuf, Instant)>,
     /// Files that are reached through a link.
@@ -509,8 +525,8 @@ struct Uprooted {
 
 impl Source {
     /// This source under its settings of the next set. Problems are told anew when files are looked for anew.
-    fn go_on(self, planned: Planned, same_places: bool) -> (Source, Rules) {
-        let Planned { settings, rules, literals, output } = planned;
+    fn go_on(self, planned: Planned, same_places: bool) -> Source {
+        let Planned { settings, literals, output } = planned;
         let literals = if same_places {
             self.literals
         } else {
@@ -521,7 +537,7 @@ impl Source {
             Some(rate) if Some(rate.limit()) == settings.rate => Some(rate),
             _ => settings.rate.map(|limit| Rate::new(limit, Instant::now())),
         };
-        (Source { settings, output, literals, rate, is_new: false, carried: true, ..self }, rules)
+        Source { settings, output, literals, rate, is_new: false, carried: true, ..self }
     }
 }
 

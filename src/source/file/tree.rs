@@ -227,6 +227,11 @@ impl Tree {
         self.dir(id).map(|d| d.path.as_path())
     }
 
+    /// Where a source looks.
+    pub(super) fn rules(&self, source: u16) -> Option<&Rules> {
+        self.rules.get(usize::from(source))
+    }
+
     /// The directory of this path.
     pub(super) fn id_at(&self, path: &Path) -> Option<DirId> {
         self.by_path.get(path).copied()

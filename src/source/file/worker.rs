@@ -116,17 +116,14 @@ impl Handle {
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { next, store, wake, clock, registry, alive } = parts;
-    let (planned, outputs) = next.into_parts();
+    let (planned, rules, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
     let saved = SavedFiles::new(store.clone(), names);
-    let mut rules = Vec::new();
     let mut states = Vec::new();
     for planned in planned {
         let name = planned.name();
         let is_new = !saved.knows_source(name) && !was_started(&store, name);
-        let (source, its_rules) = planned.begin(&registry, is_new);
-        states.push(source);
-        rules.push(its_rules);
+        states.push(planned.begin(&registry, is_new));
     }
     let watcher = new_watcher();
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
@@ -198,7 +195,11 @@ impl Worker {
             if self.stop.stopping.load(Ordering::Acquire) {
                 break;
             }
-            timers.has_work |= self.obey();
+            if self.obey() {
+                // What the new watches have told by now comes before anything is looked after.
+                timers.events_at = Instant::now();
+                timers.has_work = true;
+            }
             self.take_events(&mut timers);
             let due = self.tick();
             let (has_read, enough_at) = self.read_files();
@@ -219,18 +220,7 @@ impl Worker {
         if now < timers.events_at {
             return;
         }
-        let mut more = true;
-        let mut count = 0;
-        while more {
-            let Some(watcher) = self.follow.tree_mut().watcher() else { return };
-            more = watcher.drain(&mut self.events);
-            for i in 0..self.events.len() {
-                if let Some((event, name)) = self.events.get(i) {
-                    self.follow.handle(&event, name);
-                }
-            }
-            count += self.events.len();
-        }
+        let count = self.drain_events();
         if count > 0 {
             self.follow.store.flush();
             timers.has_work = true;
@@ -240,6 +230,23 @@ impl Worker {
             self.overflows.add(1);
             timers.sweep_at = now;
         }
+    }
+
+    /// Takes in all events that have gathered. How many they were.
+    pub(super) fn drain_events(&mut self) -> usize {
+        let mut more = true;
+        let mut count = 0;
+        while more {
+            let Some(watcher) = self.follow.tree_mut().watcher() else { break };
+            more = watcher.drain(&mut self.events);
+            for i in 0..self.events.len() {
+                if let Some((event, name)) = self.events.get(i) {
+                    self.follow.handle(&event, name);
+                }
+            }
+            count += self.events.len();
+        }
+        count
     }
 
     /// Lets the outputs seal and commit. Gives the time when one of them wants to be called again.

@@ -55,7 +55,7 @@ pub enum Policy {
 }
 
 /// How much a spool holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// All segments together, bytes.
     pub bytes: u64,
@@ -231,6 +231,11 @@ impl<D: Disk> Spool<D> {
         spool.remove_settled();
         spool.find_end();
         Ok(spool)
+    }
+
+    /// Changes its bounds. What there is stays, also if it is more: then nothing is appended until enough is acknowledged.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Size of all segments, bytes. What is acknowledged counts until its segment is removed.

@@ -1,0 +1,224 @@
+//! Changing a running agent to another plan.
+//!
+//! Endpoints and sources are told apart by name. The order is: all that can fail (clients, TLS, secrets, patterns); then new endpoints start,
+//! the reading thread changes its sources and outputs in one step, endpoints get their new settings, and those that are gone end.
+//!
+//! Promises: an error changes nothing; what a plan says as before is not touched; what was read for sources that go elsewhere now is read again
+//! as it was; series of what is gone go as well. Leaves to others: reading the configuration.
+
+use super::{Agent, Group, spools};
+use crate::base::clock::Clock;
+use crate::base::limits::IN_FLIGHT_SHARE;
+use crate::base::metrics::{Counter, Gauge, Registry};
+use crate::config::plan::Plan;
+use crate::sink::endpoint::{Prepared, SinkError};
+use crate::source::file::reload::{Next, NextOutput, Sources};
+use crate::source::file::worker::StartError;
+use std::path::Path;
+
+/// Why another plan was not taken over. The one before runs on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// An endpoint.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The file sources.
+    #[error(transparent)]
+    Files(#[from] StartError),
+    /// The agent is stopping.
+    #[error("the agent stops, or the thread that reads files has failed: nothing is changed any more")]
+    Stopping,
+}
+
+/// How reloading went, as metrics.
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    successful: Gauge,
+    last_success: Gauge,
+    succeeded: Counter,
+    failed: Counter,
+}
+
+impl Outcomes {
+    /// The start counts as the first success.
+    pub(super) fn new(registry: &Registry, clock: &Clock) -> Self {
+        let count = |result| {
+            let help = "Times that the configuration was read again, by result.";
+            registry.counter("lugger_config_reloads_total", help, &[("result", result)])
+        };
+        let outcomes = Outcomes {
+            successful: registry.gauge(
+                "lugger_config_last_reload_successful",
+                "1 if the configuration that was read last is the one that runs.",
+                &[],
+            ),
+            last_success: registry.gauge(
+                "lugger_config_last_reload_success_timestamp_seconds",
+                "When the configuration that runs was read.",
+                &[],
+            ),
+            succeeded: count("success"),
+            failed: count("failure"),
+        };
+        outcomes.runs_since(clock);
+        outcomes
+    }
+
+    fn runs_since(&self, clock: &Clock) {
+        self.successful.set(1.0);
+        self.last_success.set((clock.now_ns() / 1_000_000_000) as f64);
+    }
+}
+
+impl Agent {
+    /// Changes to `plan`. An error is noted as [`Agent::reload_failed`] does. Waits for the reading thread to come around, and for requests
+    /// under way to endpoints that are gone.
+    pub async fn reload(&mut self, plan: Plan) -> Result<(), ReloadError> {
+        match self.change(plan).await {
+            Ok(()) => {
+                self.reloads.succeeded.add(1);
+                self.reloads.runs_since(&self.joints.clock);
+                self.probe.config_taken(self.joints.clock.now_ns());
+                Ok(())
+            }
+            Err(error) => {
+                self.reload_failed(&error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes that there is a configuration that cannot be used, and why. No secrets.
+    pub fn reload_failed(&self, error: &str) {
+        self.reloads.failed.add(1);
+        self.reloads.successful.set(0.0);
+        self.probe.config_refused(error);
+    }
+
+    async fn change(&mut self, plan: Plan) -> Result<(), ReloadError> {
+        let mut prepared = Vec::new();
+        for settings in &plan.loki {
+            let running = self.endpoints.iter().find(|running| running.settings.name == settings.name);
+            let is_as_before = running.is_some_and(|r| r.settings == *settings) && !settings.names_files();
+            if !is_as_before {
+                prepared.push((Prepared::new(settings.clone())?, settings, running.is_some()));
+            }
+        }
+        let spools = spools::sizes(&plan);
+        let spool_of = |name: &str| {
+            let place = plan.loki.iter().position(|endpoint| endpoint.name == name);
+            place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
+        };
+        let (sources, sets) = self.joints.arrange(&plan);
+        let sources = Sources::parse(sources)?;
+
+        // From here on nothing fails, unless the agent is stopping. Endpoints start first: outputs need their queues.
+        let mut changed = Vec::new();
+        for (prepared, settings, is_running) in prepared {
+            if is_running {
+                changed.push((prepared, settings));
+            } else {
+                let spool = self.joints.spool(&settings.name, spool_of(&settings.name), plan.spool_age);
+                self.endpoints.push(self.joints.launch(prepared, settings.clone(), spool));
+            }
+        }
+        self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
+        let groups = self.share_out(sets);
+        let outputs = groups.iter().map(|group| {
+            let limits = group.limits(&plan);
+            match self.groups.iter().position(|known| known.to == group.to) {
+                Some(number) => NextOutput::Kept { number, bytes: limits.bytes, wait: limits.wait },
+                None => NextOutput::New(self.joints.output(group, &plan, &self.endpoints)),
+            }
+        });
+        let next = Next::new(sources, outputs.collect());
+        let before: Vec<String> = self.worker.status.iter().map(|(name, _)| name.clone()).collect();
+        let mut ended = self.worker_ended.clone();
+        let is_changed = tokio::select! {
+            is_changed = self.worker.change(next) => is_changed,
+            () = ended.raised() => false,
+        };
+        if !is_changed {
+            return Err(ReloadError::Stopping);
+        }
+        let left = std::mem::replace(&mut self.groups, groups);
+        self.left.extend(left.into_iter().filter(|old| !self.groups.iter().any(|group| group.to == old.to)));
+
+        for running in &self.endpoints {
+            running.spool.resize(spool_of(&running.settings.name), plan.spool_age.as_secs());
+            // A source whose batches are there may go to this endpoint alone by now.
+            running.handle.queue.disk_first();
+            running.handle.queue.spool_resized();
+        }
+        for (prepared, settings) in changed {
+            if let Some(running) = self.endpoints.iter_mut().find(|running| running.settings.name == settings.name) {
+                running.settings = settings.clone();
+                running.handle.reconfigure(prepared);
+            }
+        }
+        self.retire(&plan).await;
+        for name in before.iter().filter(|name| !plan.files.iter().any(|source| source.settings.name == **name)) {
+            self.joints.registry.forget("source", name);
+        }
+        let monitors = self.endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
+        self.probe.show(self.worker.status.clone(), monitors);
+        self.warn_of_fixed(&plan);
+        Ok(())
+    }
+
+    /// The groups of the next set, each with its share of the budget. A set of endpoints keeps its share, also if nothing went there for a
+    /// while: what still is in flight counts.
+    fn share_out(&mut self, sets: Vec<Vec<String>>) -> Vec<Group> {
+        self.left.retain(|group| group.budget.used() > 0);
+        let known = || self.groups.iter().chain(&self.left);
+        let others = known().filter(|group| group.budget.used() > 0 && !sets.contains(&group.to)).count();
+        let shares = sets.len() + others;
+        let groups: Vec<Group> = sets
+            .into_iter()
+            .map(|to| match known().find(|group| group.to == to) {
+                Some(group) => group.clone(),
+                None => Group { to, budget: self.joints.budget.share(shares) },
+            })
+            .collect();
+        self.left.retain(|left| !groups.iter().any(|group| group.to == left.to));
+        for group in &groups {
+            group.budget.resize(self.joints.budget.max() / (shares.max(1) as u64));
+        }
+        groups
+    }
+
+    /// Ends the endpoints that the plan does not have, and puts the others into its order.
+    async fn retire(&mut self, plan: &Plan) {
+        let place = |name: &str| plan.loki.iter().position(|settings| settings.name == name);
+        let (mut stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
+            .into_iter()
+            .partition(|running| place(&running.settings.name).is_some());
+        stay.sort_by_key(|running| place(&running.settings.name));
+        self.endpoints = stay;
+        for running in &gone {
+            running.stop.raise();
+        }
+        if !gone.is_empty() {
+            spools::warn_of_strangers(&self.joints.state_dir, plan);
+        }
+        for running in gone {
+            // An error is a panic in the task, which has been shown. What it had is read again for the endpoints that are left.
+            let _ = running.handle.task.await;
+            running.handle.queue.retire();
+            self.joints.registry.forget("endpoint", &running.settings.name);
+        }
+    }
+
+    /// Names what is different and stays as it is.
+    fn warn_of_fixed(&self, plan: &Plan) {
+        if plan.state_dir != self.joints.state_dir {
+            let runs = &self.joints.state_dir;
+            tracing::warn!(state_dir = %plan.state_dir.display(), runs = %Path::display(runs), "state_dir takes effect at the next start");
+        }
+        if plan.http != self.joints.http {
+            let shown = |address: Option<_>| address.map_or("off".to_owned(), |a: std::net::SocketAddr| a.to_string());
+            let (listen, runs) = (shown(plan.http), shown(self.joints.http));
+            tracing::warn!(listen, runs, "http.listen takes effect at the next start");
+        }
+    }
+}
