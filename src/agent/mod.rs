@@ -18,7 +18,7 @@ use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::wake::Wake;
 use crate::config::plan::Plan;
 use crate::model::budget::Budget;
-use crate::model::flow::Output;
+use crate::model::flow::{Output, StreamPolicy};
 use crate::sink::batcher::{self, Batcher, Target};
 use crate::sink::dead_letter::DeadLetters;
 use crate::sink::endpoint::{self, Prepared, SinkError};
@@ -264,15 +264,15 @@ impl Joints {
     }
 
     fn output(&self, group: &Group, plan: &Plan, endpoints: &[Running]) -> Box<dyn Output> {
-        let targets: Vec<Target> = endpoints
-            .iter()
-            .filter(|endpoint| group.to.contains(&endpoint.settings.name))
+        let chosen = || endpoints.iter().filter(|endpoint| group.to.contains(&endpoint.settings.name));
+        let targets: Vec<Target> = chosen()
             .map(|endpoint| {
                 let queue = Arc::clone(&endpoint.handle.queue);
                 Box::new(move |batch| queue.push(batch)) as Target
             })
             .collect();
-        Box::new(Batcher::new(group.limits(plan), targets, group.budget.clone(), &self.wake))
+        let over = chosen().map(|endpoint| endpoint.handle.over_streams()).collect();
+        Box::new(Batcher::new(group.limits(plan), targets, group.budget.clone(), &self.wake).counting(over))
     }
 }
 
@@ -283,7 +283,9 @@ impl Group {
         let most = usize::try_from(plan.memory_bytes / BATCH_SHARE).unwrap_or(usize::MAX);
         let bytes = chosen().map(|e| e.batch_bytes).min().unwrap_or(BATCH_BYTES_DEFAULT).min(most);
         let wait = chosen().map(|e| e.batch_wait).min().unwrap_or_default();
-        batcher::Limits { bytes, wait }
+        // Of two that are alike, the policy that loses nothing.
+        let streams = chosen().filter_map(|e| e.max_streams).min_by_key(|s| (s.max, s.policy == StreamPolicy::Drop));
+        batcher::Limits { bytes, wait, streams }
     }
 }
 

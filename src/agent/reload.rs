@@ -127,7 +127,7 @@ impl Agent {
         let outputs = groups.iter().map(|group| {
             let limits = group.limits(&plan);
             match self.groups.iter().position(|known| known.to == group.to) {
-                Some(number) => NextOutput::Kept { number, bytes: limits.bytes, wait: limits.wait },
+                Some(number) => NextOutput::Kept { number, limits },
                 None => NextOutput::New(self.joints.output(group, &plan, &self.endpoints)),
             }
         });

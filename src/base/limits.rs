@@ -108,12 +108,24 @@ pub const RESEND_ATTEMPTS: u32 = 5;
 /// What was re-sent is taken out of the file at least this often, milliseconds; also at the end and when it is interrupted.
 pub const RESEND_SAVE_MS: u64 = 1_000;
 
+/// For so long after its last line a stream counts as one that Loki has, milliseconds: a default Loki's `chunk_idle_period` of 30 minutes, and
+/// a minute until it comes around to writing the chunk down.
+pub const STREAM_ACTIVE_MS: u64 = 31 * 60_000;
+/// Most streams that a bound can be set to; more is no bound.
+pub const STREAMS_MAX: u64 = 1_000_000;
+
 /// Labels of a stream that a default Loki takes (`max_label_names_per_series`).
 pub const LABELS_MAX: usize = 15;
 /// Longest label name that a default Loki takes, bytes.
 pub const LABEL_NAME_BYTES: usize = 1024;
 /// Longest label value that a default Loki takes, bytes.
 pub const LABEL_VALUE_BYTES: usize = 2048;
+/// Range of the count of labels that can be set; one of them is `filename`.
+pub const LABELS_RANGE: (u64, u64) = (1, 100);
+/// Range of the length of a label name that can be set, bytes: what the agent adds itself has to fit.
+pub const LABEL_NAME_RANGE: (u64, u64) = (16, 64 * 1024);
+/// Range of the length of a label value that can be set, bytes.
+pub const LABEL_VALUE_RANGE: (u64, u64) = (16, 64 * 1024);
 
 /// Time that what is in flight gets to be stored when the agent stops, milliseconds. What is not stored by then is read again.
 pub const DRAIN_MS: u64 = 3_500;

@@ -12,13 +12,14 @@ use super::source::Span;
 use super::tree::Node;
 use super::{endpoint, logs};
 use crate::base::limits::{
-    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN,
-    NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT, RATE_BYTES_MAX, RATE_BYTES_MIN, RATE_LINES_MAX,
-    SPOOL_AGE_MS_DEFAULT, SPOOL_AGE_MS_MAX, SPOOL_AGE_MS_MIN, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MAX,
-    SPOOL_ENDPOINT_BYTES_MIN,
+    LABEL_NAME_RANGE, LABEL_VALUE_RANGE, LABELS_RANGE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN,
+    MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT,
+    RATE_BYTES_MAX, RATE_BYTES_MIN, RATE_LINES_MAX, SPOOL_AGE_MS_DEFAULT, SPOOL_AGE_MS_MAX, SPOOL_AGE_MS_MIN,
+    SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MAX, SPOOL_ENDPOINT_BYTES_MIN,
 };
 use crate::base::rate::{RateLimit, WhenOver};
 use crate::base::units::{format_duration, format_size};
+use crate::model::labels::LabelCaps;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,12 +49,13 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let http = check.http(raw.http.as_ref(), root.child("http"));
     let state_dir = check.state_dir(raw.state_dir.as_deref(), root, env);
     let global = raw.labels.clone().unwrap_or_default();
-    logs::check_labels(&global, root.child("labels"), &mut check);
+    logs::check_labels(&global, root.child("labels"), limits.label_caps, &mut check);
 
     let loki = endpoint::plan(raw.loki.as_deref().unwrap_or_default(), root, &mut check);
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
-    let files = logs::plan(logs, root, &global, &names, limits.line_bytes, &mut check);
+    let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
+    let files = logs::plan(logs, root, &global, &names, caps, &mut check);
     check.completeness(raw, root);
     for (i, endpoint) in loki.iter().enumerate() {
         if !files.is_empty() && !root.child("logs").is_damaged() && files.iter().all(|file| !file.to.contains(&i)) {
@@ -77,6 +79,7 @@ struct Limits {
     line_bytes: usize,
     spool_bytes: u64,
     spool_age: Duration,
+    label_caps: LabelCaps,
 }
 
 /// Collects what is found.
@@ -214,7 +217,39 @@ impl Check<'_> {
         let range = (SPOOL_AGE_MS_MIN, SPOOL_AGE_MS_MAX);
         let spool_age = self.time(spool_age, node.child("spool_age"), SPOOL_AGE_MS_DEFAULT, range);
         let line_bytes = usize::try_from(line_bytes).unwrap_or(LINE_BYTES_DEFAULT);
-        Limits { memory_bytes, line_bytes, spool_bytes, spool_age }
+        let label_caps = self.label_caps(limits, node);
+        Limits { memory_bytes, line_bytes, spool_bytes, spool_age, label_caps }
+    }
+
+    fn label_caps(&mut self, limits: Option<&raw::Limits>, node: &Node) -> LabelCaps {
+        let default = LabelCaps::default();
+        let Some(limits) = limits else { return default };
+        // What is out of range is reported here; labels are not to be blamed for it.
+        let within = |number: Option<u64>, (min, max): (u64, u64), default: usize| {
+            let number = number.filter(|number| (min..=max).contains(number));
+            number.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+        };
+        let count = self.number(limits.labels, node.child("labels"), LABELS_RANGE);
+        let count = within(count, LABELS_RANGE, default.count);
+        let mut bytes = |size: Option<raw::Size>, key, range, default| {
+            within(size.map(|_| self.size(size, node.child(key), 0, range)), range, default)
+        };
+        let name_bytes = bytes(limits.label_name, "label_name", LABEL_NAME_RANGE, default.name_bytes);
+        let value_bytes = bytes(limits.label_value, "label_value", LABEL_VALUE_RANGE, default.value_bytes);
+        for (key, set, most, option) in [
+            ("labels", count, default.count, "max_label_names_per_series"),
+            ("label_name", name_bytes, default.name_bytes, "max_label_name_length"),
+            ("label_value", value_bytes, default.value_bytes, "max_label_value_length"),
+        ] {
+            if set > most {
+                self.warn(
+                    node.child(key).span,
+                    format!("a default Loki takes no more than {most} here"),
+                    format!("raise `limits_config.{option}` in Loki too"),
+                );
+            }
+        }
+        LabelCaps { count, name_bytes, value_bytes }
     }
 
     /// Each endpoint's part of the spool has to take its requests.

@@ -4,14 +4,15 @@
 //! Leaves to others: reading the files that secrets are in, and connecting.
 
 use super::check::Check;
-use super::raw::{Backoff, Loki};
+use super::raw::{self, Backoff, Loki};
 use super::tree::Node;
 use crate::base::limits::{
     BACKOFF_MAX_MS_DEFAULT, BACKOFF_MIN_MS_DEFAULT, BACKOFF_MS_MAX, BACKOFF_MS_MIN, BATCH_BYTES_DEFAULT,
     BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_WAIT_MS_DEFAULT, BATCH_WAIT_MS_MAX, BATCH_WAIT_MS_MIN, ENDPOINTS_MAX,
-    NAME_BYTES, REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX, REQUEST_TIMEOUT_MS_MIN, TENANT_BYTES,
+    NAME_BYTES, REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX, REQUEST_TIMEOUT_MS_MIN, STREAMS_MAX, TENANT_BYTES,
 };
 use crate::base::secret::Secret;
+use crate::model::flow::{StreamBound, StreamPolicy};
 use crate::sink::settings::{Auth, Credential, Endpoint, Tls};
 // The parser that the HTTP client itself uses, so that both understand a URL in the same way.
 use reqwest::Url;
@@ -126,7 +127,25 @@ fn endpoint(
         ),
         backoff: backoff(raw.backoff.as_ref(), node.child("backoff"), check),
         rate: check.rate(raw.rate.as_ref(), node),
+        max_streams: max_streams(raw, node, check),
     }
+}
+
+/// The bound of streams.
+fn max_streams(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Option<StreamBound> {
+    let max = check.number(raw.max_streams, node.child("max_streams"), (1, STREAMS_MAX));
+    if max.is_none() && raw.max_streams_policy.is_some() && !node.has_lost("max_streams") {
+        check.error(
+            node.key_span("max_streams_policy"),
+            "max_streams_policy has no effect without `max_streams`",
+            "add `max_streams`, such as `max_streams: 4000`, or remove it",
+        );
+    }
+    let policy = match raw.max_streams_policy {
+        Some(raw::StreamPolicy::Drop) => StreamPolicy::Drop,
+        Some(raw::StreamPolicy::Merge) | None => StreamPolicy::Merge,
+    };
+    Some(StreamBound { max: usize::try_from(max?).unwrap_or(usize::MAX), policy })
 }
 
 /// `http` or `https` with a host and nothing that does not belong into a setting; `None`: reported.

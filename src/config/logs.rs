@@ -9,8 +9,8 @@ use super::plan::FileSource;
 use super::raw::{FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use super::words::suggest;
-use crate::base::limits::{LABEL_VALUE_BYTES, LABELS_MAX, NAME_BYTES, PATTERN_BYTES};
-use crate::model::labels::{Labels, check_name};
+use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
+use crate::model::labels::{LabelCaps, Labels, MERGED, check_name};
 use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
@@ -20,13 +20,20 @@ use std::path::Path;
 /// The label that the file source adds.
 const FILENAME: &str = "filename";
 
+/// What `limits` says of lines and labels.
+#[derive(Clone, Copy)]
+pub(super) struct Caps {
+    pub(super) line_bytes: usize,
+    pub(super) labels: LabelCaps,
+}
+
 /// All entries that have a source. `endpoints` are the names that `to` may have.
 pub(super) fn plan(
     raw: &[Log],
     root: &Node,
     global: &BTreeMap<String, String>,
     endpoints: &[&str],
-    line_bytes: usize,
+    caps: Caps,
     check: &mut Check<'_>,
 ) -> Vec<FileSource> {
     let list = root.child("logs");
@@ -48,7 +55,7 @@ pub(super) fn plan(
     let mut files = Vec::new();
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
-        let labels = labels(log, node, global, root, check);
+        let labels = labels(log, node, global, root, caps.labels, check);
         let to = to(log, node, root, endpoints, check);
         let Some(file) = &log.file else {
             // Another source that this version does not have has been reported already.
@@ -70,7 +77,9 @@ pub(super) fn plan(
         };
         let encoding = encoding(file, place, check);
         let rate = check.rate(log.rate.as_ref(), node);
-        let settings = settings::Settings { name, include, exclude, start_at, encoding, labels, line_bytes, rate };
+        let Caps { line_bytes, labels: label_caps } = caps;
+        let settings =
+            settings::Settings { name, include, exclude, start_at, encoding, labels, label_caps, line_bytes, rate };
         files.push(FileSource { settings, to });
     }
     files
@@ -138,9 +147,9 @@ fn to(log: &Log, node: &Node, root: &Node, endpoints: &[&str], check: &mut Check
 }
 
 /// Names and values of one map of labels, each at its place.
-pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, check: &mut Check<'_>) {
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, caps: LabelCaps, check: &mut Check<'_>) {
     for (name, value) in labels {
-        if let Err(error) = check_name(name) {
+        if let Err(error) = check_name(name, caps) {
             check.error(node.key_span(name), error.to_string(), "choose another name");
         } else if name == FILENAME {
             check.error(
@@ -148,34 +157,49 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, check
                 "the label filename is set by the agent, to the path of the file",
                 "choose another name, or remove it",
             );
-        } else if value.len() > LABEL_VALUE_BYTES {
+        } else if name == MERGED {
+            check.error(
+                node.key_span(name),
+                format!(
+                    "the label {MERGED} is set by the agent, on streams that take the lines of those above max_streams"
+                ),
+                "choose another name, or remove it",
+            );
+        } else if value.len() > caps.value_bytes {
             check.error(
                 node.child(name).span,
-                format!("the value of label {name} is longer than {LABEL_VALUE_BYTES} bytes"),
-                "a default Loki refuses it: shorten it",
+                format!("the value of label {name} is longer than {} bytes", caps.value_bytes),
+                "shorten it; `limits.label_value` is to be what Loki takes",
             );
         }
     }
 }
 
 /// The entry's labels over the global ones.
-fn labels(log: &Log, node: &Node, global: &BTreeMap<String, String>, root: &Node, check: &mut Check<'_>) -> Labels {
+fn labels(
+    log: &Log,
+    node: &Node,
+    global: &BTreeMap<String, String>,
+    root: &Node,
+    caps: LabelCaps,
+    check: &mut Check<'_>,
+) -> Labels {
     let own = log.labels.clone().unwrap_or_default();
-    check_labels(&own, node.child("labels"), check);
+    check_labels(&own, node.child("labels"), caps, check);
     let mut merged = global.clone();
     merged.extend(own);
     // An empty value removes a label.
     let count = merged.values().filter(|value| !value.is_empty()).count() + 1;
-    if count > LABELS_MAX {
+    if count > caps.count {
         let span = if log.labels.is_some() { node.key_span("labels") } else { root.key_span("labels") };
         check.error(
             span,
             format!("streams would have {count} labels: global ones, own ones and {FILENAME}"),
-            format!("a default Loki takes {LABELS_MAX}: remove some"),
+            format!("`limits.labels` is {}, which is to be what Loki takes: remove some", caps.count),
         );
     }
     // What could make this fail has been reported above, label by label.
-    Labels::new(merged).unwrap_or_default()
+    Labels::within(merged, caps).unwrap_or_default()
 }
 
 fn patterns(file: &FileLog, node: &Node, place: &Node, check: &mut Check<'_>) -> (Vec<String>, Vec<String>) {

@@ -43,6 +43,16 @@ pub(super) struct Loki {
     pub(super) batch_wait: Option<Time>,
     pub(super) backoff: Option<Backoff>,
     pub(super) rate: Option<Rate>,
+    pub(super) max_streams: Option<u64>,
+    pub(super) max_streams_policy: Option<StreamPolicy>,
+}
+
+/// `max_streams_policy`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StreamPolicy {
+    Merge,
+    Drop,
 }
 
 /// `rate`.
@@ -135,6 +145,9 @@ pub(super) struct Limits {
     pub(super) line: Option<Size>,
     pub(super) spool: Option<Size>,
     pub(super) spool_age: Option<Time>,
+    pub(super) labels: Option<u64>,
+    pub(super) label_name: Option<Size>,
+    pub(super) label_value: Option<Size>,
 }
 
 /// A text that is never shown.

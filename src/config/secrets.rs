@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use super::words::nearest;
 
 /// Keys within an endpoint whose values anybody may see.
-const HARMLESS: [&str; 21] = [
+const HARMLESS: [&str; 23] = [
     "name",
     "url",
     "tenant_id",
@@ -37,6 +37,8 @@ const HARMLESS: [&str; 21] = [
     "bytes",
     "burst",
     "when_over",
+    "max_streams",
+    "max_streams_policy",
 ];
 
 /// Keys whose values are secret, for what is near to them.

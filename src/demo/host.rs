@@ -9,7 +9,7 @@ use crate::base::limits::{
     LINE_BYTES_DEFAULT, MEMORY_BYTES_DEFAULT, REQUEST_TIMEOUT_MS_DEFAULT,
 };
 use crate::config::plan::{FileSource, Plan};
-use crate::model::labels::{LabelError, Labels};
+use crate::model::labels::{LabelCaps, LabelError, Labels};
 use crate::sink::settings::{Auth, Endpoint, Tls};
 use crate::source::file::encoding::Encoding;
 use crate::source::file::settings::{Settings, StartAt};
@@ -102,13 +102,24 @@ pub fn plan(
         batch_wait: Duration::from_millis(BATCH_WAIT_MS_DEFAULT),
         backoff: (Duration::from_millis(BACKOFF_MIN_MS_DEFAULT), Duration::from_millis(BACKOFF_MAX_MS_DEFAULT)),
         rate: None,
+        max_streams: None,
     };
     let source = |name: &str, include: Vec<String>, start_at: StartAt| -> Result<FileSource, LabelError> {
         let labels = Labels::new([("host", host), ("job", name)])?;
         let (name, exclude, line_bytes) = (name.to_owned(), Vec::new(), LINE_BYTES_DEFAULT);
-        let encoding = Encoding::default();
+        let (encoding, label_caps) = (Encoding::default(), LabelCaps::default());
         Ok(FileSource {
-            settings: Settings { name, include, exclude, start_at, encoding, labels, line_bytes, rate: None },
+            settings: Settings {
+                name,
+                include,
+                exclude,
+                start_at,
+                encoding,
+                labels,
+                label_caps,
+                line_bytes,
+                rate: None,
+            },
             to: vec![0],
         })
     };

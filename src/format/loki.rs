@@ -5,7 +5,7 @@
 //! the hot path, limits that a receiver enforces.
 
 use crate::base::limits::PUSH_BYTES_A_MESSAGE_MIN;
-use crate::model::labels::{LabelError, Labels};
+use crate::model::labels::{LabelCaps, LabelError, Labels};
 use prost::Message;
 use serde::Deserialize;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -302,7 +302,8 @@ pub fn parse_labels_prefix(text: &str) -> Result<(Vec<(String, String)>, usize),
             at += 1;
         }
         let name = text.get(start..at).unwrap_or_default();
-        if crate::model::labels::check_name(name).is_err_and(|e| matches!(e, LabelError::Name(_))) {
+        if crate::model::labels::check_name(name, LabelCaps::default()).is_err_and(|e| matches!(e, LabelError::Name(_)))
+        {
             return Err(LabelsTextError { expected: "a label name or }", at: start });
         }
         skip_spaces(text, &mut at);

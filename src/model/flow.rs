@@ -39,6 +39,39 @@ pub struct Receipt {
     pub lines: u32,
     /// What the source needs to recognise the place `end` again (for a file, a checksum of the bytes before it).
     pub mark: u32,
+    /// Its lines are in the source's merged stream, as there were too many streams. The output says so, and of what was sent before
+    /// the source.
+    pub merged: bool,
+}
+
+/// When an output seals a batch, and how many streams it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Uncompressed size of a batch, bytes. One chunk may come on top.
+    pub bytes: usize,
+    /// Age of its first entry.
+    pub wait: Duration,
+    /// Bound of streams; `None`: as many as there are.
+    pub streams: Option<StreamBound>,
+}
+
+/// A bound of the streams that an endpoint has at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamBound {
+    /// So many streams, not 0. Merged streams, one a source at most, come on top.
+    pub max: usize,
+    /// What to do with the lines of further ones.
+    pub policy: StreamPolicy,
+}
+
+/// What to do with the lines of a stream above the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StreamPolicy {
+    /// They go into one stream a source.
+    #[default]
+    Merge,
+    /// They are not sent, and counted.
+    Drop,
 }
 
 /// One read's worth of complete lines.
@@ -50,6 +83,9 @@ pub struct Chunk<'a> {
     pub lines: &'a [Span],
     /// The stream that the lines belong to.
     pub stream: StreamId,
+    /// The same lines were sent before under the same time. They go to the stream that they were sent to, whatever the bounds are now: its
+    /// own one, or the merged one if the receipt says so.
+    pub replayed: bool,
     /// What the chunk covers.
     pub receipt: Receipt,
 }
@@ -64,8 +100,8 @@ pub trait Ledger {
 
 /// Where a source's chunks go. Implemented by the batcher of the sink floor; `agent` connects the two.
 pub trait Output: Send {
-    /// The stream with these labels.
-    fn stream(&mut self, labels: &Labels) -> StreamId;
+    /// The stream with these labels. `merged` are those under which its lines go when there are too many streams.
+    fn stream(&mut self, labels: &Labels, merged: &Labels) -> StreamId;
 
     /// The stream is not used by the caller any more.
     fn release(&mut self, stream: StreamId);
@@ -82,8 +118,8 @@ pub trait Output: Send {
     /// Seals what there is, however young.
     fn flush(&mut self, ledger: &mut dyn Ledger);
 
-    /// Changes when it seals: `bytes` before compression, `wait` after a batch's first entry. Holds from the next chunk on.
-    fn set_limits(&mut self, bytes: usize, wait: Duration);
+    /// Changes when it seals, and the bound of streams. Holds from the next chunk on; streams that have a place keep it.
+    fn set_limits(&mut self, limits: Limits);
 
     /// Whether everything written has been committed.
     fn is_settled(&self) -> bool;

@@ -5,31 +5,31 @@
 //!
 //! Promises: the ledger sees a batch's receipts before any endpoint sees the batch; receipts are committed in the order
 //! of writing, without gaps, and only when every endpoint has settled their batch; buffers are recycled, so that the steady state
-//! allocates only the compressed body. Leaves to others: sending, and deciding when to write (see [`Output::has_room`]).
+//! allocates only the compressed body; there are no more streams than the bound allows, but for merged ones, one a source, and for what was
+//! sent before. Leaves to others: sending, and deciding when to write (see [`Output::has_room`]).
+//!
+//! Where a chunk goes is decided when it is written: to its own stream, to the merged one of its source, or nowhere. A chunk that goes nowhere is
+//! one without lines: it has no intent, and its cursor moves. One that is merged says so in its intent, so that after a crash the same
+//! lines go to the same stream again under the same time, whatever the bound and its order of streams are by then: Loki has those streams already.
+//! A chunk that went nowhere and is read again may go anywhere, since Loki does not have it.
 
+use super::status::OverStreams;
+use super::streams::Places;
 use crate::base::wake::Wake;
 use crate::format::loki_encode::{append_entries, begin_stream, finish_stream, labels_field};
 use crate::model::batch::{Batch, Inbox, Ticket};
 use crate::model::budget::Budget;
-use crate::model::flow::{Chunk, Ledger, Output, Receipt, StreamId};
+pub use crate::model::flow::Limits;
+use crate::model::flow::{Chunk, Ledger, Output, Receipt, StreamId, StreamPolicy};
 use crate::model::labels::Labels;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where sealed batches go: an endpoint's queue. Called once a batch; must not block.
 pub type Target = Box<dyn Fn(Arc<Batch>) + Send>;
-
-/// When a batch is sealed.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Uncompressed size, bytes. One chunk may come on top.
-    pub bytes: usize,
-    /// Age of its first entry.
-    pub wait: Duration,
-}
 
 /// Buffers are kept for reuse up to this many times a batch's size, all together: a burst of streams must not hold its memory.
 const POOLED_BATCHES: usize = 2;
@@ -41,6 +41,8 @@ struct Stream {
     /// Empty while the stream has nothing in the open batch.
     buffer: Vec<u8>,
     users: u32,
+    /// Where its lines go when there are too many streams; this stream is one of that one's users.
+    merged: Option<u32>,
 }
 
 struct Pending {
@@ -60,6 +62,7 @@ pub struct Batcher {
     streams: Vec<Stream>,
     free: Vec<u32>,
     by_labels: HashMap<Arc<[u8]>, u32>,
+    places: Places,
     /// Streams with entries in the open batch, in order of their first entry.
     active: Vec<u32>,
     raw_bytes: usize,
@@ -89,6 +92,7 @@ impl Batcher {
             streams: Vec::new(),
             free: Vec::new(),
             by_labels: HashMap::new(),
+            places: Places::new(limits.streams),
             active: Vec::new(),
             raw_bytes: 0,
             entries: 0,
@@ -103,6 +107,12 @@ impl Batcher {
             encoder: snap::raw::Encoder::new(),
             arrived: Vec::new(),
         }
+    }
+
+    /// This one, with endpoints that count the lines of streams above the bound.
+    pub fn counting(mut self, endpoints: Vec<OverStreams>) -> Self {
+        self.places.set_endpoints(endpoints);
+        self
     }
 
     fn seal(&mut self, ledger: &mut dyn Ledger) {
@@ -163,8 +173,69 @@ impl Batcher {
             && stream.buffer.is_empty()
         {
             let labels = std::mem::take(&mut stream.labels_field);
+            let merged = stream.merged.take();
             if self.by_labels.remove(&labels).is_some() {
                 self.free.push(id);
+            }
+            if let Some(merged) = merged {
+                self.release(StreamId(merged));
+            }
+        }
+    }
+
+    /// The stream with these labels, with one more user.
+    fn intern(&mut self, labels: &Labels, merged: Option<&Labels>) -> u32 {
+        let field: Arc<[u8]> = labels_field(&labels.encoded()).into();
+        if let Some(&id) = self.by_labels.get(&field) {
+            if let Some(stream) = self.streams.get_mut(id as usize) {
+                stream.users += 1;
+            }
+            return id;
+        }
+        let merged = merged.map(|labels| self.intern(labels, None));
+        let stream = Stream { labels_field: field.clone(), buffer: Vec::new(), users: 1, merged };
+        let id = match self.free.pop() {
+            Some(id) if (id as usize) < self.streams.len() => {
+                self.streams[id as usize] = stream;
+                id
+            }
+            _ => {
+                self.streams.push(stream);
+                (self.streams.len() - 1) as u32
+            }
+        };
+        self.by_labels.insert(field, id);
+        id
+    }
+
+    /// Where the lines of a chunk go, in a batch that was opened then: the stream, and whether it is the merged one. `None`: nowhere.
+    fn destination(&mut self, chunk: &Chunk<'_>, opened: Instant) -> Option<(u32, bool)> {
+        let id = chunk.stream.0;
+        let Some(stream) = self.streams.get(id as usize) else { return Some((id, false)) };
+        // The source names no stream that has none, but for merged ones themselves.
+        let merged = (stream.merged.unwrap_or(id), true);
+        if chunk.replayed {
+            if chunk.receipt.merged {
+                return Some(merged);
+            }
+            self.places.take(&stream.labels_field, opened);
+            return Some((id, false));
+        }
+        if !stream.buffer.is_empty() {
+            // Decided when it got its first lines of this batch.
+            return Some((id, false));
+        }
+        match self.places.refuses(&stream.labels_field, opened) {
+            None => Some((id, false)),
+            Some(StreamPolicy::Merge) => {
+                self.places.merged(chunk.lines.len() as u64);
+                Some(merged)
+            }
+            Some(StreamPolicy::Drop) => {
+                let bytes =
+                    chunk.lines.first().zip(chunk.lines.last()).map_or(0, |(a, z)| z.end.saturating_sub(a.start));
+                self.places.dropped(chunk.lines.len() as u64, u64::from(bytes));
+                None
             }
         }
     }
@@ -203,27 +274,8 @@ fn compress(encoder: &mut snap::raw::Encoder, raw: &[u8], scratch: &mut Vec<u8>)
 }
 
 impl Output for Batcher {
-    fn stream(&mut self, labels: &Labels) -> StreamId {
-        let field: Arc<[u8]> = labels_field(&labels.encoded()).into();
-        if let Some(&id) = self.by_labels.get(&field) {
-            if let Some(stream) = self.streams.get_mut(id as usize) {
-                stream.users += 1;
-            }
-            return StreamId(id);
-        }
-        let stream = Stream { labels_field: field.clone(), buffer: Vec::new(), users: 1 };
-        let id = match self.free.pop() {
-            Some(id) if (id as usize) < self.streams.len() => {
-                self.streams[id as usize] = stream;
-                id
-            }
-            _ => {
-                self.streams.push(stream);
-                (self.streams.len() - 1) as u32
-            }
-        };
-        self.by_labels.insert(field, id);
-        StreamId(id)
+    fn stream(&mut self, labels: &Labels, merged: &Labels) -> StreamId {
+        StreamId(self.intern(labels, Some(merged)))
     }
 
     fn release(&mut self, stream: StreamId) {
@@ -238,20 +290,23 @@ impl Output for Batcher {
     }
 
     fn write(&mut self, chunk: &Chunk<'_>, ledger: &mut dyn Ledger) {
-        if self.opened.is_none() {
-            self.opened = Some(Instant::now());
-        }
-        self.receipts.push(chunk.receipt);
+        let opened = *self.opened.get_or_insert_with(Instant::now);
         if chunk.lines.is_empty() {
+            self.receipts.push(chunk.receipt);
             return;
         }
-        let Some(stream) = self.streams.get_mut(chunk.stream.0 as usize) else { return };
+        let Some((id, merged)) = self.destination(chunk, opened) else {
+            self.receipts.push(Receipt { lines: 0, ..chunk.receipt });
+            return;
+        };
+        self.receipts.push(Receipt { merged, ..chunk.receipt });
+        let Some(stream) = self.streams.get_mut(id as usize) else { return };
         if stream.buffer.is_empty() {
             stream.buffer = self.pool.pop().unwrap_or_default();
             self.pooled_bytes -= stream.buffer.capacity();
             begin_stream(&mut stream.buffer, &stream.labels_field);
             self.raw_bytes += stream.buffer.len();
-            self.active.push(chunk.stream.0);
+            self.active.push(id);
         }
         let before = stream.buffer.len();
         append_entries(&mut stream.buffer, chunk.bytes, chunk.lines, chunk.receipt.time_ns);
@@ -277,8 +332,11 @@ impl Output for Batcher {
         self.seal(ledger);
     }
 
-    fn set_limits(&mut self, bytes: usize, wait: Duration) {
-        self.limits = Limits { bytes, wait };
+    fn set_limits(&mut self, limits: Limits) {
+        if limits.streams != self.limits.streams {
+            self.places.set_bound(limits.streams);
+        }
+        self.limits = limits;
     }
 
     fn is_settled(&self) -> bool {

@@ -2,11 +2,15 @@
 
 use super::*;
 use crate::base::metrics::Gauge;
+use crate::base::metrics::Registry;
 use crate::format::loki::{PushRequest, decode_snappy};
-use crate::model::flow::Span;
+use crate::model::flow::{Span, StreamBound};
+use crate::sink::queue::Queue;
+use crate::sink::status::Status;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What a ledger or an endpoint saw.
 #[derive(Debug, Clone)]
@@ -51,16 +55,21 @@ impl Rig {
         let budget = Budget::new(1 << 20, Gauge::default());
         let wake = Wake::new().unwrap();
         let targets = (0..endpoints).map(target).collect();
-        let batcher = Batcher::new(Limits { bytes, wait }, targets, budget.clone(), &wake);
+        let batcher = Batcher::new(Limits { bytes, wait, streams: None }, targets, budget.clone(), &wake);
         Rig { batcher, budget, book: Book(list.clone()), list, position: 0 }
     }
 
     fn stream(&mut self, name: &str) -> StreamId {
-        self.batcher.stream(&labels(name))
+        self.batcher.stream(&labels(name), &merged())
     }
 
     /// Writes lines; gives the receipt.
     fn write(&mut self, stream: StreamId, lines: &[String]) -> Receipt {
+        self.write_chunk(stream, lines, None)
+    }
+
+    /// The same; `sent`: they were sent before, and whether into the merged stream.
+    fn write_chunk(&mut self, stream: StreamId, lines: &[String], sent: Option<bool>) -> Receipt {
         let mut bytes = Vec::new();
         let mut spans = Vec::new();
         for line in lines {
@@ -78,10 +87,41 @@ impl Rig {
             time_ns: 1_000_000 * start as i64,
             lines: lines.len() as u32,
             mark: 0,
+            merged: sent == Some(true),
         };
-        let chunk = Chunk { bytes: &bytes, lines: &spans, stream, receipt };
+        let replayed = sent.is_some();
+        let chunk = Chunk { bytes: &bytes, lines: &spans, stream, replayed, receipt };
         self.batcher.write(&chunk, &mut self.book);
         receipt
+    }
+
+    fn bound(&mut self, max: usize, policy: StreamPolicy) {
+        let streams = Some(StreamBound { max, policy });
+        self.batcher.set_limits(Limits { streams, ..self.batcher.limits });
+    }
+
+    /// Seals, and settles: the receipts with their intent, the lines by labels, and the receipts that moved cursors.
+    fn round(&mut self) -> (Vec<Receipt>, BTreeMap<String, Vec<String>>, Vec<Receipt>) {
+        self.flush();
+        let (mut intents, mut lines, mut commits) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for seen in self.seen() {
+            match seen {
+                Seen::Intent(receipts) => intents = receipts,
+                Seen::Batch(_, batch) => {
+                    let texts = |of: Vec<(i64, String)>| of.into_iter().map(|(_, line)| line).collect();
+                    lines = lines_of(&batch).into_iter().map(|(labels, of)| (labels, texts(of))).collect();
+                    batch.settled();
+                }
+                Seen::Commit(_) => panic!("a commit before the batch was settled"),
+            }
+        }
+        self.tick();
+        for seen in self.seen() {
+            if let Seen::Commit(receipts) = seen {
+                commits.extend(receipts);
+            }
+        }
+        (intents, lines, commits)
     }
 
     fn tick(&mut self) -> Option<Instant> {
@@ -100,6 +140,18 @@ impl Rig {
 
 fn labels(name: &str) -> Labels {
     Labels::new([("name", name)]).unwrap()
+}
+
+fn merged() -> Labels {
+    Labels::new([("merged", "true")]).unwrap()
+}
+
+/// What [`Rig::round`] gives, from labels' names and lines.
+fn lines(of: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+    let labels_of = |name: &str| if name == "merged" { merged() } else { labels(name) };
+    of.iter()
+        .map(|(name, lines)| (labels_of(name).encoded(), lines.iter().map(|line| (*line).to_owned()).collect()))
+        .collect()
 }
 
 fn decode(batch: &Batch) -> PushRequest {
@@ -217,6 +269,93 @@ fn chunks_without_lines_move_the_cursor_in_their_turn_and_send_nothing() {
     rig.tick();
     assert!(matches!(rig.seen().as_slice(), [Seen::Commit(_)]));
     assert!(rig.batcher.is_settled());
+}
+
+#[test]
+fn lines_of_streams_above_the_bound_go_into_the_merged_one() {
+    let mut rig = Rig::new(1 << 20, NEVER, 1);
+    rig.bound(2, StreamPolicy::Merge);
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| rig.stream(name));
+    for (stream, line) in [(a, "a1"), (b, "b1"), (c, "c1"), (d, "d1"), (a, "a2"), (c, "c2")] {
+        rig.write(stream, &[line.into()]);
+    }
+    let (intents, sent, commits) = rig.round();
+    assert_eq!(sent, lines(&[("a", &["a1", "a2"]), ("b", &["b1"]), ("merged", &["c1", "d1", "c2"])]));
+    assert_eq!(intents.iter().map(|r| r.merged).collect::<Vec<_>>(), [false, false, true, true, false, true]);
+    assert_eq!(commits, intents);
+    // In later batches as well, and whoever has a place is known by its labels, not by its number.
+    rig.batcher.release(a);
+    let a = rig.stream("a");
+    rig.write(c, &["c3".into()]);
+    rig.write(a, &["a3".into()]);
+    assert_eq!(rig.round().1, lines(&[("a", &["a3"]), ("merged", &["c3"])]));
+    // A larger bound makes room at once, a smaller one takes none away.
+    rig.bound(3, StreamPolicy::Merge);
+    rig.write(c, &["c4".into()]);
+    rig.bound(1, StreamPolicy::Merge);
+    for (stream, line) in [(a, "a4"), (b, "b4"), (d, "d4")] {
+        rig.write(stream, &[line.into()]);
+    }
+    assert_eq!(rig.round().1, lines(&[("a", &["a4"]), ("b", &["b4"]), ("c", &["c4"]), ("merged", &["d4"])]));
+    for stream in [a, b, c, d] {
+        rig.batcher.release(stream);
+    }
+    assert_eq!(rig.batcher.free.len(), rig.batcher.streams.len(), "the merged one too");
+}
+
+#[test]
+fn lines_of_streams_above_the_bound_are_dropped_and_counted_and_move_the_cursor() {
+    let mut rig = Rig::new(1 << 20, NEVER, 1);
+    let registry = Registry::default();
+    let status = Status::new("e", "u", Arc::new(Queue::default()), &registry);
+    rig.batcher.places.set_endpoints(vec![status.over_streams()]);
+    rig.bound(1, StreamPolicy::Drop);
+    let (a, b) = (rig.stream("a"), rig.stream("b"));
+    let first = rig.write(a, &["a1".into()]);
+    let dropped = rig.write(b, &["b1".into(), "b2".into()]);
+    let (intents, sent, commits) = rig.round();
+    assert_eq!(sent, lines(&[("a", &["a1"])]));
+    let dropped = Receipt { lines: 0, ..dropped };
+    assert_eq!((&intents, &commits), (&vec![first, dropped], &vec![first, dropped]));
+    // A batch of nothing else is never sent.
+    rig.write(b, &["b3".into()]);
+    let (intents, sent, commits) = rig.round();
+    assert!(intents.is_empty() && sent.is_empty() && commits.len() == 1);
+    let text = registry.render();
+    for series in [
+        "lugger_endpoint_dropped_lines_total{endpoint=\"e\",reason=\"max_streams\"} 3",
+        "lugger_endpoint_dropped_bytes_total{endpoint=\"e\",reason=\"max_streams\"} 6",
+        "lugger_endpoint_dropped_lines_total{endpoint=\"e\",reason=\"rate\"} 0",
+        "lugger_endpoint_merged_lines_total{endpoint=\"e\"} 0",
+    ] {
+        assert!(text.contains(series), "{text}");
+    }
+}
+
+#[test]
+fn what_was_sent_before_goes_to_the_stream_that_it_was_sent_to() {
+    for policy in [StreamPolicy::Merge, StreamPolicy::Drop] {
+        let mut rig = Rig::new(1 << 20, NEVER, 1);
+        rig.bound(1, policy);
+        let (a, b, c) = (rig.stream("a"), rig.stream("b"), rig.stream("c"));
+        rig.write(a, &["a1".into()]);
+        rig.write_chunk(b, &["b1".into()], Some(false));
+        rig.write_chunk(a, &["a2".into()], Some(true));
+        let (intents, sent, _) = rig.round();
+        assert_eq!(sent, lines(&[("a", &["a1"]), ("b", &["b1"]), ("merged", &["a2"])]));
+        assert_eq!(intents.iter().map(|r| r.merged).collect::<Vec<_>>(), [false, false, true]);
+        // Loki has b: it counts, and goes on.
+        rig.write(b, &["b2".into()]);
+        rig.bound(2, policy);
+        rig.write_chunk(c, &["c1".into()], Some(true));
+        assert_eq!(rig.round().1, lines(&[("b", &["b2"]), ("merged", &["c1"])]));
+    }
+    // Also where there is no bound any more.
+    let mut rig = Rig::new(1 << 20, NEVER, 1);
+    let a = rig.stream("a");
+    rig.write_chunk(a, &["a1".into()], Some(true));
+    rig.write(a, &["a2".into()]);
+    assert_eq!(rig.round().1, lines(&[("a", &["a2"]), ("merged", &["a1"])]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::dead_letter::DeadLetters;
 use super::piece::{Halved, Piece};
 use super::queue::{Load, Queue};
 use super::settings::Endpoint;
-use super::status::{EndpointStatus, Retry, State, Status};
+use super::status::{EndpointStatus, OverStreams, Retry, State, Status};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{
@@ -113,6 +113,11 @@ impl Handle {
     /// How the endpoint is doing.
     pub fn status(&self) -> EndpointStatus {
         self.status.snapshot()
+    }
+
+    /// What counts lines of streams above the bound.
+    pub fn over_streams(&self) -> OverStreams {
+        self.status.over_streams()
     }
 
     /// What sees the endpoint from the outside.

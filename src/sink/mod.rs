@@ -14,4 +14,5 @@ pub mod resend;
 pub mod settings;
 pub mod spill;
 pub mod status;
+mod streams;
 pub mod tls;

@@ -2,6 +2,7 @@
 
 use crate::base::rate::RateLimit;
 use crate::base::secret::Secret;
+use crate::model::flow::StreamBound;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Endpoint {
     pub backoff: (Duration, Duration),
     /// What is sent a second, entries and bytes before compression; `None`: all there is.
     pub rate: Option<RateLimit>,
+    /// Bound of the streams that it has at a time; `None`: as many as there are.
+    pub max_streams: Option<StreamBound>,
 }
 
 impl Endpoint {

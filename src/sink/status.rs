@@ -120,6 +120,16 @@ pub struct EndpointStatus {
     pub error: Option<String>,
 }
 
+/// Counts lines of streams above an endpoint's bound. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OverStreams {
+    /// The endpoint.
+    pub(super) name: String,
+    pub(super) dropped_lines: Counter,
+    pub(super) dropped_bytes: Counter,
+    pub(super) merged_lines: Counter,
+}
+
 /// Kept by the sender, read by anyone.
 #[derive(Debug)]
 pub(super) struct Status {
@@ -136,6 +146,7 @@ pub(super) struct Status {
     last_success: Gauge,
     dropped_lines: Counter,
     dropped_bytes: Counter,
+    over_streams: OverStreams,
     refused: Vec<(Reason, Counter)>,
     retries: Vec<Counter>,
     states: Vec<Gauge>,
@@ -146,6 +157,14 @@ impl Status {
     pub(super) fn new(name: &str, url: &str, queue: Arc<Queue>, registry: &Registry) -> Self {
         let label = [("endpoint", name)];
         let counter = |metric, help| registry.counter(metric, help, &label);
+        let dropped_lines = |reason| {
+            let help = "Lines that were not sent to the endpoint, by reason.";
+            registry.counter("lugger_endpoint_dropped_lines_total", help, &[("endpoint", name), ("reason", reason)])
+        };
+        let dropped_bytes = |reason| {
+            let help = "Bytes, before compression, that were not sent to the endpoint, by reason.";
+            registry.counter("lugger_endpoint_dropped_bytes_total", help, &[("endpoint", name), ("reason", reason)])
+        };
         let status = Status {
             name: name.to_owned(),
             url: Mutex::new(url.to_owned()),
@@ -165,16 +184,17 @@ impl Status {
                 "When something was stored last; 0: never.",
                 &label,
             ),
-            dropped_lines: registry.counter(
-                "lugger_endpoint_dropped_lines_total",
-                "Lines that were not sent to the endpoint, by reason.",
-                &[("endpoint", name), ("reason", "rate")],
-            ),
-            dropped_bytes: registry.counter(
-                "lugger_endpoint_dropped_bytes_total",
-                "Bytes, before compression, that were not sent to the endpoint, by reason.",
-                &[("endpoint", name), ("reason", "rate")],
-            ),
+            dropped_lines: dropped_lines("rate"),
+            dropped_bytes: dropped_bytes("rate"),
+            over_streams: OverStreams {
+                name: name.to_owned(),
+                dropped_lines: dropped_lines("max_streams"),
+                dropped_bytes: dropped_bytes("max_streams"),
+                merged_lines: counter(
+                    "lugger_endpoint_merged_lines_total",
+                    "Lines that went into a merged stream, as max_streams was reached.",
+                ),
+            },
             refused: Reason::ALL
                 .iter()
                 .map(|reason| {
@@ -241,6 +261,10 @@ impl Status {
     pub(super) fn over_rate(&self, lines: u64, bytes: u64) {
         self.dropped_lines.add(lines);
         self.dropped_bytes.add(bytes);
+    }
+
+    pub(super) fn over_streams(&self) -> OverStreams {
+        self.over_streams.clone()
     }
 
     pub(super) fn retried(&self, kind: Retry) {

@@ -294,7 +294,8 @@ impl Checkpoints {
         let mut state = self.shared.lock();
         for (slot, intent) in intents {
             if state.table.get_mut(slot).is_some_and(|cursor| cursor.intend(intent)) {
-                state.put(&Record::Intend { slot, start: intent.start, end: intent.end, time_ns: intent.time_ns });
+                let Intent { start, end, time_ns, merged } = intent;
+                state.put(&Record::Intend { slot, start, end, time_ns, merged });
             }
         }
         self.shared.append(state);

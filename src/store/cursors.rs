@@ -22,6 +22,8 @@ pub struct Intent {
     pub end: u64,
     /// Nanoseconds since 1970, of the first line.
     pub time_ns: i64,
+    /// They went into the source's merged stream instead of their own.
+    pub merged: bool,
 }
 
 /// A cursor as it was found on disk.
@@ -335,9 +337,9 @@ impl Table {
                     known.advance(position, mark);
                 }
             }
-            Record::Intend { slot, start, end, time_ns } => {
+            Record::Intend { slot, start, end, time_ns, merged } => {
                 if let Some(known) = self.get_mut(slot) {
-                    known.intend(Intent { start, end, time_ns });
+                    known.intend(Intent { start, end, time_ns, merged });
                 }
             }
             Record::Restart { slot, position, mark } => {
@@ -372,8 +374,8 @@ impl Table {
         self.for_each(now_s, |SavedRef { slot, key, meta, position, mark, intents, seen_s, .. }| {
             put(Record::Define { slot, seen_s, key, meta });
             records = put(Record::Move { slot, position, mark });
-            for &Intent { start, end, time_ns } in intents {
-                records = put(Record::Intend { slot, start, end, time_ns });
+            for &Intent { start, end, time_ns, merged } in intents {
+                records = put(Record::Intend { slot, start, end, time_ns, merged });
             }
         });
         put(Record::End { count: records });

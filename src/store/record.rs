@@ -15,8 +15,8 @@ pub(super) enum Record<'a> {
     Define { slot: u32, seen_s: i64, key: &'a [u8], meta: &'a [u8] },
     /// Everything before `position` is stored; `mark` is the source's.
     Move { slot: u32, position: u64, mark: &'a [u8] },
-    /// These bytes are about to be sent under this time.
-    Intend { slot: u32, start: u64, end: u64, time_ns: i64 },
+    /// These bytes are about to be sent under this time; `merged`: not to their own stream but to the merged one.
+    Intend { slot: u32, start: u64, end: u64, time_ns: i64, merged: bool },
     /// The cursor starts again at `position`; its intents are void.
     Restart { slot: u32, position: u64, mark: &'a [u8] },
     /// The cursor is gone.
@@ -55,8 +55,8 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&position.to_le_bytes());
                 put_bytes(out, mark);
             }
-            Record::Intend { slot, start, end, time_ns } => {
-                out.push(4);
+            Record::Intend { slot, start, end, time_ns, merged } => {
+                out.push(if merged { 8 } else { 4 });
                 out.extend_from_slice(&slot.to_le_bytes());
                 out.extend_from_slice(&start.to_le_bytes());
                 out.extend_from_slice(&end.to_le_bytes());
@@ -78,7 +78,8 @@ impl<'a> Record<'a> {
 
     pub(super) fn decode(payload: &'a [u8]) -> Option<Self> {
         let mut input = Input(payload);
-        let record = match input.array::<1>()?[0] {
+        let kind = input.array::<1>()?[0];
+        let record = match kind {
             0 => {
                 if &input.array::<8>()? != MAGIC || input.u32()? != FORMAT {
                     return None;
@@ -88,7 +89,10 @@ impl<'a> Record<'a> {
             1 => Record::End { count: input.u64()? },
             2 => Record::Define { slot: input.u32()?, seen_s: input.i64()?, key: input.bytes()?, meta: input.bytes()? },
             3 => Record::Move { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
-            4 => Record::Intend { slot: input.u32()?, start: input.u64()?, end: input.u64()?, time_ns: input.i64()? },
+            4 | 8 => {
+                let (slot, start, end, time_ns) = (input.u32()?, input.u64()?, input.u64()?, input.i64()?);
+                Record::Intend { slot, start, end, time_ns, merged: kind == 8 }
+            }
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
             6 => Record::Forget { slot: input.u32()? },
             7 => Record::Alone,
@@ -142,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            slot: u32, number: u64, end: u64, time: i64,
+            slot: u32, number: u64, end: u64, time: i64, merged: bool,
             key in prop::collection::vec(any::<u8>(), 0..50),
             meta in prop::collection::vec(any::<u8>(), 0..50),
         ) {
@@ -151,7 +155,7 @@ mod tests {
                 Record::End { count: number },
                 Record::Define { slot, seen_s: time, key: &key, meta: &meta },
                 Record::Move { slot, position: number, mark: &meta },
-                Record::Intend { slot, start: number, end, time_ns: time },
+                Record::Intend { slot, start: number, end, time_ns: time, merged },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
                 Record::Alone,

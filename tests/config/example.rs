@@ -19,6 +19,7 @@ fn it_is_accepted_without_a_warning_and_with_the_defaults() {
         (default.timeout, default.batch_wait, default.backoff)
     );
     assert_eq!(shown.batch_bytes, default.batch_bytes);
+    assert_eq!(loaded.plan.files[0].settings.label_caps, shortest.files[0].settings.label_caps);
     assert_eq!(loaded.plan.files[0].settings.line_bytes, shortest.files[0].settings.line_bytes);
     assert_eq!(
         (loaded.plan.http, loaded.plan.memory_bytes, loaded.plan.state_dir),

@@ -25,7 +25,7 @@ fn check(text: &str) {
 }
 
 /// Pieces of which something like YAML is made.
-const PIECES: [&str; 45] = [
+const PIECES: [&str; 47] = [
     "loki",
     "logs",
     "file",
@@ -38,6 +38,8 @@ const PIECES: [&str; 45] = [
     "password",
     "backoff",
     "rate",
+    "max_streams",
+    "label_value",
     ":",
     ": ",
     "- ",

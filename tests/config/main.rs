@@ -1,5 +1,6 @@
 //! The configuration as a user meets it: what is taken, what is refused, and what is said about it.
 
+mod bounds;
 mod example;
 mod files;
 mod hostile;
@@ -9,6 +10,8 @@ mod secrets;
 use lugger::base::rate::{RateLimit, WhenOver};
 use lugger::base::secret::Secret;
 use lugger::config::{self, Loaded, Report};
+use lugger::model::flow::{StreamBound, StreamPolicy};
+use lugger::model::labels::LabelCaps;
 use lugger::sink::settings::{Auth, Credential};
 use lugger::source::file::encoding::Encoding;
 use lugger::source::file::settings::StartAt;
@@ -43,7 +46,9 @@ fn the_shortest_file_has_the_documented_defaults() {
     assert_eq!(endpoint.timeout, Duration::from_secs(10));
     assert_eq!((endpoint.batch_bytes, endpoint.batch_wait), (1 << 20, Duration::from_millis(500)));
     assert_eq!(endpoint.backoff, (Duration::from_millis(500), Duration::from_secs(60)));
+    assert_eq!(endpoint.max_streams, None);
     let file = &plan.files[0];
+    assert_eq!(file.settings.label_caps, LabelCaps { count: 15, name_bytes: 1024, value_bytes: 2048 });
     assert_eq!((file.settings.name.as_str(), file.to.as_slice()), ("x-log", &[0][..]));
     assert_eq!((file.settings.start_at, file.settings.line_bytes), (StartAt::Beginning, 256 << 10));
     assert_eq!(plan.http.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9080"));
@@ -73,7 +78,9 @@ loki:
     batch_wait: 1s
     backoff: {{ min: 1s, max: 1m30s }}
     rate: {{ bytes: 4MiB, burst: 5s, when_over: drop }}
-  - {{ url: http://127.0.0.1, bearer_token: abc }}
+    max_streams: 500
+    max_streams_policy: drop
+  - {{ url: http://127.0.0.1, bearer_token: abc, max_streams: 7 }}
   - {{ url: http://127.0.0.1, bearer_token_file: {secret} }}
 logs:
   - file: {{ include: [/a/*.log, \"/b/**/{{c,d}}-[0-9].log\"], exclude: '**/*.gz', start_at: end }}
@@ -81,7 +88,7 @@ logs:
     to: [127.0.0.1-2, home]
 http: {{ listen: none }}
 state_dir: /srv/lugger
-limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h }}
+limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h, labels: 20, label_name: 1000B, label_value: 4KiB }}
 "
     ));
     let [home, second, third] = plan.loki.as_slice() else { panic!("{:?}", plan.loki) };
@@ -99,6 +106,8 @@ limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h }}
     let burst = Duration::from_secs(5);
     let rate = RateLimit { lines: None, bytes: Some(4 << 20), burst, when_over: WhenOver::Drop };
     assert_eq!(home.rate, Some(rate));
+    assert_eq!(home.max_streams, Some(StreamBound { max: 500, policy: StreamPolicy::Drop }));
+    assert_eq!(second.max_streams, Some(StreamBound { max: 7, policy: StreamPolicy::Merge }));
     assert_eq!((second.name.as_str(), third.name.as_str()), ("127.0.0.1", "127.0.0.1-2"));
     assert!(matches!(&second.auth, Auth::Bearer(Credential::Inline(token)) if token.expose() == "abc"));
     assert!(matches!(&third.auth, Auth::Bearer(Credential::File(path)) if path == Path::new(secret)));
@@ -110,6 +119,7 @@ limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h }}
     // Own labels win, and an empty one removes.
     assert_eq!(file.settings.labels.encoded(), r#"{host="myhost", job="a", rack="8", spare="true"}"#);
     assert_eq!((file.settings.line_bytes, plan.memory_bytes), (1 << 10, 32 << 20));
+    assert_eq!(file.settings.label_caps, LabelCaps { count: 20, name_bytes: 1000, value_bytes: 4 << 10 });
     assert_eq!((plan.spool_bytes, plan.spool_age), (16 << 20, Duration::from_secs(3600)));
     assert_eq!((plan.http, plan.state_dir), (None, PathBuf::from("/srv/lugger")));
 }

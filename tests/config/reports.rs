@@ -4,7 +4,12 @@ use crate::load;
 
 #[test]
 fn reports_are_exactly_these() {
-    for (case, text, expected) in CASES {
+    check(CASES);
+}
+
+/// Each is refused with exactly its report.
+pub fn check(cases: &[Case]) {
+    for (case, text, expected) in cases {
         let report = match load(text) {
             Ok(_) => panic!("{case}: no error was found"),
             Err(report) => report,
@@ -14,7 +19,9 @@ fn reports_are_exactly_these() {
 }
 
 /// Name, configuration, report.
-const CASES: &[(&str, &str, &str)] = &[
+pub type Case = (&'static str, &'static str, &'static str);
+
+const CASES: &[Case] = &[
     (
         "a tab in the indentation",
         r#"loki:
@@ -156,7 +163,7 @@ limits: { colour: 5 }
 agent.yaml:3:11: unknown key "colour"
   3 | limits: { colour: 5 }
     |           ^^^^^^
-help: the keys here are: memory, line, spool, spool_age"#,
+help: the keys here are: memory, line, spool, spool_age, labels, label_name, label_value"#,
     ),
     (
         "keys of later versions",
@@ -496,7 +503,7 @@ help: choose another name
 agent.yaml:6:5: streams would have 16 labels: global ones, own ones and filename
   6 |     labels: { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1, j: 1, k: 1, l: 1, m: 1, n: 1, o: 1 }
     |     ^^^^^^
-help: a default Loki takes 15: remove some"#,
+help: `limits.labels` is 15, which is to be what Loki takes: remove some"#,
     ),
     (
         "two ways to log in",

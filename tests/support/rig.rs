@@ -34,6 +34,7 @@ pub fn settings(url: &str) -> Endpoint {
         batch_wait: Duration::from_millis(500),
         backoff: (Duration::from_millis(1), Duration::from_millis(4)),
         rate: None,
+        max_streams: None,
     }
 }
 

@@ -151,7 +151,7 @@ impl World {
         let clock = Clock::Manual(self.clock.clone());
         let store = Checkpoints::open(self.state.path(), clock.clone(), &registry).unwrap();
         let wake = Wake::new().unwrap();
-        let limits = Limits { bytes: self.batch_bytes, wait: Duration::from_millis(2) };
+        let limits = Limits { bytes: self.batch_bytes, wait: Duration::from_millis(2), streams: None };
         // Small, so that reading has to wait for room now and then.
         let budget = Budget::new(64 * 1024, lugger::base::metrics::Gauge::default());
         let output: Box<dyn Output> = Box::new(Batcher::new(limits, vec![self.shelf.next_life()], budget, &wake));
@@ -161,6 +161,7 @@ impl World {
             exclude: Vec::new(),
             start_at: StartAt::Beginning,
             labels: Labels::new([("job", "model")]).unwrap(),
+            label_caps: Default::default(),
             encoding: Default::default(),
             line_bytes: 1024 * 1024,
             rate: None,

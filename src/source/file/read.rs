@@ -14,6 +14,7 @@ use crate::base::clock::Clock;
 use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, CLOCK_AHEAD_NS, HEAD_BYTES, TAIL_BYTES};
 use crate::base::rate::Allowance;
 use crate::model::flow::Span;
+use crate::store::checkpoint::Intent;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -42,6 +43,8 @@ pub(super) struct Piece {
     pub time_ns: i64,
     /// The same bytes were sent before, under this time.
     pub replayed: bool,
+    /// They were sent to the source's merged stream.
+    pub merged: bool,
     pub repairs: Repairs,
     /// The file's checksums at `end`.
     pub mark: Mark,
@@ -143,9 +146,10 @@ impl Reader {
         self.data = (before, before + consumed);
         let start = file.offset;
         let end = start + consumed as u64;
-        let (time_ns, replayed) = self.time_of(file, start, end);
+        let (time_ns, known) = self.time_of(file, start, end);
+        let (replayed, merged) = (known.is_some(), known.is_some_and(|intent| intent.merged));
         let more = !file.at_end || before + consumed < got;
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, repairs, mark }, more })
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark }, more })
     }
 
     /// Goes on looking for the end of a line that is longer than a chunk.
@@ -238,25 +242,26 @@ impl Reader {
         handle.read_exact_at(&mut tail, end - TAIL_BYTES as u64)?;
         mark.tail = tail_mark(&tail);
         self.data = (0, 0);
-        let (time_ns, replayed) = self.time_of(file, start, end);
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, repairs, mark }, more: true })
+        let (time_ns, known) = self.time_of(file, start, end);
+        let (replayed, merged) = (known.is_some(), known.is_some_and(|intent| intent.merged));
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark }, more: true })
     }
 
-    /// The chunk's time: what it was sent under before (then true), or now.
-    fn time_of(&mut self, file: &mut Tracked, start: u64, end: u64) -> (i64, bool) {
+    /// The chunk's time: the one of the intent that it was sent under before, or now.
+    fn time_of(&mut self, file: &mut Tracked, start: u64, end: u64) -> (i64, Option<Intent>) {
         if let Some(replay) = &mut file.replay {
             let known = replay.front().is_some_and(|i| i.start == start && i.end == end);
             if known && let Some(intent) = replay.pop_front() {
                 if replay.is_empty() {
                     file.replay = None;
                 }
-                return (intent.time_ns, true);
+                return (intent.time_ns, Some(intent));
             }
         }
         let now = self.clock.now_ns();
         let time = if self.next_ns.saturating_sub(now) > CLOCK_AHEAD_NS { now } else { now.max(self.next_ns) };
         self.next_ns = time.saturating_add(self.lines().len().max(1) as i64);
-        (time, false)
+        (time, None)
     }
 }
 

@@ -21,13 +21,13 @@ use super::tree::{DirId, Found, Rules, Tree, link_target};
 use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
-use crate::model::flow::Output;
+use crate::model::flow::{Limits, Output};
 use crate::store::checkpoint::Checkpoints;
 use foldhash::{HashMap, HashMapExt};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// An output of the next set.
@@ -36,10 +36,8 @@ pub enum NextOutput {
     Kept {
         /// Its place in the set before. Named once.
         number: usize,
-        /// Size at which it seals a batch, bytes.
-        bytes: usize,
-        /// Age at which it seals a batch.
-        wait: Duration,
+        /// When it seals a batch, and how many streams it fills.
+        limits: Limits,
     },
     /// Another one.
     New(Box<dyn Output>),
@@ -213,7 +211,7 @@ impl Worker {
         let moved: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| !keeps_output(&outputs, new, old.output))).collect();
         let relabelled: Vec<bool> =
-            places().map(|(old, new)| new.is_some_and(|new| new.settings.labels != old.settings.labels)).collect();
+            places().map(|(old, new)| new.is_some_and(|new| !same_labels(&old.settings, &new.settings))).collect();
         let recoded: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.encoding != old.settings.encoding)).collect();
 
@@ -269,9 +267,9 @@ impl Worker {
             .into_iter()
             .filter_map(|output| match output {
                 NextOutput::New(output) => Some(output),
-                NextOutput::Kept { number, bytes, wait } => {
+                NextOutput::Kept { number, limits } => {
                     let mut output = old.get_mut(number)?.take()?;
-                    output.set_limits(bytes, wait);
+                    output.set_limits(limits);
                     Some(output)
                 }
             })
@@ -289,6 +287,11 @@ impl Worker {
 /// Whether the source goes to the output that has this number now.
 fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
     matches!(outputs.get(source.output), Some(NextOutput::Kept { number, .. }) if *number == now)
+}
+
+/// Whether both give the same labels to a file.
+fn same_labels(a: &Settings, b: &Settings) -> bool {
+    a.labels == b.labels && a.label_caps == b.label_caps
 }
 
 /// Whether both look for the same files.

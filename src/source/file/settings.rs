@@ -2,7 +2,7 @@
 
 use super::encoding::Encoding;
 use crate::base::rate::RateLimit;
-use crate::model::labels::Labels;
+use crate::model::labels::{LabelCaps, Labels};
 
 /// Where to start in a file that has no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub encoding: Encoding,
     /// The labels of every line, beside `filename`, which the source adds.
     pub labels: Labels,
+    /// What Loki takes of labels, `filename` included.
+    pub label_caps: LabelCaps,
     /// The cap of a line, bytes ([`crate::base::limits::LINE_BYTES_MIN`] to `LINE_BYTES_MAX`).
     pub line_bytes: usize,
     /// What may be read a second, of all its files together; `None`: all there is.

@@ -38,6 +38,8 @@ pub struct Status {
     pub lines_not_decodable: Counter,
     /// Lines with a run of NUL bytes.
     pub lines_nul: Counter,
+    /// Label values cut to the cap, once for each time that a stream was begun.
+    pub labels_too_long: Counter,
     /// Lines over the rate that were dropped.
     pub dropped_lines: Counter,
     /// Their bytes.
@@ -95,6 +97,11 @@ impl Status {
             lines_not_utf8: repaired("not_utf8"),
             lines_not_decodable: repaired("not_decodable"),
             lines_nul: repaired("nul_run"),
+            labels_too_long: registry.counter(
+                "lugger_labels_repaired_total",
+                "Labels changed so that Loki takes them, by reason.",
+                &[("source", name), ("reason", "value_too_long")],
+            ),
             dropped_lines: registry.counter(
                 "lugger_source_dropped_lines_total",
                 "Lines that were read and not sent, by reason.",

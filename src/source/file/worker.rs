@@ -19,13 +19,13 @@ use super::tracked::FileId;
 use super::tree::Tree;
 use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
-use crate::base::limits::{LABEL_VALUE_BYTES, PACE_MS, SWEEP_MS};
+use crate::base::limits::{PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::base::rate::{Allowance, WhenOver};
 use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Output, Receipt};
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -388,7 +388,9 @@ impl Worker {
         let stream = match file.stream {
             Some(stream) => stream,
             None => {
-                let stream = output.stream(&labels_of(&source.settings, &origin));
+                let (labels, repairs) = labels_of(&source.settings, &origin);
+                source.status.labels_too_long.add(repairs.value_too_long);
+                let stream = output.stream(&labels, &merged_labels(&source.settings));
                 file.stream = Some(stream);
                 stream
             }
@@ -420,12 +422,14 @@ impl Worker {
             time_ns: piece.time_ns,
             lines: lines.len() as u32,
             mark: piece.mark.tail,
+            merged: piece.merged,
         };
         file.advance(piece);
         if file.rotated {
             self.follow.unsettle(id);
         }
-        let chunk = Chunk { bytes: self.reader.bytes(), lines, stream, receipt };
+        let replayed = piece.replayed;
+        let chunk = Chunk { bytes: self.reader.bytes(), lines, stream, replayed, receipt };
         output.write(&chunk, &mut Books(&mut self.follow));
     }
 
@@ -561,7 +565,7 @@ impl Ledger for Books<'_> {
         // A chunk without lines is not sent: it needs not be cut in the same way again.
         self.0.store.intend(receipts.iter().filter(|r| r.lines > 0).filter_map(|r| {
             let file = files.get(r.cursor).filter(|f| f.generation == r.generation)?;
-            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns }))
+            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns, merged: r.merged }))
         }));
     }
 
@@ -584,12 +588,14 @@ impl Ledger for Books<'_> {
     }
 }
 
-/// A source's labels and the file's name. A path that is longer than a label may be is cut.
-fn labels_of(settings: &Settings, origin: &Path) -> Labels {
+/// A source's labels and the file's name. A path that is longer than a label may be is cut; the configuration leaves room for the name.
+fn labels_of(settings: &Settings, origin: &Path) -> (Labels, Repairs) {
     let path = origin.to_string_lossy();
-    let cut = path.floor_char_boundary(LABEL_VALUE_BYTES);
-    let filename = path.get(..cut).unwrap_or_default();
-    let pairs = settings.labels.iter().chain([("filename", filename)]);
-    // The configuration leaves room for `filename`; without that room the source's own labels stand alone.
-    Labels::new(pairs).unwrap_or_else(|_| settings.labels.clone())
+    Labels::capped(settings.labels.iter().chain([("filename", path.as_ref())]), settings.label_caps)
+}
+
+/// What the lines of all files of a source have in common. A label in the place of the name tells that it is missing, and that a stream without
+/// any other label is one.
+fn merged_labels(settings: &Settings) -> Labels {
+    Labels::capped(settings.labels.iter().chain([(MERGED, "true")]), settings.label_caps).0
 }
