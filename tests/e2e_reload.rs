@@ -500,3 +500,153 @@ fn names_that_change_leave_nothing_behind() {
     assert!(last.1 < first.1 + 8 * 1024 * 1024, "{first:?} {last:?}");
     book.lock().verdict(writer.written()).assert_perfect(writer.written());
 }
+
+/// Nothing is left to be stored, and cursors say so: what is started again sends nothing.
+#[track_caller]
+fn assert_settled(rig: &Rig, mut agent: Agent, config: &Config, lokis: &[&Loki]) {
+    wait_until("all to be stored by all", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    agent.kill();
+    let requests = || lokis.iter().map(|loki| loki.requests()).collect::<Vec<_>>();
+    let before = requests();
+    let agent = rig.start(config);
+    wait_until("the state to be read", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    Writer::new(rig.log("mark.log"), "mark").write(1);
+    wait_until("the mark to be read", SOON, || {
+        agent.metric("lugger_source_lines_total{source=\"mark\"}").is_some_and(|lines| lines > 0.0)
+    });
+    wait_until("the mark to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let more: Vec<u64> = requests().iter().zip(&before).map(|(now, then)| now - then).collect();
+    assert!(more.iter().all(|more| *more <= 1), "only the mark was to be sent: {more:?}");
+}
+
+/// Writes until several batches wait to be sent, some lines are in none yet, and a file has been rotated.
+fn write_ahead(agent: &Agent, writer: &mut Writer) {
+    for _ in 0..3 {
+        writer.write(1_500);
+        writer.rename_rotate(50);
+    }
+    writer.write(1_500);
+    let sealed = || agent.metric("lugger_in_flight_bytes").is_some_and(|bytes| bytes > 0.0);
+    wait_until("batches to be in flight", SOON, sealed);
+    let lines = "lugger_source_lines_total{source=\"app\"}";
+    let written = writer.written() as f64;
+    wait_until("all to be read", SOON, || agent.metric(lines).is_some_and(|lines| lines >= written));
+    writer.write(10);
+}
+
+/// Batches of a few hundred lines, and the source `app` that goes to all endpoints.
+fn small_batches(rig: &Rig, loki: &Loki) -> Config {
+    Config::new(&loki.url())
+        .endpoint("batch_size", "64KiB")
+        .endpoint("batch_wait", "100ms")
+        .source(FileSource::new("app", rig.log("app.log")))
+        .source(FileSource::new("mark", rig.log("mark.log")).start_at("beginning"))
+}
+
+/// The only endpoint is down, much is in flight; another one is added. It gets every line that the first has not stored; and so does the first
+/// when it is back. The lag goes away without a restart.
+#[test]
+fn an_added_endpoint_gets_what_is_not_stored() {
+    let (a, b) = (Loki::start(), Loki::start());
+    let (at_a, at_b) = (Book::keep(&a, "added"), Book::keep(&b, "added"));
+    let rig = Rig::new();
+    let alone = small_batches(&rig, &a);
+    let both = alone.clone().also("second", &b.url());
+    let mut writer = Writer::new(rig.log("app.log"), "added");
+    let agent = rig.start(&alone);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    a.pause();
+    write_ahead(&agent, &mut writer);
+    reload(&rig, &agent, &both);
+    let added = writer.written();
+    wait_from(&at_b, 1_000, added);
+    a.resume();
+    at_a.wait_all(added, DRAIN);
+    wait_until("all to be stored by both", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    at_a.wait_all(writer.written(), DRAIN);
+    wait_from(&at_b, 1_000, writer.written());
+    assert_settled(&rig, agent, &both, &[&a, &b]);
+    at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
+    assert_from(&at_b, 1_000, writer.written());
+    a.assert_no_defects();
+    b.assert_no_defects();
+}
+
+/// Waits until the lines from `first` on are there.
+#[track_caller]
+fn wait_from(book: &Book, first: u64, written: u64) {
+    let has_all = || {
+        let book = book.lock();
+        (first..written).all(|n| book.has(n))
+    };
+    if holds_within(DRAIN, has_all).is_none() {
+        panic!("lines {first} to {written} did not all come: {:#?}", book.lock().verdict(written));
+    }
+}
+
+/// All lines from `first` on, and none of those before, are there once and in order.
+#[track_caller]
+fn assert_from(book: &Book, first: u64, written: u64) {
+    let verdict = book.lock().verdict(written);
+    assert_eq!(verdict.missing, first, "{verdict:#?}");
+    assert!((first..written).all(|n| book.lock().has(n)), "{verdict:#?}");
+    support::ledger::Verdict { missing: 0, ..verdict }.assert_perfect(written);
+}
+
+/// One of two endpoints is down and is removed: the lag goes away and cursors move, without a restart and without sending anything twice.
+#[test]
+fn a_removed_endpoint_is_not_waited_for() {
+    let (a, b) = (Loki::start(), Loki::start());
+    let (at_a, at_b) = (Book::keep(&a, "removed"), Book::keep(&b, "removed"));
+    let rig = Rig::new();
+    // Without a spool, which would take the place of what is down.
+    let alone = small_batches(&rig, &a).limit("spool", "0");
+    let both = alone.clone().also("second", &b.url());
+    let mut writer = Writer::new(rig.log("app.log"), "removed");
+    let agent = rig.start(&both);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    at_b.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    b.pause();
+    write_ahead(&agent, &mut writer);
+    at_a.wait_all(writer.written(), DRAIN);
+    wait_until("the lag to be told", SOON, || agent.metric(names::LAG_BYTES).is_some_and(|bytes| bytes > 0.0));
+    reload(&rig, &agent, &alone);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    at_a.wait_all(writer.written(), DRAIN);
+    assert_settled(&rig, agent, &alone, &[&a]);
+    at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
+    assert_eq!(at_b.seen(), 1_000);
+    a.assert_no_defects();
+}
+
+/// An endpoint that is down gets another name and another address at once: whoever is there now gets what was not stored.
+#[test]
+fn a_renamed_endpoint_gets_what_is_not_stored() {
+    let (a, c) = (Loki::start(), Loki::start());
+    let (at_a, at_c) = (Book::keep(&a, "renamed"), Book::keep(&c, "renamed"));
+    let rig = Rig::new();
+    let old = small_batches(&rig, &a);
+    let new = small_batches(&rig, &c).endpoint("name", "other");
+    let mut writer = Writer::new(rig.log("app.log"), "renamed");
+    let agent = rig.start(&old);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    a.pause();
+    write_ahead(&agent, &mut writer);
+    reload(&rig, &agent, &new);
+    wait_from(&at_c, 1_000, writer.written());
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    wait_from(&at_c, 1_000, writer.written());
+    assert_settled(&rig, agent, &new, &[&c]);
+    assert_from(&at_c, 1_000, writer.written());
+    assert_eq!(at_a.seen(), 1_000);
+    c.assert_no_defects();
+}

@@ -12,6 +12,8 @@ use support::writer::Writer;
 const LINES: u64 = 200_000;
 /// Lines a second while writing: fast enough that rotations happen in the middle of reading, slow enough for a debug build.
 const RATE: u64 = 40_000;
+/// Lines through rotations that come as fast as they can.
+const STORM: u64 = 40_000;
 const DRAIN: Duration = Duration::from_secs(120);
 
 /// 200,000 numbered lines through three renames, a copytruncate and a delete with recreation, all while lines are being written: none
@@ -146,4 +148,28 @@ fn row_09_a_final_line_without_newline_is_delivered_after_rotation_and_after_del
     let found = (verdict.missing, verdict.duplicated_raw, verdict.torn, verdict.alien);
     assert_eq!(found, (0, 0, 0, 0), "{verdict:#?}");
     drop(agent);
+}
+
+/// Rotation after rotation without a pause, each of which renames all that was rotated before: when an event is taken in, its name leads to
+/// another generation by then. The order of the lines is kept all the same, whether the program goes on for a while in the renamed file or not.
+#[test]
+fn row_05_rotations_that_overtake_their_events_keep_the_order() {
+    for after in [0, 20, 300] {
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "storm");
+        let rig = Rig::new();
+        let path = rig.log("app.log");
+        let mut writer = Writer::new(&path, "storm");
+        let agent = rig.start(&Config::new(&loki.url()).source(FileSource::new("app", &path)));
+        agent.wait_ready();
+        while writer.written() < STORM {
+            writer.write(300);
+            writer.rename_rotate(after);
+        }
+        book.wait_all(writer.written(), DRAIN);
+        let verdict = book.lock().verdict(writer.written());
+        println!("{} rotations, {} inversions", verdict.written / (300 + after), verdict.reordered_by_time);
+        verdict.assert_perfect(0);
+        loki.assert_no_defects();
+    }
 }

@@ -232,9 +232,7 @@ impl Follow {
         }
         let mut is_quiet = file.offset == stat.size && file.replay.is_none();
         let rotated = file.origin().is_some();
-        if !rotated {
-            self.look_once_more(number, origin);
-        }
+        self.look_once_more(number, origin, if rotated { stat.identity.born_ns } else { i64::MAX });
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
         if rotated {
@@ -265,11 +263,15 @@ impl Follow {
     }
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read
-    /// to their end a moment ago: a file that was deleted tells of no writes.
-    fn look_once_more(&mut self, source: u16, origin: &Path) {
+    /// to their end a moment ago: a file that was deleted tells of no writes, and the new one may be met when it is rotated itself.
+    /// Of the earlier files only those born by `born_by` count.
+    fn look_once_more(&mut self, source: u16, origin: &Path, born_by: i64) {
         let is_earlier = |id: &FileId| {
             let file = self.files.get(*id).filter(|f| f.source == source && f.origin() == Some(origin));
-            file.is_some_and(|f| f.rotated && f.file.is_some() && f.failing().is_none() && !f.compressed)
+            file.is_some_and(|f| {
+                let is_older = f.identity.born_ns <= born_by;
+                f.rotated && is_older && f.file.is_some() && f.failing().is_none() && !f.compressed
+            })
         };
         let earlier: Vec<FileId> = self.unsettled.iter().copied().filter(is_earlier).collect();
         for id in earlier {

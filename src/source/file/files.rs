@@ -328,13 +328,20 @@ impl Files {
         let Some(origin) = file.origin() else { return };
         let (key, born) = ((file.source, Box::from(origin)), file.identity.born_ns);
         let queue = self.generations.entry(key).or_default();
-        if queue.contains(&id) {
-            return;
+        // It may be in it already, as the current file: younger ones may have been put before it then.
+        let was = queue.iter().position(|other| *other == id);
+        if let Some(was) = was {
+            queue.remove(was);
         }
         // Older files first, as far as birth times tell; the current file stays last.
         let slab = &self.slab;
-        let is_older = |other: &FileId| slab.get(*other).is_some_and(|o| o.rotated && o.identity.born_ns <= born);
-        let place = queue.iter().take_while(|other| is_older(other)).count();
+        let count = |is_before: fn(i64, i64) -> bool| {
+            let is_it =
+                |other: &&FileId| slab.get(**other).is_some_and(|o| o.rotated && is_before(o.identity.born_ns, born));
+            queue.iter().take_while(is_it).count()
+        };
+        let (older, as_old) = (count(|other, own| other < own), count(|other, own| other <= own));
+        let place = was.map_or(as_old, |was| was.clamp(older, as_old));
         queue.insert(place, id);
         // The first of a queue may be read, the others wait: also one that was the first until now, and has its turn again later.
         for (at, other) in queue.iter().enumerate() {
@@ -478,6 +485,49 @@ mod tests {
         assert_eq!(order, [old]);
         files.finished(old);
         assert_eq!(files.pop_ready(), Some(young));
+    }
+
+    #[test]
+    fn a_current_file_that_turns_out_to_be_rotated_goes_before_younger_ones() {
+        let mut files = Files::new();
+        let first = files.insert(file(1, 10));
+        rotate(&mut files, first);
+        let second = files.insert(file(2, 20));
+        files.succeeds(second, Path::new(PATH));
+        // Rotations overtook their events: these two are met under other names while the second is still taken for the current file.
+        for (inode, born_ns) in [(4, 40), (3, 30)] {
+            let young = files.insert(file(inode, born_ns));
+            rotate(&mut files, young);
+        }
+        let (fourth, third) = (2, 3);
+        rotate(&mut files, second);
+        for id in [first, second, third, fourth] {
+            files.make_ready(id);
+        }
+        for id in [first, second, third, fourth] {
+            assert_eq!(files.pop_ready(), Some(id));
+            assert_eq!(files.pop_ready(), None);
+            files.finished(id);
+        }
+    }
+
+    #[test]
+    fn files_born_in_one_moment_are_read_in_the_order_in_which_they_were_met() {
+        let mut files = Files::new();
+        let all: Vec<FileId> = (1..5).map(|inode| files.insert(file(inode, 10))).collect();
+        for id in &all {
+            rotate(&mut files, *id);
+        }
+        // Said again, it changes nothing.
+        for id in &all {
+            files.rotated(*id);
+            files.make_ready(*id);
+        }
+        for id in all {
+            assert_eq!(files.pop_ready(), Some(id));
+            assert_eq!(files.pop_ready(), None);
+            files.finished(id);
+        }
     }
 
     #[test]
