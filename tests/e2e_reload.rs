@@ -568,9 +568,9 @@ fn an_added_endpoint_gets_what_is_not_stored() {
     writer.write(500);
     at_a.wait_all(writer.written(), DRAIN);
     wait_from(&at_b, 1_000, writer.written());
-    assert_settled(&rig, agent, &both, &[&a, &b]);
     at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
     assert_from(&at_b, 1_000, writer.written());
+    assert_settled(&rig, agent, &both, &[&a, &b]);
     a.assert_no_defects();
     b.assert_no_defects();
 }
@@ -619,9 +619,9 @@ fn a_removed_endpoint_is_not_waited_for() {
     wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
     writer.write(500);
     at_a.wait_all(writer.written(), DRAIN);
-    assert_settled(&rig, agent, &alone, &[&a]);
     at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
     assert_eq!(at_b.seen(), 1_000);
+    assert_settled(&rig, agent, &alone, &[&a]);
     a.assert_no_defects();
 }
 
@@ -645,8 +645,8 @@ fn a_renamed_endpoint_gets_what_is_not_stored() {
     wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
     writer.write(500);
     wait_from(&at_c, 1_000, writer.written());
-    assert_settled(&rig, agent, &new, &[&c]);
     assert_from(&at_c, 1_000, writer.written());
     assert_eq!(at_a.seen(), 1_000);
+    assert_settled(&rig, agent, &new, &[&c]);
     c.assert_no_defects();
 }
