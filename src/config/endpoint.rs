@@ -16,7 +16,7 @@ use crate::model::flow::{StreamBound, StreamPolicy};
 use crate::sink::settings::{Auth, Credential, Endpoint, Tls};
 // The parser that the HTTP client itself uses, so that both understand a URL in the same way.
 use reqwest::Url;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,34 +57,32 @@ pub(super) fn plan(raw: &[Loki], root: &Node, check: &mut Check<'_>) -> Vec<Endp
         );
     }
     let raw = raw.get(..ENDPOINTS_MAX).unwrap_or(raw);
-    let mut suffixes = HashMap::new();
-    raw.iter().enumerate().map(|(i, loki)| endpoint(loki, list.item(i), &mut taken, &mut suffixes, check)).collect()
+    raw.iter().enumerate().map(|(i, loki)| endpoint(loki, list.item(i), &mut taken, check)).collect()
 }
 
-/// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.
-pub(super) fn unique(base: &str, taken: &mut HashSet<String>, suffixes: &mut HashMap<String, usize>) -> String {
-    let mut name = base.to_owned();
-    let number = suffixes.entry(base.to_owned()).or_insert(1);
-    while !taken.insert(name.clone()) {
-        *number += 1;
-        name = format!("{base}-{number}");
+/// The name of an entry that gives none: its host. Where that is taken there is no other one to choose: a number would go by the order
+/// of the entries, and what waits for one endpoint would go to another when the order changes.
+fn default_name(url: Option<&Url>, node: &Node, taken: &mut HashSet<String>, check: &mut Check<'_>) -> String {
+    // Without a URL something is reported already.
+    let Some(url) = url else { return "loki".to_owned() };
+    let host = url.host_str().unwrap_or("loki").chars();
+    let name: String = host.filter(|c| !matches!(c, '[' | ']')).take(NAME_BYTES).collect();
+    if !taken.insert(name.clone()) {
+        check.error(
+            node.child("url").span,
+            "another endpoint has the name that this one would get, the host of its URL",
+            "give it a `name` of its own: metrics, `to` and what waits on disk go by it",
+        );
     }
     name
 }
 
-fn endpoint(
-    raw: &Loki,
-    node: &Node,
-    taken: &mut HashSet<String>,
-    suffixes: &mut HashMap<String, usize>,
-    check: &mut Check<'_>,
-) -> Endpoint {
+fn endpoint(raw: &Loki, node: &Node, taken: &mut HashSet<String>, check: &mut Check<'_>) -> Endpoint {
     let url = push_url(raw, node, check);
-    let name = raw.name.clone().unwrap_or_else(|| {
-        let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("loki");
-        let host: String = host.chars().filter(|c| !matches!(c, '[' | ']')).take(NAME_BYTES).collect();
-        unique(&host, taken, suffixes)
-    });
+    let name = match &raw.name {
+        Some(name) => name.clone(),
+        None => default_name(url.as_ref(), node, taken, check),
+    };
     if let Some(tenant) = &raw.tenant_id {
         let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\');
         if tenant.is_empty() || tenant.len() > TENANT_BYTES || !tenant.bytes().all(fits) {

@@ -4,7 +4,6 @@
 //! Leaves to others: finding files.
 
 use super::check::Check;
-use super::endpoint::unique;
 use super::plan::FileSource;
 use super::raw::{FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
@@ -83,6 +82,17 @@ pub(super) fn plan(
         files.push(FileSource { settings, to });
     }
     files
+}
+
+/// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.
+fn unique(base: &str, taken: &mut HashSet<String>, suffixes: &mut HashMap<String, usize>) -> String {
+    let mut name = base.to_owned();
+    let number = suffixes.entry(base.to_owned()).or_insert(1);
+    while !taken.insert(name.clone()) {
+        *number += 1;
+        name = format!("{base}-{number}");
+    }
+    name
 }
 
 /// `/var/log/nginx/*.log` is `var-log-nginx-log`: it depends on the first pattern only, so that other entries can come and go.

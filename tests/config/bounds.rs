@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
         "bounds of streams and caps of labels",
         r#"loki:
   - { url: "http://localhost", max_streams: 0 }
-  - { url: "http://localhost", max_streams_policy: drop }
+  - { url: "http://127.0.0.1", max_streams_policy: drop }
 labels: { lugger_merged: x, a_name_of_21_bytes___: x, b: 12345678901234567890 }
 limits: { labels: 3, label_name: 16B, label_value: 17B }
 logs: [{ file: { include: /x/*.log } }]
@@ -44,7 +44,7 @@ agent.yaml:2:45: 0 is out of range
 help: it has to be from 1 to 1000000
 
 agent.yaml:3:32: max_streams_policy has no effect without `max_streams`
-  3 |   - { url: "http://localhost", max_streams_policy: drop }
+  3 |   - { url: "http://127.0.0.1", max_streams_policy: drop }
     |                                ^^^^^^^^^^^^^^^^^^
 help: add `max_streams`, such as `max_streams: 4000`, or remove it
 

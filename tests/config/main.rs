@@ -15,6 +15,7 @@ use lugger::model::labels::LabelCaps;
 use lugger::sink::settings::{Auth, Credential};
 use lugger::source::file::encoding::Encoding;
 use lugger::source::file::settings::StartAt;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,11 +82,11 @@ loki:
     max_streams: 500
     max_streams_policy: drop
   - {{ url: http://127.0.0.1, bearer_token: abc, max_streams: 7 }}
-  - {{ url: http://127.0.0.1, bearer_token_file: {secret} }}
+  - {{ url: \"http://[::1]\", bearer_token_file: {secret} }}
 logs:
   - file: {{ include: [/a/*.log, \"/b/**/{{c,d}}-[0-9].log\"], exclude: '**/*.gz', start_at: end }}
     labels: {{ job: a, site: '', rack: 8 }}
-    to: [127.0.0.1-2, home]
+    to: [\"::1\", home]
 http: {{ listen: none }}
 state_dir: /srv/lugger
 limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h, labels: 20, label_name: 1000B, label_value: 4KiB }}
@@ -108,7 +109,7 @@ limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h, labels: 20, l
     assert_eq!(home.rate, Some(rate));
     assert_eq!(home.max_streams, Some(StreamBound { max: 500, policy: StreamPolicy::Drop }));
     assert_eq!(second.max_streams, Some(StreamBound { max: 7, policy: StreamPolicy::Merge }));
-    assert_eq!((second.name.as_str(), third.name.as_str()), ("127.0.0.1", "127.0.0.1-2"));
+    assert_eq!((second.name.as_str(), third.name.as_str()), ("127.0.0.1", "::1"));
     assert!(matches!(&second.auth, Auth::Bearer(Credential::Inline(token)) if token.expose() == "abc"));
     assert!(matches!(&third.auth, Auth::Bearer(Credential::File(path)) if path == Path::new(secret)));
 
@@ -122,6 +123,27 @@ limits: {{ memory: 32MiB, line: 1KiB, spool: 16MiB, spool_age: 1h, labels: 20, l
     assert_eq!(file.settings.label_caps, LabelCaps { count: 20, name_bytes: 1000, value_bytes: 4 << 10 });
     assert_eq!((plan.spool_bytes, plan.spool_age), (16 << 20, Duration::from_secs(3600)));
     assert_eq!((plan.http, plan.state_dir), (None, PathBuf::from("/srv/lugger")));
+}
+
+/// What waits for an endpoint is kept under its name, also over a restart.
+#[test]
+fn the_order_of_endpoints_changes_no_name() {
+    let names = |loki: &str| {
+        let plan = good(&format!("loki: [{loki}]\nlogs: [{{ file: {{ include: /x }} }}]\n")).plan;
+        plan.loki.into_iter().map(|endpoint| (endpoint.url, endpoint.name)).collect::<BTreeMap<_, _>>()
+    };
+    let (a, b) = ("{ url: http://h:1 }", "{ url: http://h:2, name: second }");
+    let c = "{ url: http://other:1 }";
+    let one = names(&format!("{a}, {b}, {c}"));
+    assert_eq!(one, names(&format!("{c}, {b}, {a}")));
+    assert_eq!(one.values().collect::<Vec<_>>(), ["h", "second", "other"]);
+    // Nothing tells these apart but their order, or what may be corrected any time.
+    for (url, with) in [("http://h:2", ""), ("http://h:1", ", tenant_id: b"), ("http://h:1/other/push", "")] {
+        let report = load(&format!("loki: [{a}, {{ url: \"{url}\"{with} }}]\nlogs: [{{ file: {{ include: /x }} }}]\n"));
+        let report = report.expect_err(url).to_string();
+        assert!(report.contains("the name that this one would get") && report.contains("`name`"), "{report}");
+    }
+    assert!(load("loki: [{ url: http://h }, { url: http://g, name: h }]\nlogs: [{ file: { include: /x } }]").is_err());
 }
 
 #[test]

@@ -405,6 +405,17 @@ agent.yaml:2:50: there is no endpoint named "elsewhere"
 help: the endpoints are: home, cloud"#,
     ),
     (
+        "endpoints that have no name of their own",
+        r#"loki: [{ url: "http://localhost:1" }, { url: "http://localhost:2" }]
+logs: [{ file: { include: /x/*.log } }]
+"#,
+        r#"
+agent.yaml:1:46: another endpoint has the name that this one would get, the host of its URL
+  1 | loki: [{ url: "http://localhost:1" }, { url: "http://localhost:2" }]
+    |                                              ^^^^^^^^^^^^^^^^^^^^
+help: give it a `name` of its own: metrics, `to` and what waits on disk go by it"#,
+    ),
+    (
         "names that are there twice, or are none",
         r#"loki: [{ name: a, url: "http://localhost" }, { name: a, url: "http://localhost" }]
 logs: [{ name: "a b", file: { include: /x/*.log } }]
@@ -573,7 +584,7 @@ help: it may have ASCII letters, digits, signs and blanks, and no line break"#,
         r#"loki:
   - url: http://localhost
     tls_config: { cert_file: client.pem, ca_file: /does/not/exist }
-  - url: https://localhost
+  - url: https://127.0.0.1
     tls_config: { key_file: /etc, cert_file: /etc/passwd, server_name: a b }
 logs: [{ file: { include: /x/*.log } }]
 "#,
