@@ -18,7 +18,7 @@ use super::streams::Places;
 use crate::base::wake::Wake;
 use crate::format::loki_encode::{append_entries, begin_stream, finish_stream, labels_field};
 use crate::model::batch::{Batch, Inbox, Ticket};
-use crate::model::budget::Budget;
+use crate::model::budget::{Budget, Charge};
 pub use crate::model::flow::Limits;
 use crate::model::flow::{Chunk, Ledger, Output, Receipt, StreamId, StreamPolicy};
 use crate::model::labels::Labels;
@@ -50,6 +50,8 @@ struct Pending {
     opened: Instant,
     receipts: Vec<Receipt>,
     settled: bool,
+    /// What the receipts take while they wait, if no batch does that for them.
+    _charge: Option<Charge>,
 }
 
 /// See the module.
@@ -121,16 +123,24 @@ impl Batcher {
         let receipts = std::mem::take(&mut self.receipts);
         if self.entries == 0 {
             // Only skipped bytes: nothing to send, but the cursors move, in their turn.
-            self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: true });
+            // What waits for what is before it is charged: a source that drops nearly all could go on with that for hours.
+            let charge = (!self.pending.is_empty()).then(|| self.budget.charge(held_by(&receipts), &self.wake));
+            self.pending.push_back(Pending {
+                sequence: self.sequence,
+                opened,
+                receipts,
+                settled: true,
+                _charge: charge,
+            });
             return;
         }
         let body = self.encode();
         ledger.intend(&receipts);
-        let held = body.len() as u64 + OVERHEAD_BYTES + (receipts.len() * size_of::<Receipt>()) as u64;
+        let held = body.len() as u64 + held_by(&receipts);
         let charge = self.budget.charge(held, &self.wake);
         let ticket = Ticket::new(self.sequence, self.targets.len() as u32, self.inbox.clone());
         let batch = Arc::new(Batch::new(body, self.raw_bytes, self.entries, opened, ticket, charge));
-        self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: false });
+        self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: false, _charge: None });
         self.raw_bytes = 0;
         self.entries = 0;
         for target in &self.targets {
@@ -256,6 +266,11 @@ impl Batcher {
             }
         }
     }
+}
+
+/// What a row of receipts takes, with what holds it, bytes.
+fn held_by(receipts: &[Receipt]) -> u64 {
+    OVERHEAD_BYTES + std::mem::size_of_val(receipts) as u64
 }
 
 fn compress(encoder: &mut snap::raw::Encoder, raw: &[u8], scratch: &mut Vec<u8>) -> Bytes {

@@ -359,6 +359,35 @@ fn what_was_sent_before_goes_to_the_stream_that_it_was_sent_to() {
 }
 
 #[test]
+fn receipts_without_lines_are_charged_for_as_long_as_they_wait() {
+    let mut rig = Rig::new(1 << 20, NEVER, 1);
+    let stream = rig.stream("a");
+    // Nothing is before it: it goes at once.
+    rig.write(stream, &[]);
+    rig.flush();
+    assert_eq!(rig.budget.used(), 0);
+    rig.tick();
+    rig.write(stream, &["one".into()]);
+    rig.flush();
+    let seen = rig.seen();
+    let Some(Seen::Batch(_, batch)) = seen.last() else { panic!("{seen:?}") };
+    let mut rounds = 0;
+    while rig.batcher.has_room() {
+        for _ in 0..100 {
+            rig.write(stream, &[]);
+        }
+        rig.flush();
+        rounds += 1;
+        assert!(rounds < 10_000, "nothing bounds what waits");
+    }
+    batch.settled();
+    drop(seen);
+    rig.tick();
+    assert_eq!(rig.budget.used(), 0);
+    assert!(rig.batcher.is_settled() && rig.batcher.has_room());
+}
+
+#[test]
 fn the_budget_is_charged_until_the_last_endpoint_lets_go() {
     let mut rig = Rig::new(1 << 20, NEVER, 2);
     let stream = rig.stream("a");
