@@ -4,11 +4,12 @@ use lugger::agent::status::{Endpoint, Snapshot, Source, Spool};
 use lugger::base::metrics::Registry;
 use lugger::base::serve::{ListenError, Listener};
 use lugger::base::shutdown::{self, Trigger};
-use lugger::web::{View, Web};
+use lugger::web::{ReloadRequest, View, Web};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\"'&\u{202e}";
@@ -58,13 +59,16 @@ fn snapshot() -> Snapshot {
 }
 
 async fn start() -> Server {
-    let web = Web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    start_at("127.0.0.1:0", None).await
+}
+
+async fn start_at(address: &str, reload: Option<mpsc::Sender<ReloadRequest>>) -> Server {
+    let web = Web::bind(address.parse().unwrap()).await.unwrap();
     let address = web.address();
     let (trigger, stopping) = shutdown::channel();
     let snapshot = Arc::new(Mutex::new(snapshot()));
     let (registry, shared) = (Registry::default(), snapshot.clone());
-    let view =
-        View { snapshot: Arc::new(move || shared.lock().unwrap().clone()), registry: registry.clone(), reload: None };
+    let view = View { snapshot: Arc::new(move || shared.lock().unwrap().clone()), registry: registry.clone(), reload };
     let task = tokio::spawn(web.serve(view, stopping));
     Server { address, trigger, task, snapshot, registry }
 }
@@ -241,4 +245,19 @@ async fn stopping_closes_idle_connections_and_ends() {
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+/// That other hosts are refused is tested beside the code: a host that tests run on need not have another address.
+#[tokio::test]
+async fn this_host_may_ask_for_a_reload_wherever_the_server_listens() {
+    let (ask_for, mut asked) = mpsc::channel::<ReloadRequest>(1);
+    let answering = tokio::spawn(async move {
+        let ReloadRequest(answer) = asked.recv().await.unwrap();
+        answer.send(Ok("read again".to_owned())).unwrap();
+    });
+    let server = start_at("0.0.0.0:0", Some(ask_for)).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    let answer = ask(address, "POST", "/-/reload", "").await;
+    assert_eq!((status(&answer), body(&answer)), (200, "read again\n"));
+    answering.await.unwrap();
 }

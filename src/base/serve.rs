@@ -52,6 +52,18 @@ pub enum ListenError {
     Other(SocketAddr, io::Error),
 }
 
+/// Whether a request comes from a program on this host; every request has this as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FromThisHost(pub bool);
+
+impl FromThisHost {
+    /// Of a connection from `peer` that was accepted at `own`. Somebody who connects to an address of the host has that address as well.
+    fn of(peer: SocketAddr, own: Option<SocketAddr>) -> Self {
+        let peer = peer.ip().to_canonical();
+        FromThisHost(peer.is_loopback() || own.is_some_and(|own| own.ip().to_canonical() == peer))
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
@@ -98,10 +110,11 @@ impl Listener {
             };
             while connections.try_join_next().is_some() {}
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let from = FromThisHost::of(peer, stream.local_addr().ok());
                     let (handler, shutdown) = (handler.clone(), shutdown.clone());
                     connections.spawn(async move {
-                        connection(stream, handler, shutdown).await;
+                        connection(stream, from, handler, shutdown).await;
                         drop(slot);
                     });
                 }
@@ -121,14 +134,15 @@ impl Listener {
     }
 }
 
-async fn connection<H, F>(stream: TcpStream, handler: H, mut shutdown: Shutdown)
+async fn connection<H, F>(stream: TcpStream, from: FromThisHost, handler: H, mut shutdown: Shutdown)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Reply> + Send,
 {
     // Answers are small; without this the last part of one could wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from);
         let reply = handler(request);
         async move { Ok::<_, Infallible>(reply.await) }
     });
@@ -389,6 +403,23 @@ mod tests {
         }
         assert!(!is_foreign(loopback, &HeaderMap::new()));
         assert!(!is_foreign("10.0.0.1:80".parse().unwrap(), &host("logs.example.org")));
+    }
+
+    #[test]
+    fn whoever_connects_by_loopback_or_by_the_hosts_own_address_is_on_this_host() {
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        for (peer, own, is) in [
+            ("127.0.0.1:5", "127.0.0.1:80", true),
+            ("127.0.0.9:5", "127.0.0.1:80", true),
+            ("[::1]:5", "[::1]:80", true),
+            ("[::ffff:127.0.0.1]:5", "[::ffff:127.0.0.1]:80", true),
+            ("10.0.0.1:5", "10.0.0.1:80", true),
+            ("10.0.0.2:5", "10.0.0.1:80", false),
+            ("[::ffff:10.0.0.2]:5", "[::ffff:10.0.0.1]:80", false),
+        ] {
+            assert_eq!(FromThisHost::of(at(peer), Some(at(own))), FromThisHost(is), "{peer} at {own}");
+        }
+        assert_eq!(FromThisHost::of(at("10.0.0.2:5"), None), FromThisHost(false));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Floor 7: what the agent shows of itself: /ready, /metrics, the status page and its JSON.
 //!
-//! Promises: only reads (but for POST /-/reload, which no page of a browser can ask for), and only what a snapshot and the registry have (no secrets, no log lines); what comes from files or endpoints is
+//! Promises: only reads (but for POST /-/reload, which neither a page of a browser nor another host can ask for), and only what a snapshot and the registry have (no secrets, no log lines); what comes from files or endpoints is
 //! shown as text, never as markup. Leaves to others: gathering the snapshot (agent), the server's bounds (`base::serve`).
 
 mod process;
 
 use crate::agent::status::Snapshot;
 use crate::base::metrics::Registry;
-use crate::base::serve::{self, ListenError, Listener, Reply};
+use crate::base::serve::{self, FromThisHost, ListenError, Listener, Reply};
 use crate::base::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, header};
@@ -64,13 +64,17 @@ impl Web {
     }
 }
 
-/// A page in a browser must not be able to ask: browsers say which page a POST is from.
+/// A page in a browser must not be able to ask: browsers say which page a POST is from. Nor must other hosts, who may look at the rest
+/// if the server does not listen on loopback: reading everything again costs something, and the answer shows parts of the file.
 async fn reload<B>(ask: &mpsc::Sender<ReloadRequest>, address: SocketAddr, request: &Request<B>) -> Reply {
     if request.method() != Method::POST {
         return serve::wrong_method("POST");
     }
     if request.headers().contains_key(header::ORIGIN) || serve::is_foreign(address, request.headers()) {
         return serve::text(StatusCode::FORBIDDEN, "a web page may not do this; use curl -X POST, or send SIGHUP");
+    }
+    if request.extensions().get() != Some(&FromThisHost(true)) {
+        return serve::text(StatusCode::FORBIDDEN, "this is for programs on the agent's own host; send SIGHUP there");
     }
     let (answer, answered) = oneshot::channel();
     let result = match ask.send(ReloadRequest(answer)).await {
@@ -138,4 +142,33 @@ fn ready(snapshot: &Snapshot, as_json: bool) -> Reply {
     let details = snapshot.problems.iter().chain(&snapshot.notes).map(|text| text.replace(['\n', '\r'], " "));
     let lines: Vec<String> = first.into_iter().chain(details).collect();
     serve::text(status, &lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status of a reload that is asked for by somebody who is on this host, or not.
+    async fn asked(from: Option<FromThisHost>) -> StatusCode {
+        let (ask, mut asked) = mpsc::channel::<ReloadRequest>(1);
+        let answering = tokio::spawn(async move {
+            let Some(ReloadRequest(answer)) = asked.recv().await else { return };
+            answer.send(Ok("read".to_owned())).unwrap();
+        });
+        let mut request = Request::builder().method(Method::POST).uri("/-/reload").body(()).unwrap();
+        if let Some(from) = from {
+            request.extensions_mut().insert(from);
+        }
+        let status = reload(&ask, "0.0.0.0:80".parse().unwrap(), &request).await.status();
+        drop(ask);
+        answering.await.unwrap();
+        status
+    }
+
+    #[tokio::test]
+    async fn only_this_host_may_have_the_configuration_read_again() {
+        assert_eq!(asked(Some(FromThisHost(true))).await, StatusCode::OK);
+        assert_eq!(asked(Some(FromThisHost(false))).await, StatusCode::FORBIDDEN);
+        assert_eq!(asked(None).await, StatusCode::FORBIDDEN);
+    }
 }
