@@ -2,6 +2,7 @@
 
 mod support;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
@@ -239,4 +240,33 @@ fn what_cannot_be_sent_is_said_and_stays() {
     assert!(code == Some(1) && errors.contains("does not store what it is sent"), "{errors}");
     assert_eq!(fs::read_to_string(&file).unwrap(), kept);
     drop(agent);
+}
+
+/// As if a command had been stopped at the moment at which it changes the files.
+#[test]
+fn whoever_keeps_the_files_locked_holds_up_neither_the_lines_nor_the_agent() {
+    let loki = keeping();
+    let rig = Rig::new();
+    loki.script(|_| Answer::RefuseLines(Arc::new(|line| line.starts_with("bad"))));
+    let agent = rig.start(&Config::new(&loki.url()).source(FileSource::new("app", rig.log("*.log"))));
+    append_to(&rig.log("a.log"), "bad one\n");
+    wait_written(&agent, 1);
+    let lock = fs::File::open(rig.state()).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    append_to(&rig.log("a.log"), "bad two\ngood two\n");
+    let failed = || agent.metric("lugger_dead_letters_failed_total");
+    wait_until("a letter that cannot be written", SOON, || failed() == Some(1.0));
+    for i in 0..20 {
+        append_to(&rig.log("a.log"), format!("bad {i}\ngood {i}\n"));
+        loki.wait_for("the line after it", SOON, |line| line == format!("good {i}"));
+    }
+    drop(lock);
+    wait_until("the last refusal", SOON, || {
+        failed().is_some_and(|failed| failed + agent.metric(WRITTEN).unwrap() >= 22.0)
+    });
+    let before = agent.metric(WRITTEN).unwrap() as usize;
+    append_to(&rig.log("a.log"), "bad at the end\n");
+    wait_written(&agent, before + 1);
+    let last = letters(&rig).pop().unwrap();
+    assert_eq!(last["line"], "bad at the end");
 }

@@ -2,12 +2,13 @@
 //!
 //! `dead-letters.jsonl` in the state directory, mode 0600; when it reaches half of [`DEAD_LETTER_BYTES`] it becomes
 //! `dead-letters.jsonl.1`, whose former content goes and is counted. Promises: never more than that bound on disk; a file that
-//! cannot be written is reported and counted, and stops nothing; a command that takes letters out meanwhile is not disturbed (`letter_box`).
+//! cannot be written is reported and counted, and stops nothing; a command that takes letters out meanwhile is not disturbed (`letter_box`),
+//! and one that is stopped while it has the files locked is waited for but once, for [`DEAD_LETTER_LOCK_MS`].
 //! Leaves to others: deciding what is refused for good, what a line looks like (`format::letter`).
 
 use super::letter_box::{Moment, current, is_same, older};
 use crate::base::clock::Clock;
-use crate::base::limits::DEAD_LETTER_BYTES;
+use crate::base::limits::{DEAD_LETTER_BYTES, DEAD_LETTER_LOCK_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::format::civil;
 use crate::format::letter::Letter;
@@ -18,6 +19,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Encoded entries are gathered up to this size before they are written, bytes.
 const GATHER_BYTES: usize = 256 * 1024;
@@ -42,6 +44,8 @@ struct State {
     bytes: u64,
     /// Whether the last write failed, so that a failure is reported once.
     failing: bool,
+    /// Whether the last attempt waited in vain for another process.
+    locked_out: bool,
 }
 
 impl DeadLetters {
@@ -65,51 +69,75 @@ impl DeadLetters {
         }))
     }
 
-    /// Writes entries (stream labels, entry, reason) that `endpoint` refused with `message`.
-    pub fn write<'a>(
-        &self,
-        endpoint: &str,
-        message: &str,
-        entries: impl IntoIterator<Item = (&'a str, &'a EntryAdapter, Reason)>,
-    ) {
-        let shared = &*self.0;
-        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let time = civil::format_rfc3339_ms(shared.clock.now_ns());
-        let mut gathered = Vec::new();
-        let mut count = 0;
-        for (labels, entry, reason) in entries {
-            let letter = Letter {
-                time: time.clone(),
-                endpoint: endpoint.to_owned(),
-                reason: reason.as_str().to_owned(),
-                message: message.to_owned(),
-                labels: labels.to_owned(),
-                entry: entry.clone(),
-                stamp: None,
-                truncated: false,
-            };
-            gathered.extend(letter.encode());
-            count += 1;
-            if gathered.len() >= GATHER_BYTES {
-                shared.flush(&mut state, &mut gathered, &mut count);
-            }
+    /// Begins to write entries that `endpoint` refused with `message`.
+    pub fn begin<'a>(&'a self, endpoint: &'a str, message: &'a str) -> Writing<'a> {
+        let time = civil::format_rfc3339_ms(self.0.clock.now_ns());
+        Writing { letters: self, endpoint, message, time, gathered: Vec::new(), count: 0 }
+    }
+}
+
+/// Entries that are being written. Neither the disk nor a lock is waited for on the caller's thread, which must be within a tokio runtime.
+/// What cannot be written is counted.
+#[derive(Debug)]
+#[must_use = "what is gathered is written by `end`"]
+pub struct Writing<'a> {
+    letters: &'a DeadLetters,
+    endpoint: &'a str,
+    message: &'a str,
+    time: String,
+    gathered: Vec<u8>,
+    count: u64,
+}
+
+impl Writing<'_> {
+    /// An entry of the stream with these labels, and why it was refused.
+    pub async fn add(&mut self, labels: &str, entry: &EntryAdapter, reason: Reason) {
+        let letter = Letter {
+            time: self.time.clone(),
+            endpoint: self.endpoint.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: self.message.to_owned(),
+            labels: labels.to_owned(),
+            entry: entry.clone(),
+            stamp: None,
+            truncated: false,
+        };
+        self.gathered.extend(letter.encode());
+        self.count += 1;
+        if self.gathered.len() >= GATHER_BYTES {
+            self.flush().await;
         }
-        shared.flush(&mut state, &mut gathered, &mut count);
+    }
+
+    /// Returns when all is written, or has failed.
+    pub async fn end(mut self) {
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        let (gathered, count) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.count));
+        if gathered.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.letters.0);
+        let written = tokio::task::spawn_blocking(move || shared.flush(&gathered, count)).await;
+        // Only when the runtime ends, or by a bug that the hook for panics reports.
+        if written.is_err() {
+            self.letters.0.lost.add(count);
+        }
     }
 }
 
 impl Shared {
-    fn flush(&self, state: &mut State, gathered: &mut Vec<u8>, count: &mut u64) {
-        if gathered.is_empty() {
-            return;
-        }
+    fn flush(&self, gathered: &[u8], count: u64) {
+        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.append(state, gathered) {
             Ok(()) => {
-                self.written.add(*count);
+                self.written.add(count);
                 state.failing = false;
             }
             Err(error) => {
-                self.lost.add(*count);
+                self.lost.add(count);
                 state.file = None;
                 if !state.failing {
                     tracing::error!(
@@ -122,14 +150,16 @@ impl Shared {
                 state.failing = true;
             }
         }
-        gathered.clear();
-        *count = 0;
     }
 
     fn append(&self, state: &mut State, bytes: &[u8]) -> io::Result<()> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let path = current(&self.dir);
-        let _moment = Moment::take(&self.dir)?;
+        // Whoever did not give it back in time is not waited for again: that would slow down all that is sent.
+        let longest = if state.locked_out { 0 } else { DEAD_LETTER_LOCK_MS };
+        let moment = Moment::take_within(&self.dir, Duration::from_millis(longest));
+        state.locked_out = moment.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        let _moment = moment?;
         let is_there = |file: &File| -> io::Result<bool> {
             Ok(std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|own| is_same(&there, &own))))
         };
@@ -178,15 +208,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::AtomicI64;
 
+    /// Writes entries to the end.
+    async fn write(letters: &DeadLetters, entries: &[(&str, EntryAdapter, Reason)]) {
+        let mut writing = letters.begin("home", "no");
+        for (labels, entry, reason) in entries {
+            writing.add(labels, entry, *reason).await;
+        }
+        writing.end().await;
+    }
+
     fn entry(ns: i64, line: &[u8]) -> EntryAdapter {
         EntryAdapter { timestamp: Some(Timestamp::from_ns(ns)), line: line.to_vec(), structured_metadata: Vec::new() }
     }
 
-    #[test]
-    fn one_line_of_json_an_entry_readable_by_its_owner_only() {
+    #[tokio::test]
+    async fn one_line_of_json_an_entry_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(dir.path(), &Registry::default(), Clock::Manual(Arc::new(AtomicI64::new(0))));
-        letters.write("home", "no", [("{a=\"b\"}", &entry(5, b"x\""), Reason::TooOld)]);
+        write(&letters, &[("{a=\"b\"}", entry(5, b"x\""), Reason::TooOld)]).await;
         let path = dir.path().join("dead-letters.jsonl");
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
@@ -196,15 +235,15 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
-    #[test]
-    fn bounded_with_one_older_file() {
+    #[tokio::test]
+    async fn bounded_with_one_older_file() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::default();
         let letters = DeadLetters::new(dir.path(), &registry, Clock::System);
         let long = entry(1, &vec![b'x'; 1 << 20]);
         let evil = entry(1, &vec![1; 2 << 20]);
         for _ in 0..20 {
-            letters.write("home", "no", [("{}", &long, Reason::Other), ("{}", &evil, Reason::Other)]);
+            write(&letters, &[("{}", long.clone(), Reason::Other), ("{}", evil.clone(), Reason::Other)]).await;
         }
         let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
         assert!(size("dead-letters.jsonl") + size("dead-letters.jsonl.1") <= DEAD_LETTER_BYTES);
@@ -214,44 +253,44 @@ mod tests {
         assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     }
 
-    #[test]
-    fn what_somebody_takes_out_meanwhile_is_gone_and_what_is_written_meanwhile_is_there() {
+    #[tokio::test]
+    async fn what_somebody_takes_out_meanwhile_is_gone_and_what_is_written_meanwhile_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(dir.path(), &Registry::default(), Clock::System);
-        let write = |line: &[u8]| letters.write("home", "no", [("{}", &entry(1, line), Reason::Other)]);
+        let put = async |line: &[u8]| write(&letters, &[("{}", entry(1, line), Reason::Other)]).await;
         let lines = || -> Vec<Vec<u8>> {
             let letters = LetterBox::read(dir.path()).unwrap();
             letters.lines().map(|(_, line)| Letter::decode(line).unwrap().entry.line).collect()
         };
-        write(b"1");
-        write(b"2");
+        put(b"1").await;
+        put(b"2").await;
         let mut taken = LetterBox::open(dir.path()).unwrap();
         let ids: Vec<_> = taken.lines().map(|(id, _)| id).collect();
-        write(b"3");
+        put(b"3").await;
         taken.remove(ids[0]);
         taken.save().unwrap();
-        write(b"4");
+        put(b"4").await;
         assert_eq!(lines(), [b"2", b"3", b"4"]);
         let ids: Vec<_> = LetterBox::read(dir.path()).unwrap().lines().map(|(id, _)| id).collect();
         drop(taken);
         let mut taken = LetterBox::open(dir.path()).unwrap();
         ids.into_iter().for_each(|id| taken.remove(id));
         taken.save().unwrap();
-        write(b"5");
+        put(b"5").await;
         assert_eq!(lines(), [b"5"]);
     }
 
-    #[test]
-    fn a_failure_is_counted_and_a_torn_line_is_ended() {
+    #[tokio::test]
+    async fn a_failure_is_counted_and_a_torn_line_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::default();
         let state_dir = dir.path().join("state");
         let letters = DeadLetters::new(&state_dir, &registry, Clock::System);
-        letters.write("home", "no", [("{}", &entry(1, b"x"), Reason::Other)]);
+        write(&letters, &[("{}", entry(1, b"x"), Reason::Other)]).await;
         assert_eq!(registry.counter("lugger_dead_letters_failed_total", "", &[]).get(), 1);
         std::fs::create_dir(&state_dir).unwrap();
         std::fs::write(state_dir.join("dead-letters.jsonl"), "{\"torn").unwrap();
-        letters.write("home", "no", [("{}", &entry(1, b"x"), Reason::Other)]);
+        write(&letters, &[("{}", entry(1, b"x"), Reason::Other)]).await;
         let text = std::fs::read_to_string(state_dir.join("dead-letters.jsonl")).unwrap();
         assert!(text.starts_with("{\"torn\n{\"time\""), "{text}");
     }

@@ -391,7 +391,7 @@ impl Sender {
         match step {
             Step::Stored => {}
             Step::Partial { refusals, text } => {
-                self.partly_stored(&piece, body_bytes, &refusals, &text);
+                self.partly_stored(&piece, body_bytes, &refusals, &text).await;
                 accept(probe, work);
             }
             Step::Divide => self.halve(piece, work),
@@ -405,7 +405,7 @@ impl Sender {
                     search.suspects.push(piece);
                     search.text = text;
                 } else if size > SURELY_SMALL_BYTES {
-                    self.give_up(&piece, Reason::TooLarge, &text);
+                    self.give_up(&piece, Reason::TooLarge, &text).await;
                 } else {
                     work.push(Work::Part(piece));
                     self.failed(&Failure {
@@ -427,7 +427,7 @@ impl Sender {
                 accept(probe, work);
                 let whole_stream = reason == Reason::InvalidLabels && piece.is_one_stream();
                 if whole_stream || piece.entries() <= 1 {
-                    self.give_up(&piece, reason, &text);
+                    self.give_up(&piece, reason, &text).await;
                 } else {
                     self.halve(piece, work);
                 }
@@ -443,7 +443,7 @@ impl Sender {
                 if piece.entries() > 1 {
                     self.halve(piece, work);
                 } else if search.accepted {
-                    self.give_up(&piece, Reason::Other, &text);
+                    self.give_up(&piece, Reason::Other, &text).await;
                 } else {
                     search.suspects.push(piece);
                     search.text = text;
@@ -650,13 +650,17 @@ impl Sender {
     }
 
     /// All of `piece` is stored but what `refusals` mean.
-    fn partly_stored(&mut self, piece: &Piece, body_bytes: usize, refusals: &[Refusal], text: &str) {
+    async fn partly_stored(&mut self, piece: &Piece, body_bytes: usize, refusals: &[Refusal], text: &str) {
         let refused = push_response::refused(&piece.0, refusals);
-        let entries = refused.entries.iter().filter_map(|((s, e), reason)| {
-            let stream = piece.0.streams.get(*s)?;
-            Some((stream.labels.as_str(), stream.entries.get(*e)?, *reason))
-        });
-        self.dead_letters.write(&self.name, text, entries);
+        let mut letters = self.dead_letters.begin(&self.name, text);
+        for ((stream, entry), reason) in &refused.entries {
+            if let Some(stream) = piece.0.streams.get(*stream)
+                && let Some(entry) = stream.entries.get(*entry)
+            {
+                letters.add(&stream.labels, entry, *reason).await;
+            }
+        }
+        letters.end().await;
         for reason in refused.entries.values() {
             self.status.refused(*reason, 1);
         }
@@ -670,10 +674,14 @@ impl Sender {
     }
 
     /// Every entry of `piece` is refused for good.
-    fn give_up(&mut self, piece: &Piece, reason: Reason, text: &str) {
-        let streams = piece.0.streams.iter();
-        let entries = streams.flat_map(|s| s.entries.iter().map(move |e| (s.labels.as_str(), e, reason)));
-        self.dead_letters.write(&self.name, text, entries);
+    async fn give_up(&mut self, piece: &Piece, reason: Reason, text: &str) {
+        let mut letters = self.dead_letters.begin(&self.name, text);
+        for stream in &piece.0.streams {
+            for entry in &stream.entries {
+                letters.add(&stream.labels, entry, reason).await;
+            }
+        }
+        letters.end().await;
         let count = u64::try_from(piece.entries()).unwrap_or(0);
         self.status.refused(reason, count);
         self.say_refused(count, text);

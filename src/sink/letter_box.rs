@@ -14,6 +14,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The name of the file that is appended to, in the state directory.
 const CURRENT: &str = "dead-letters.jsonl";
@@ -21,6 +22,9 @@ const CURRENT: &str = "dead-letters.jsonl";
 const OLDER: &str = "dead-letters.jsonl.1";
 /// Holding a lock on this file means to be the one who takes letters out.
 const LOCK: &str = "dead-letters.lock";
+
+/// Between two looks at a lock that somebody has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the dead letters cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,24 @@ pub(super) fn older(dir: &Path) -> PathBuf {
 pub(super) struct Moment(#[allow(dead_code, reason = "the lock lives as long as the descriptor")] File);
 
 impl Moment {
+    /// Waits for whoever has it, but no longer than this. The caller's thread sleeps meanwhile.
+    pub(super) fn take_within(dir: &Path, longest: Duration) -> io::Result<Self> {
+        let file = File::open(dir)?;
+        let started = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Moment(file)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < longest => std::thread::sleep(LOOK_AGAIN),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let words = "another process has locked the directory; is a `lugger dead-letters` command stopped or stuck?";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Waits for whoever has it.
     pub(super) fn take(dir: &Path) -> io::Result<Self> {
         let file = File::open(dir)?;
