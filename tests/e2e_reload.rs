@@ -650,3 +650,69 @@ fn a_renamed_endpoint_gets_what_is_not_stored() {
     assert_settled(&rig, agent, &new, &[&c]);
     c.assert_no_defects();
 }
+
+/// An endpoint is away, and what it has not got is in memory; it is removed and comes back: it gets what was read before it was removed and
+/// what is read since, without a hole in either.
+#[test]
+fn a_removed_endpoint_that_comes_back_gets_what_it_had_missed() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "back"), Book::keep(&away, "back"));
+    let rig = Rig::new();
+    let base = || Config::new(&home.url()).endpoint("batch_wait", "20ms").endpoint("batch_size", "64KiB");
+    let without = base().source(source(&rig, "app", 0));
+    let with = base().also("away", &away.url()).source(source(&rig, "app", 0));
+    let mut writer = Writer::new(rig.log("app.log"), "back");
+    let agent = rig.start(&with);
+    writer.write(1_000);
+    at_home.wait_all(1_000, DRAIN);
+    at_away.wait_all(1_000, DRAIN);
+    away.pause();
+    writer.write(4_000);
+    at_home.wait_all(5_000, DRAIN);
+    assert_eq!(agent.metric("lugger_spool_written_frames_total"), Some(0.0), "all of it is in memory");
+    reload(&rig, &agent, &without);
+    writer.write(500);
+    at_home.wait_all(5_500, DRAIN);
+    wait_until("all to be settled", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    away.resume();
+    reload(&rig, &agent, &with);
+    writer.write(500);
+    at_home.wait_all(6_000, DRAIN);
+    let seen = || at_away.seen();
+    assert!(holds_within(DRAIN, || seen() >= 5_500).is_some(), "{} lines arrived", seen());
+    wait_until("all to be settled", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let verdict = at_away.lock().verdict(6_000);
+    let wrong = verdict.duplicated_visible + verdict.torn + verdict.reordered_by_time;
+    assert_eq!((verdict.missing, wrong), (500, 0), "those while it was not there: {verdict:#?}");
+    at_home.lock().verdict(6_000).assert_perfect(6_000);
+    assert_eq!(agent.metric("lugger_removed_endpoint_lines_total"), Some(0.0));
+}
+
+/// Lines of a truncated file are in memory alone. When their endpoint is removed before it takes them, that is counted and said.
+#[test]
+fn what_goes_with_a_removed_endpoint_is_counted() {
+    let (one, two) = (Loki::start(), Loki::start());
+    let book = Book::keep(&one, "gone");
+    let rig = Rig::new();
+    let config = |name: &str, loki: &Loki| {
+        let config = Config::new(&loki.url()).endpoint("name", name).endpoint("batch_wait", "20ms");
+        config.source(FileSource::new("app", rig.log("app.log")))
+    };
+    let mut writer = Writer::new(rig.log("app.log"), "gone");
+    let agent = rig.start(&config("one", &one));
+    writer.write(100);
+    book.wait_all(100, DRAIN);
+    one.pause();
+    writer.write(300);
+    let in_flight = || {
+        agent.metric("lugger_source_lines_total") == Some(400.0) && agent.metric("lugger_in_flight_bytes") > Some(0.0)
+    };
+    wait_until("the lines to be in flight", SOON, in_flight);
+    wait_until("all of them to be in a batch", SOON, || agent.metric("lugger_endpoint_queue_batches") >= Some(1.0));
+    writer.copytruncate();
+    wait_until("the file to begin again", SOON, || agent.metric("lugger_file_truncated_total") == Some(1.0));
+    reload(&rig, &agent, &config("two", &two));
+    let lines = agent.metric("lugger_removed_endpoint_lines_total").unwrap();
+    assert!(lines > 0.0 && lines <= 300.0, "{lines}");
+    assert!(agent.stderr().contains("the endpoint is removed"), "{}", agent.stderr());
+}

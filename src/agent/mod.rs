@@ -30,6 +30,7 @@ use crate::source::file::settings::Settings;
 use crate::source::file::worker;
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,6 +62,9 @@ pub struct Agent {
     groups: Vec<Group>,
     /// Groups that no source writes to any more and that may still have batches in flight.
     left: Vec<Group>,
+    routes: Routes,
+    /// Spools of endpoints that are gone whose disks did not answer.
+    unended: Vec<(String, Store)>,
     joints: Joints,
     reloads: reload::Outcomes,
     /// Raised when the worker's thread has ended.
@@ -87,8 +91,11 @@ struct Group {
     budget: Budget,
 }
 
+/// Which endpoints the sources go to, by the names of both.
+type Routes = BTreeMap<String, Vec<String>>;
+
 /// What endpoints and sources are joined by, for as long as the agent runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Joints {
     state_dir: PathBuf,
     http: Option<SocketAddr>,
@@ -134,6 +141,7 @@ impl Agent {
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
         let (sources, sets) = joints.arrange(&plan);
+        let routes = routes(&sources, &sets);
         let sources = Sources::parse(sources)?;
         let groups: Vec<Group> =
             sets.iter().map(|to| Group { to: to.clone(), budget: budget.share(sets.len()) }).collect();
@@ -150,8 +158,19 @@ impl Agent {
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
         let probe = Probe::new(registry, clock, budget, worker.status.clone(), monitors, worker_ended.clone());
-        let left = Vec::new();
-        Ok(Agent { worker, endpoints, groups, left, joints, reloads, worker_ended, sender_ended, probe })
+        Ok(Agent {
+            worker,
+            endpoints,
+            groups,
+            left: Vec::new(),
+            routes,
+            unended: Vec::new(),
+            joints,
+            reloads,
+            worker_ended,
+            sender_ended,
+            probe,
+        })
     }
 
     /// What sees the agent from the outside. It may outlive the agent.
@@ -287,6 +306,12 @@ impl Group {
         let streams = chosen().filter_map(|e| e.max_streams).min_by_key(|s| (s.max, s.policy == StreamPolicy::Drop));
         batcher::Limits { bytes, wait, streams }
     }
+}
+
+/// Which endpoints arranged sources go to.
+fn routes(sources: &[(Settings, usize)], sets: &[Vec<String>]) -> Routes {
+    let route = |(source, set): &(Settings, usize)| Some((source.name.clone(), sets.get(*set)?.clone()));
+    sources.iter().filter_map(route).collect()
 }
 
 /// The soft limit of open files is for programs that use `select(2)`; files with unread content must stay open.

@@ -4,17 +4,19 @@
 //! the reading thread changes its sources and outputs in one step, endpoints get their new settings, and those that are gone end.
 //!
 //! Promises: an error changes nothing; what a plan says as before is not touched; what was read for sources that go elsewhere now is read again
-//! as it was; series of what is gone go as well. Leaves to others: reading the configuration.
+//! as it was; an endpoint that is gone gets what it should have had by then if it comes back, as far as its spool took it, and the rest is
+//! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
-use super::{Agent, Group, spools};
+use super::{Agent, Group, Routes, routes, spools};
 use crate::base::clock::Clock;
-use crate::base::limits::IN_FLIGHT_SHARE;
+use crate::base::limits::{IN_FLIGHT_SHARE, REMOVED_DRAIN_MS, REMOVED_SPILL_MS, SENDER_STOP_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::config::plan::Plan;
 use crate::sink::endpoint::{Prepared, SinkError};
 use crate::source::file::reload::{Next, NextOutput, Sources};
 use crate::source::file::worker::StartError;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Why another plan was not taken over. The one before runs on.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,14 @@ pub enum ReloadError {
     /// The file sources.
     #[error(transparent)]
     Files(#[from] StartError),
+    /// The directory of an endpoint that is to come back.
+    #[error(
+        "endpoint {0}: its spool is still in use since it was removed, as the disk does not answer; reload again when it does"
+    )]
+    SpoolInUse(String),
+    /// A panic, which has been shown.
+    #[error("preparing the endpoints failed, which is a bug of the agent")]
+    Failed,
     /// The agent is stopping.
     #[error("the agent stops, or the thread that reads files has failed: nothing is changed any more")]
     Stopping,
@@ -37,6 +47,7 @@ pub(super) struct Outcomes {
     last_success: Gauge,
     succeeded: Counter,
     failed: Counter,
+    removed_lines: Counter,
 }
 
 impl Outcomes {
@@ -59,6 +70,12 @@ impl Outcomes {
             ),
             succeeded: count("success"),
             failed: count("failure"),
+            removed_lines: registry.counter(
+                "lugger_removed_endpoint_lines_total",
+                "Lines in memory for endpoints that were removed that went neither there nor to a spool. Files have them still, unless \
+                 they were truncated or deleted.",
+                &[],
+            ),
         };
         outcomes.runs_since(clock);
         outcomes
@@ -96,31 +113,49 @@ impl Agent {
     }
 
     async fn change(&mut self, plan: Plan) -> Result<(), ReloadError> {
-        let mut prepared = Vec::new();
+        let mut next = Vec::new();
         for settings in &plan.loki {
             let running = self.endpoints.iter().find(|running| running.settings.name == settings.name);
             let is_as_before = running.is_some_and(|r| r.settings == *settings) && !settings.names_files();
             if !is_as_before {
-                prepared.push((Prepared::new(settings.clone())?, settings, running.is_some()));
+                next.push((settings.clone(), running.is_some()));
             }
         }
+        let prepare = move || next.into_iter().map(|(s, is)| Ok((Prepared::new(s.clone())?, s, is))).collect();
+        let prepared: Result<Vec<_>, SinkError> = off_thread(prepare).await?;
+        let prepared = prepared?;
         let spools = spools::sizes(&plan);
         let spool_of = |name: &str| {
             let place = plan.loki.iter().position(|endpoint| endpoint.name == name);
             place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
         };
         let (sources, sets) = self.joints.arrange(&plan);
+        let routes = routes(&sources, &sets);
         let sources = Sources::parse(sources)?;
+        let mut opened = Vec::new();
+        for (prepared, settings, is_running) in prepared {
+            let mut spool = None;
+            if !is_running {
+                self.end_spool(&settings.name).await?;
+                let (joints, name, age) = (self.joints.clone(), settings.name.clone(), plan.spool_age);
+                let bytes = spool_of(&name);
+                spool = Some(off_thread(move || joints.spool(&name, bytes, age)).await?);
+            }
+            opened.push((prepared, settings, spool));
+        }
 
         // From here on nothing fails, unless the agent is stopping. Endpoints start first: outputs need their queues.
         let mut changed = Vec::new();
-        for (prepared, settings, is_running) in prepared {
-            if is_running {
-                changed.push((prepared, settings));
-            } else {
-                let spool = self.joints.spool(&settings.name, spool_of(&settings.name), plan.spool_age);
-                self.endpoints.push(self.joints.launch(prepared, settings.clone(), spool));
+        for (prepared, settings, spool) in opened {
+            match spool {
+                Some(spool) => self.endpoints.push(self.joints.launch(prepared, settings, spool)),
+                None => changed.push((prepared, settings)),
             }
+        }
+        // What is on disk may be of a source that goes to this endpoint alone from now on.
+        let alone = newly_alone(&self.routes, &routes);
+        for running in self.endpoints.iter().filter(|running| alone.contains(&running.settings.name.as_str())) {
+            running.handle.queue.disk_first();
         }
         self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
         let groups = self.share_out(sets);
@@ -145,11 +180,17 @@ impl Agent {
         self.left.extend(left.into_iter().filter(|old| !self.groups.iter().any(|group| group.to == old.to)));
 
         for running in &self.endpoints {
-            running.spool.resize(spool_of(&running.settings.name), plan.spool_age.as_secs());
-            // A source whose batches are there may go to this endpoint alone by now.
-            running.handle.queue.disk_first();
-            running.handle.queue.spool_resized();
+            let name = &running.settings.name;
+            if alone.contains(&name.as_str()) {
+                running.handle.queue.disk_first_until_here();
+            }
+            // An endpoint that is about to go keeps its room, for what it has in memory.
+            if plan.loki.iter().any(|settings| settings.name == *name) {
+                running.spool.resize(spool_of(name), plan.spool_age.as_secs());
+                running.handle.queue.spool_resized();
+            }
         }
+        self.routes = routes;
         for (prepared, settings) in changed {
             if let Some(running) = self.endpoints.iter_mut().find(|running| running.settings.name == settings.name) {
                 running.settings = settings.clone();
@@ -187,8 +228,50 @@ impl Agent {
         groups
     }
 
+    /// Lets endpoints that the plan does not have send what they have in memory, for a moment, and puts the rest on disk where there is a spool:
+    /// what was read for them and is stored elsewhere is read for them no more.
+    async fn empty(&self, plan: &Plan) {
+        let is_gone = |name: &str| !plan.loki.iter().any(|settings| settings.name == name);
+        let gone: Vec<_> = self.endpoints.iter().filter(|running| is_gone(&running.settings.name)).collect();
+        let begin = Instant::now();
+        loop {
+            let sending = begin.elapsed() < Duration::from_millis(REMOVED_DRAIN_MS);
+            let spilling = begin.elapsed() < Duration::from_millis(REMOVED_DRAIN_MS + REMOVED_SPILL_MS);
+            let mut over = true;
+            for running in &gone {
+                let queue = &running.handle.queue;
+                if queue.is_empty() {
+                    continue;
+                }
+                if sending && !running.handle.monitor().is_behind() {
+                    over = false;
+                } else {
+                    queue.leave();
+                    over &= !(spilling && queue.is_spilling());
+                }
+            }
+            if over {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sees to it that a spool of an endpoint of this name that is gone does not work any more.
+    async fn end_spool(&mut self, name: &str) -> Result<(), ReloadError> {
+        while let Some(at) = self.unended.iter().position(|(of, _)| of == name) {
+            let Some((_, spool)) = self.unended.get(at) else { break };
+            if tokio::time::timeout(Duration::from_millis(REMOVED_SPILL_MS), spool.end()).await.is_err() {
+                return Err(ReloadError::SpoolInUse(name.to_owned()));
+            }
+            self.unended.remove(at);
+        }
+        Ok(())
+    }
+
     /// Ends the endpoints that the plan does not have, and puts the others into its order.
     async fn retire(&mut self, plan: &Plan) {
+        self.empty(plan).await;
         let place = |name: &str| plan.loki.iter().position(|settings| settings.name == name);
         let (mut stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
             .into_iter()
@@ -204,7 +287,19 @@ impl Agent {
         for running in gone {
             // An error is a panic in the task, which has been shown. What it had is read again for the endpoints that are left.
             let _ = running.handle.task.await;
-            running.handle.queue.retire();
+            let lines = running.handle.queue.retire();
+            if lines > 0 {
+                self.reloads.removed_lines.add(lines);
+                tracing::warn!(
+                    endpoint = %running.settings.name, lines,
+                    "the endpoint is removed, and lines in memory went neither there nor to a spool. They are read again for the endpoints \
+                     that their sources go to now, unless their file was truncated meanwhile"
+                );
+            }
+            // Something that was begun may still be under way on a disk that does not answer.
+            if tokio::time::timeout(Duration::from_millis(SENDER_STOP_MS), running.spool.end()).await.is_err() {
+                self.unended.push((running.settings.name.clone(), running.spool.clone()));
+            }
             self.joints.registry.forget("endpoint", &running.settings.name);
         }
     }
@@ -221,4 +316,18 @@ impl Agent {
             tracing::warn!(listen, runs, "http.listen takes effect at the next start");
         }
     }
+}
+
+/// Does something that may wait for the disk, beside the runtime's thread.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ReloadError::Failed)
+}
+
+/// Endpoints that a source goes to alone from now on that did not before. A source of another name may have taken over files.
+fn newly_alone<'a>(before: &Routes, now: &'a Routes) -> Vec<&'a str> {
+    let is_new = |(source, to): &(&String, &Vec<String>)| before.get(*source) != Some(*to);
+    now.iter()
+        .filter(is_new)
+        .filter_map(|(_, to)| if let [only] = to.as_slice() { Some(only.as_str()) } else { None })
+        .collect()
 }

@@ -132,6 +132,10 @@ pub const LABEL_VALUE_RANGE: (u64, u64) = (16, 64 * 1024);
 
 /// Time that what is in flight gets to be stored when the agent stops, milliseconds. What is not stored by then is read again.
 pub const DRAIN_MS: u64 = 3_500;
+/// How long an endpoint that a reload removes may go on to send what it has in memory, ms. The rest goes to its spool.
+pub const REMOVED_DRAIN_MS: u64 = 1_000;
+/// How long that may take, ms; and how long a spool's directory is waited for that an endpoint with the same name had.
+pub const REMOVED_SPILL_MS: u64 = 2_000;
 /// Time that a request under way gets after that, milliseconds. Together with the drain below the 5 s in which the agent ends.
 pub const SENDER_STOP_MS: u64 = 500;
 /// A drain of gathered wake-ups happens at most this often, milliseconds: appends in between gather.

@@ -1,12 +1,12 @@
 //! A sealed batch, and the ticket by which its source learns that it is stored.
 //!
-//! Promises: a ticket reports once, when the last endpoint has stored the batch, and never if one of them gave it up.
+//! Promises: a ticket reports once, when every endpoint has stored the batch or has nothing to do with it any more.
 //! Leaves to others: making batches (`sink::batcher`), sending them, moving cursors.
 
 use crate::base::wake::Wake;
 use crate::model::budget::Charge;
 use bytes::Bytes;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -34,6 +34,12 @@ impl Batch {
     /// Called by each endpoint, once, after it has stored the whole batch (or has settled every entry of it: stored, or refused for good
     /// and written to the dead letters).
     pub fn settled(&self) {
+        self.ticket.stored.store(true, Ordering::Release);
+        self.released();
+    }
+
+    /// Called in its place, once, by an endpoint that nothing goes to any more: it is not waited for, and does not count as having the batch.
+    pub fn released(&self) {
         if self.ticket.waiting_for.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.ticket.inbox.deliver(self.ticket.sequence);
         }
@@ -46,7 +52,7 @@ impl Batch {
 
     /// Whether an endpoint has settled it.
     pub fn is_stored_somewhere(&self) -> bool {
-        self.ticket.waiting_for.load(Ordering::Acquire) < self.ticket.endpoints
+        self.ticket.stored.load(Ordering::Acquire)
     }
 
     /// What it takes of the budget while it lives.
@@ -61,13 +67,15 @@ pub struct Ticket {
     sequence: u64,
     endpoints: u32,
     waiting_for: AtomicU32,
+    /// Whether an endpoint has settled it.
+    stored: AtomicBool,
     inbox: Inbox,
 }
 
 impl Ticket {
-    /// A ticket that reports `sequence` to `inbox` after `endpoints` calls of [`Batch::settled`].
+    /// A ticket that reports `sequence` to `inbox` after `endpoints` calls of [`Batch::settled`] or [`Batch::released`].
     pub fn new(sequence: u64, endpoints: u32, inbox: Inbox) -> Self {
-        Ticket { sequence, endpoints, waiting_for: AtomicU32::new(endpoints), inbox }
+        Ticket { sequence, endpoints, waiting_for: AtomicU32::new(endpoints), stored: AtomicBool::new(false), inbox }
     }
 }
 

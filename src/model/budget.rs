@@ -67,8 +67,10 @@ impl Budget {
     /// Whether more may be read. A single batch may overshoot the bound by its own size.
     pub fn has_room(&self) -> bool {
         // Shares can overshoot, and what was taken before a share was made smaller stays taken: the whole is bounded all the same, so
-        // far from its size that no share has to wait for another one as long as they are used as they were made.
-        self.used() < self.max() && self.0.whole.as_ref().is_none_or(|whole| whole.used() / 2 < whole.max())
+        // far from its size that no share has to wait for another one as long as they are used as they were made. Half of its own size a share
+        // has in any case: others that hold what a larger whole gave them do not stop it.
+        let (used, max) = (self.used(), self.max());
+        used < max / 2 || (used < max && self.0.whole.as_ref().is_none_or(|whole| whole.used() / 2 < whole.max()))
     }
 
     /// The bound, bytes.
@@ -119,5 +121,27 @@ impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.subtract(self.bytes);
         self.wake.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_room_whatever_others_hold_from_before() {
+        let (whole, wake) = (Budget::new(1_000, Gauge::default()), Wake::new().unwrap());
+        let (one, two) = (whole.share(2), whole.share(2));
+        let held = one.charge(500, &wake);
+        // The memory is made smaller: the one holds more than twice the whole.
+        whole.resize(200);
+        one.resize(100);
+        two.resize(100);
+        assert!(!one.has_room() && two.has_room());
+        let own = two.charge(60, &wake);
+        assert!(!two.has_room(), "the whole is over");
+        drop(held);
+        assert!(one.has_room() && two.has_room());
+        drop(own);
     }
 }

@@ -600,6 +600,8 @@ impl Sender {
                         retry_after: None,
                     });
                     self.pause(true, None).await?;
+                    // Left where it is, it would end every further pause at once.
+                    self.take_change();
                 }
             }
         }

@@ -2,11 +2,11 @@
 //!
 //! Two lanes take turns. Batches that go to other endpoints as well are *shared*: they come out in order, those on disk first, because
 //! they are older. Batches of sources that go to this endpoint alone never go to disk (their file is the queue) and do not
-//! wait for what is there.
+//! wait for what is there, except while a source of what is there may have become one of them.
 //!
 //! Promises: within a lane batches come out in the order in which they went in; putting one in never blocks; only what another
-//! endpoint has stored is named for the disk, without gaps within a budget, and a batch is settled when it is delivered or when it is on
-//! disk, whichever comes first. Leaves to others: the bound of what is in memory, which is the budget that all batches are charged to;
+//! endpoint has stored is named for the disk (anything shared once the endpoint leaves), without gaps within a budget, and a batch is settled
+//! when it is delivered or when it is on disk, whichever comes first. Leaves to others: the bound of what is in memory, which is the budget that all batches are charged to;
 //! writing and reading (`spill`).
 
 use super::spill::{News, Store};
@@ -48,8 +48,8 @@ struct State {
     alone: VecDeque<Arc<Batch>>,
     /// Whether it is the turn of `alone`.
     turn_of_alone: bool,
-    /// What is on disk may be of sources that go to this endpoint alone by now: it goes before everything.
-    disk_first: bool,
+    /// What is on disk up to this number may be of sources that go to this endpoint alone by now: it goes before everything.
+    disk_first: Option<u64>,
     busy: Option<Busy>,
     /// A spill is being written: until it is over nothing is taken from the shared lane.
     spilling: bool,
@@ -57,6 +57,10 @@ struct State {
     delivered: Option<u64>,
     /// Everything that may go to disk goes there.
     spill_all: bool,
+    /// Nothing goes to this endpoint any more: also what no endpoint has stored may go to disk.
+    leaving: bool,
+    /// The disk could not be read; it is left alone until then.
+    read_again: Option<Instant>,
     /// The disk took nothing; it is left alone until then.
     spill_again: Option<Instant>,
 }
@@ -78,6 +82,8 @@ pub(super) enum Choice {
     Batch(Arc<Batch>),
     /// Acknowledge this frame, and send the one behind it.
     Disk(Option<u64>),
+    /// There is nothing to send before this time, unless something happens.
+    At(Instant),
     /// There is nothing to send.
     Wait,
 }
@@ -111,7 +117,7 @@ impl Default for Queue {
 impl Queue {
     /// A queue without batches. `store`: the endpoint's spool, if it has one; `news` is shared by all endpoints of the agent.
     pub fn new(store: Option<Store>, news: News) -> Self {
-        let disk_first = store.as_ref().is_some_and(Store::has_frames);
+        let disk_first = store.as_ref().filter(|store| store.has_frames()).map(Store::newest);
         let state = State { disk_first, ..State::default() };
         Queue { state: Mutex::new(state), filled: Notify::new(), news, store }
     }
@@ -141,16 +147,27 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Settles everything that is in memory, for an endpoint that nothing goes to any more. Its sender must have ended. What is on disk
-    /// stays there.
-    pub fn retire(&self) {
+    /// Nothing goes to this endpoint any more: everything that goes to others as well may go to disk, and does so at once. It is there if the
+    /// endpoint comes back.
+    pub fn leave(&self) {
+        self.lock().leaving = true;
+        self.spill_all();
+    }
+
+    /// Lets go of everything that is in memory, for an endpoint that nothing goes to any more. Its sender must have ended. What is on disk
+    /// stays there. How many entries it was.
+    pub fn retire(&self) -> u64 {
         let mut state = self.lock();
+        state.leaving = true;
+        // Only after a panic of the sender.
+        let _ = state.end_busy(false);
         let batches: Vec<_> = std::mem::take(&mut state.shared).into_iter().chain(state.alone.drain(..)).collect();
         drop(state);
-        for batch in batches {
-            batch.settled();
+        for batch in &batches {
+            batch.released();
         }
         self.news.tell();
+        batches.iter().map(|batch| u64::from(batch.entries)).sum()
     }
 
     /// Its spool may take batches now, or not any more.
@@ -158,9 +175,18 @@ impl Queue {
         self.news.tell();
     }
 
-    /// What is on disk goes before everything from now on until it is gone: to be called when sources change where they go.
+    /// What is on disk goes before everything: to be called before a source goes to this endpoint alone that did not before.
+    /// [`Queue::disk_first_until_here`] must follow.
     pub fn disk_first(&self) {
-        self.lock().disk_first = true;
+        self.lock().disk_first = Some(u64::MAX);
+    }
+
+    /// The sources have changed: what is on disk by now goes before everything, and what comes there later does not.
+    pub fn disk_first_until_here(&self) {
+        let mut state = self.lock();
+        state.disk_first = self.store.as_ref().map(Store::newest);
+        drop(state);
+        self.filled.notify_one();
     }
 
     /// From now on everything that may go to disk goes there at once: the agent stops.
@@ -190,18 +216,25 @@ impl Queue {
     pub(super) fn choose(&self) -> Choice {
         let mut state = self.lock();
         // Looked at with the lock held: a spill that ends meanwhile is seen whole or not at all.
-        let on_disk = self.store.as_ref().is_some_and(Store::has_frames);
-        state.choose(on_disk)
+        let on_disk = self.store.as_ref().is_some_and(Store::may_have_frames);
+        state.choose(on_disk, Instant::now())
     }
 
     /// The sender has taken this frame.
     pub(super) fn took(&self, frame: &Frame) {
-        self.lock().busy = Some(Busy { batch: None, frame: Some(frame.sequence), ended: None });
+        let mut state = self.lock();
+        state.disk_first = state.disk_first.filter(|last| frame.sequence <= *last);
+        state.busy = Some(Busy { batch: None, frame: Some(frame.sequence), ended: None });
     }
 
     /// The frame that was delivered before is acknowledged.
     pub(super) fn acknowledged(&self) {
         self.lock().delivered = None;
+    }
+
+    /// The disk cannot be read: not again before this time.
+    pub(super) fn read_again(&self, at: Instant) {
+        self.lock().read_again = Some(at);
     }
 
     /// A frame that is delivered and not acknowledged.
@@ -220,7 +253,7 @@ impl Queue {
         }
         let settled = state.end_busy(delivered);
         drop(state);
-        self.settle(settled.into_iter());
+        self.settle(settled.into_iter(), true);
     }
 
     /// What should go to disk at this time. After [`Plan::Now`] a call of [`Queue::spilled`] must follow.
@@ -239,6 +272,8 @@ impl Queue {
         let mut state = self.lock();
         state.spilling = false;
         state.spill_again = again;
+        // What is kept for an endpoint that is gone is stored nowhere for the others.
+        let leaving = state.leaving;
         let mut settled = Vec::with_capacity(frames.len() + 1);
         let mut gone = batches.iter().zip(frames).peekable();
         if let Some(busy) = &mut state.busy
@@ -255,11 +290,13 @@ impl Queue {
             }
             !goes
         });
+        let mut sent = None;
         if let Some(delivered) = state.busy.as_ref().and_then(|busy| busy.ended) {
-            settled.extend(state.end_busy(delivered));
+            sent = state.end_busy(delivered);
         }
         drop(state);
-        self.settle(settled.into_iter());
+        self.settle(settled.into_iter(), !leaving);
+        self.settle(sent.into_iter(), true);
         self.filled.notify_one();
     }
 
@@ -270,9 +307,13 @@ impl Queue {
         }
     }
 
-    fn settle(&self, batches: impl Iterator<Item = Arc<Batch>>) {
+    fn settle(&self, batches: impl Iterator<Item = Arc<Batch>>, stored: bool) {
         for batch in batches {
-            batch.settled();
+            if stored {
+                batch.settled();
+            } else {
+                batch.released();
+            }
             if batch.is_shared() {
                 self.news.tell();
             }
@@ -286,20 +327,24 @@ impl Queue {
 }
 
 impl State {
-    fn choose(&mut self, on_disk: bool) -> Choice {
+    fn choose(&mut self, on_disk: bool, now: Instant) -> Choice {
         if self.spilling {
             return Choice::Wait;
         }
-        self.disk_first &= on_disk;
+        if !on_disk {
+            // The sources are about to change where it has no end yet.
+            self.disk_first = self.disk_first.filter(|last| *last == u64::MAX);
+        }
+        self.read_again = self.read_again.filter(|at| now < *at);
         let from_disk = on_disk || self.delivered.is_some();
-        let shared = from_disk || !self.shared.is_empty();
-        let alone = !self.alone.is_empty() && !self.disk_first;
+        let shared = (from_disk && self.read_again.is_none()) || (!from_disk && !self.shared.is_empty());
+        let alone = !self.alone.is_empty() && !(on_disk && self.disk_first.is_some());
         let take_alone = alone && (self.turn_of_alone || !shared);
         self.turn_of_alone = !take_alone;
         let batch = if take_alone {
             self.alone.pop_front()
         } else if from_disk {
-            return Choice::Disk(self.delivered);
+            return self.read_again.map_or(Choice::Disk(self.delivered), Choice::At);
         } else {
             self.shared.pop_front()
         };
@@ -314,6 +359,9 @@ impl State {
         match (busy.batch, busy.frame) {
             (_, Some(frame)) => {
                 self.delivered = delivered.then_some(frame);
+                if delivered {
+                    self.disk_first = self.disk_first.filter(|last| frame < *last);
+                }
                 None
             }
             (Some(batch), None) if delivered => Some(batch),
@@ -340,7 +388,7 @@ impl State {
                 }
             };
             let Some(group) = group else { continue };
-            group.closed |= !batch.is_stored_somewhere();
+            group.closed |= !self.leaving && !batch.is_stored_somewhere();
             if !group.closed && group.bytes < SPILL_BYTES {
                 group.bytes += batch.charge().bytes();
                 group.batches.push(batch);

@@ -248,3 +248,95 @@ async fn sources_that_go_here_alone_take_turns_with_the_disk_unless_told_otherwi
         assert!(sent.iter().filter(|n| **n < 3).is_sorted() && sent.len() == 5, "{sent:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_removed_endpoint_had_counts_as_stored_nowhere() {
+    let mut rig = Rig::new(1_000);
+    let (queue, other) = (rig.queue(0), rig.queue(8 * MIB));
+    for _ in 0..3 {
+        let batch = rig.batch(2, 300);
+        queue.push(Arc::clone(&batch));
+        other.push(batch);
+    }
+    assert_eq!(queue.retire(), 3);
+    assert_eq!(rig.settled(), [0u64; 0]);
+    assert_eq!(spill_now(&other).await, 0, "nobody has them");
+    assert_eq!(drain(&other).await, [0, 1, 2]);
+    assert_eq!(rig.settled(), [0, 1, 2], "nobody waits for the one that is gone");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_leaves_keeps_on_disk_what_it_should_have_had() {
+    let mut rig = Rig::new(1_000_000);
+    let (queue, other) = (rig.queue(8 * MIB), rig.queue(0));
+    let unstored = rig.batch(2, 300);
+    for batch in [rig.stored(300), Arc::clone(&unstored), rig.stored(300), rig.batch(1, 300)] {
+        queue.push(batch);
+    }
+    other.push(Arc::clone(&unstored));
+    assert!(!queue.is_spilling());
+    queue.leave();
+    assert!(queue.is_spilling());
+    assert_eq!(spill_now(&queue).await, 3);
+    assert!(!unstored.is_stored_somewhere(), "what is kept for the one that is gone is nothing to the others");
+    assert_eq!(queue.retire(), 1, "the one that is for it alone");
+    assert_eq!(rig.settled(), [1, 2, 3]);
+    assert_eq!(drain(&other).await, [0]);
+    assert_eq!(rig.settled(), [0]);
+    let store = queue.store.clone().unwrap();
+    store.end().await;
+    let back = rig.queue(8 * MIB);
+    // The one before does not touch the directory any more, whatever it was about to do.
+    let late = rig.stored(300);
+    assert_eq!(queue.write(vec![late]).await, 0);
+    assert_eq!(drain(&back).await, [1, 0, 2]);
+}
+
+#[tokio::test]
+async fn only_what_was_on_disk_when_sources_changed_goes_before_everything() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    for _ in 0..2 {
+        queue.push(rig.stored(600));
+    }
+    assert_eq!(spill_now(&queue).await, 2);
+    queue.disk_first();
+    queue.push(rig.batch(1, 10));
+    queue.push(rig.batch(1, 10));
+    queue.disk_first_until_here();
+    for _ in 0..3 {
+        queue.push(rig.stored(600));
+    }
+    queue.spill_all();
+    assert_eq!(spill_now(&queue).await, 3);
+    let sent = drain(&queue).await;
+    assert_eq!(sent[..2], [0, 1]);
+    let (one, two) = (sent.iter().position(|n| *n == 2).unwrap(), sent.iter().position(|n| *n == 3).unwrap());
+    assert!(one < two && two < 6, "{sent:?}: they take turns with what came later");
+    assert_eq!(sent.len(), 7);
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_opened_at_the_start_is_tried_again() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    queue.push(rig.stored(600));
+    queue.push(rig.stored(600));
+    assert_eq!(spill_now(&queue).await, 2);
+    queue.close().await;
+    drop(queue);
+    let (at, aside) = (rig.path().join("away"), rig.path().join("aside"));
+    std::fs::rename(&at, &aside).unwrap();
+    std::fs::write(&at, "").unwrap();
+    let queue = rig.queue(8 * MIB);
+    queue.push(rig.stored(100));
+    queue.push(rig.batch(1, 100));
+    queue.push(rig.batch(1, 100));
+    assert_eq!(drain(&queue).await, [3, 4], "these do not wait for it");
+    std::fs::remove_file(&at).unwrap();
+    std::fs::rename(&aside, &at).unwrap();
+    let first = queue.next().await;
+    assert_eq!(number(&first), 0);
+    queue.finished(true);
+    assert_eq!(drain(&queue).await, [1, 2]);
+}

@@ -15,7 +15,7 @@ use crate::base::shutdown::Shutdown;
 use crate::model::batch::Batch;
 use crate::store::spool::{AppendError, Counters, Directory, Frame, Limits, Meta, Policy, Spool, SpoolError};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -60,6 +60,10 @@ struct Parts {
     /// Held while the disk works: never to be waited for on the runtime's thread.
     disk: Mutex<Disk>,
     has_frames: AtomicBool,
+    /// There is a directory that could not be opened yet: nobody knows what it holds.
+    unopened: AtomicBool,
+    /// The number of the newest frame.
+    newest: AtomicU64,
     bytes: Gauge,
     frames: Gauge,
     oldest: Gauge,
@@ -81,6 +85,8 @@ struct Disk {
     clock: Clock,
     counters: Counters,
     synced: Instant,
+    /// Somebody else may open the directory by now.
+    ended: bool,
 }
 
 /// What came of an attempt to write.
@@ -94,8 +100,8 @@ struct Written {
 
 impl Store {
     /// The spool of `endpoint` in the directory `path`, of at most `bytes`; frames are given up at the age of `age_s`. With 0 bytes only
-    /// what is there is sent. Nothing keeps this from succeeding: a directory that cannot be opened is reported, and tried again when it is
-    /// needed.
+    /// what is there is sent. Nothing keeps this from succeeding: a directory that cannot be opened is reported, and tried again until it can.
+    /// Reads and syncs files, so it blocks.
     pub fn new(path: &Path, bytes: u64, age_s: u64, clock: Clock, registry: &Registry, endpoint: &str) -> Self {
         let label = [("endpoint", endpoint)];
         let limits = Limits::new(bytes, Some(age_s), Policy::Block);
@@ -106,6 +112,7 @@ impl Store {
             clock,
             counters: Counters::new(registry, endpoint),
             synced: Instant::now(),
+            ended: false,
         };
         let parts = Parts {
             endpoint: endpoint.to_owned(),
@@ -113,6 +120,8 @@ impl Store {
             limits: Mutex::new(limits),
             disk: Mutex::new(disk),
             has_frames: AtomicBool::new(false),
+            unopened: AtomicBool::new(false),
+            newest: AtomicU64::new(0),
             bytes: registry.gauge("lugger_spool_bytes", "Size of the spool's files.", &label),
             frames: registry.gauge("lugger_spool_frames", "Spooled requests that wait to be sent.", &label),
             oldest: registry.gauge(
@@ -133,7 +142,11 @@ impl Store {
         if path.exists() {
             let mut disk = store.0.disk();
             if let Err(error) = disk.spool() {
-                tracing::warn!(endpoint, %error, "the spool cannot be opened; what it holds is not sent until it can");
+                store.0.unopened.store(true, Ordering::Release);
+                tracing::warn!(
+                    endpoint, %error,
+                    "the spool cannot be opened; it is tried again until it can, and what goes to other endpoints as well waits behind it"
+                );
             }
             store.0.show(&mut disk);
             let frames = store.status().frames;
@@ -150,6 +163,25 @@ impl Store {
         self.0.has_frames.load(Ordering::Acquire)
     }
 
+    /// The same, or nobody knows as the directory cannot be opened.
+    pub(super) fn may_have_frames(&self) -> bool {
+        self.has_frames() || self.0.unopened.load(Ordering::Acquire)
+    }
+
+    /// The number of the newest frame that was ever written, as far as the directory is open; else 0.
+    pub(super) fn newest(&self) -> u64 {
+        self.0.newest.load(Ordering::Acquire)
+    }
+
+    /// Closes the directory, so that it can be opened anew: this one does nothing any more. Waits for a disk that is at work.
+    pub async fn end(&self) {
+        self.on_disk(|_, disk| {
+            disk.ended = true;
+            disk.spool = None;
+        })
+        .await;
+    }
+
     /// Whether batches may go there.
     pub fn takes_batches(&self) -> bool {
         self.0.takes_batches.load(Ordering::Acquire)
@@ -157,7 +189,7 @@ impl Store {
 
     /// Whether it is of use: batches may go there, or there are some.
     pub fn is_in_use(&self) -> bool {
-        self.takes_batches() || self.has_frames()
+        self.takes_batches() || self.may_have_frames()
     }
 
     /// Changes its bounds, as for [`Store::new`]. What is on disk stays there, also if it is more.
@@ -224,7 +256,10 @@ impl Disk {
     fn fetch(&mut self, delivered: Option<u64>) -> Result<Option<Frame>, SpoolError> {
         let pause = Duration::from_millis(SPOOL_SYNC_MS);
         let due = self.synced.elapsed() >= pause;
-        let Some(spool) = &mut self.spool else { return Ok(None) };
+        if self.ended {
+            return Ok(None);
+        }
+        let spool = self.spool()?;
         let mut frame = spool.next()?;
         if let Some(there) = &frame
             && Some(there.sequence) == delivered
@@ -265,6 +300,8 @@ impl Parts {
         // Looking at the oldest may have found that there is none.
         let waits = waits && !spool.is_empty();
         self.has_frames.store(waits, Ordering::Release);
+        self.newest.store(spool.newest(), Ordering::Release);
+        self.unopened.store(false, Ordering::Release);
         self.bytes.set(spool.len_bytes() as f64);
         self.frames.set(spool.frames() as f64);
         self.oldest.set(oldest.unwrap_or(0) as f64);
@@ -278,6 +315,9 @@ impl Parts {
 
     fn write(&self, disk: &mut Disk, batches: &[Arc<Batch>]) -> Written {
         let mut frames = Vec::with_capacity(batches.len());
+        if disk.ended {
+            return Written { frames, failed: true };
+        }
         let spool = match disk.spool() {
             Ok(spool) => spool,
             Err(error) => {
@@ -342,6 +382,10 @@ impl Queue {
                         return Load { body: frame.payload, raw_bytes, entries };
                     }
                 }
+                Choice::At(again) => tokio::select! {
+                    () = self.filled() => {}
+                    () = tokio::time::sleep_until(again.into()) => {}
+                },
                 Choice::Wait => self.filled().await,
             }
         }
@@ -364,7 +408,7 @@ impl Queue {
             Err(error) => {
                 // The spool has said it, and gives up what cannot be read after a few attempts.
                 tracing::debug!(error, "the spool is read again after a pause");
-                tokio::time::sleep(Duration::from_millis(SPILL_RETRY_MS)).await;
+                self.read_again(Instant::now() + Duration::from_millis(SPILL_RETRY_MS));
                 None
             }
         }
@@ -420,6 +464,9 @@ impl Queue {
         let delivered = self.delivered();
         store
             .on_disk(move |_, disk| {
+                if disk.spool.is_none() {
+                    return;
+                }
                 // The spool speaks of errors itself; they cost only repetitions.
                 let _ = disk.fetch(delivered);
                 let _ = disk.spool.as_mut().map(Spool::sync);

@@ -252,6 +252,11 @@ impl<D: Disk> Spool<D> {
         }
     }
 
+    /// The number of the newest frame that was ever appended.
+    pub fn newest(&self) -> u64 {
+        self.next_sequence.saturating_sub(1)
+    }
+
     /// How many frames wait to be acknowledged, if none of them is damaged.
     pub fn frames(&self) -> u64 {
         self.next_sequence.saturating_sub(self.position.sequence)
