@@ -338,7 +338,8 @@ impl State {
         self.read_again = self.read_again.filter(|at| now < *at);
         let from_disk = on_disk || self.delivered.is_some();
         let shared = (from_disk && self.read_again.is_none()) || (!from_disk && !self.shared.is_empty());
-        let alone = !self.alone.is_empty() && !(on_disk && self.disk_first.is_some());
+        let held = on_disk && self.disk_first.is_some();
+        let alone = !held && !self.alone.is_empty();
         let take_alone = alone && (self.turn_of_alone || !shared);
         self.turn_of_alone = !take_alone;
         let batch = if take_alone {
