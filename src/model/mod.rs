@@ -10,3 +10,4 @@ pub mod batch;
 pub mod budget;
 pub mod flow;
 pub mod labels;
+pub mod value;
