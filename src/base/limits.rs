@@ -293,3 +293,24 @@ pub const PATTERN_BYTES: usize = 4096;
 pub const NAME_BYTES: usize = 128;
 /// Longest tenant that Loki takes, bytes.
 pub const TENANT_BYTES: usize = 150;
+
+/// Longest regular expression, bytes.
+pub const EXPRESSION_BYTES: usize = 16 * 1024;
+/// Memory of one compiled regular expression, bytes. The largest that are met in practice have a tenth of this.
+pub const EXPRESSION_COMPILED_BYTES: usize = 2 * 1024 * 1024;
+/// Memory in which a regular expression remembers what it found out while it matched, bytes; when it is used up it starts anew.
+pub const EXPRESSION_CACHE_BYTES: usize = 1024 * 1024;
+/// Largest count of a repetition in a regular expression (`{1000}`), as in RE2.
+pub const EXPRESSION_REPEAT: u32 = 1000;
+/// Groups inside each other in a regular expression. Beyond it, a parser that calls itself could run out of stack.
+pub const EXPRESSION_DEPTH: usize = 200;
+/// Longest selector of a `match` stage, bytes.
+pub const SELECTOR_BYTES: usize = 64 * 1024;
+/// Matchers and line filters of a selector.
+pub const SELECTOR_PARTS: usize = 1000;
+/// Longest label value that relabelling makes, bytes. Sources' own labels are far below; a rule that doubles a value again and again is not.
+pub const RELABEL_VALUE_BYTES: usize = 64 * 1024;
+/// Labels that relabelling may have at the same time, internal ones included.
+pub const RELABEL_LABELS: usize = 1000;
+/// Patterns of one's own in a `redact` stage.
+pub const REDACT_PATTERNS: usize = 64;

@@ -6,6 +6,7 @@ pub mod atomic_file;
 pub mod backoff;
 pub mod base64;
 pub mod clock;
+pub mod expression;
 pub mod limits;
 pub mod metrics;
 pub mod rate;
