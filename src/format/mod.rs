@@ -5,6 +5,7 @@
 
 pub mod civil;
 pub mod letter;
+pub mod logql;
 pub mod loki;
 pub mod loki_encode;
 pub mod push_response;
