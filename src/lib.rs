@@ -10,6 +10,7 @@ pub mod model;
 
 pub mod format;
 
+pub mod pipeline;
 pub mod store;
 
 pub mod sink;
