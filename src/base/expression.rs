@@ -14,7 +14,7 @@
 mod anchored;
 mod translate;
 
-pub use anchored::Anchored;
+pub use anchored::{Anchored, beginning};
 
 use crate::base::limits::{EXPRESSION_BYTES, EXPRESSION_CACHE_BYTES, EXPRESSION_COMPILED_BYTES};
 use regex::{Regex, RegexBuilder};

@@ -185,6 +185,7 @@ fn authorization() {
             "authorization failed: internal-server-error",
             "bearer authentication required",
             "Bearer token_is_missing_here",
+            "bearer a1 of 3, Bearer v2",
             "Basic authentication is off; basic knowledge",
             "BearerX abcdef123456",
             "authorization=required",
@@ -248,6 +249,8 @@ fn own_patterns() {
     let redactor = compile(vec![custom("id", r"\bID-\d{4}\b"), custom("password", r"(?i)password=(\S+)")]).unwrap();
     assert_eq!(run(&redactor, "ID-1234 ID-12345 Password=hünter2 x"), "[id] ID-12345 Password=[password] x");
     assert_eq!(run(&redactor, "password=ID-1234"), "password=[id]");
+    let redactor = compile(vec![custom("one", "abcd"), custom("two", "cdef"), custom("three", "bc")]).unwrap();
+    assert_eq!(run(&redactor, "xabcdefx cdefx"), "x[one]x [two]x");
     // A group that did not match, or is empty, is nothing to be replaced.
     let redactor = compile(vec![custom("a", "x(y)?ä")]).unwrap();
     assert_eq!(run(&redactor, "xä xyä"), "xä x[a]ä");

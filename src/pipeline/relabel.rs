@@ -162,7 +162,8 @@ enum Test {
     Plain(Anchored),
     /// `(.*)`: everything matches, and each group is the whole text.
     Whole,
-    Groups(Regex),
+    /// What matches begins with this text, which is faster to see.
+    Groups(String, Regex),
 }
 
 impl Rules {
@@ -183,9 +184,8 @@ impl Rules {
     /// The memory that [`Rules::apply`] works in.
     pub fn scratch(&self) -> Scratch {
         let places = |rule: &Rule| match &rule.work {
-            Work::Replace { test: Test::Groups(regex), .. } | Work::LabelMap { test: Test::Groups(regex), .. } => {
-                Some(regex.capture_locations())
-            }
+            Work::Replace { test: Test::Groups(_, regex), .. }
+            | Work::LabelMap { test: Test::Groups(_, regex), .. } => Some(regex.capture_locations()),
             _ => None,
         };
         Scratch {
@@ -272,14 +272,15 @@ impl Test {
         if pattern == DEFAULT_REGEX {
             return Ok(Test::Whole);
         }
-        Ok(Test::Groups(expression::compile_anchored(pattern)?))
+        Ok(Test::Groups(expression::beginning(pattern), expression::compile_anchored(pattern)?))
     }
 
     fn find<'a>(&self, text: &'a str, places: &'a mut Option<CaptureLocations>) -> Option<Found<'a>> {
         match self {
             Test::Plain(pattern) => pattern.is_match(text).then_some(Found::Whole(text)),
             Test::Whole => Some(Found::Whole(text)),
-            Test::Groups(regex) => {
+            Test::Groups(beginning, _) if !text.starts_with(beginning.as_str()) => None,
+            Test::Groups(_, regex) => {
                 let places = places.get_or_insert_with(|| regex.capture_locations());
                 regex.captures_read(places, text)?;
                 Some(Found::Groups(text, places))

@@ -81,6 +81,21 @@ fn short_way(pattern: &str) -> Option<How> {
     }
 }
 
+/// What every text begins with that a pattern matches as a whole; empty if that cannot be told easily.
+pub fn beginning(pattern: &str) -> String {
+    // Alternatives and flags could make anything of what comes first.
+    if pattern.contains('|') || pattern.contains("(?") || pattern.contains("\\Q") {
+        return String::new();
+    }
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | ':' | ' ');
+    let end = pattern.find(|c: char| !plain(c)).unwrap_or(pattern.len());
+    let (found, rest) = pattern.split_at(end);
+    // A repetition is one of the last character.
+    let repeated = rest.starts_with(['*', '?', '{', '+']);
+    let keep = if repeated { found.char_indices().next_back().map_or(0, |(at, _)| at) } else { end };
+    found.get(..keep).unwrap_or("").to_owned()
+}
+
 /// The text that a pattern without operators matches.
 fn word(pattern: &str) -> Option<String> {
     let mut out = String::with_capacity(pattern.len());
