@@ -294,6 +294,45 @@ fn overlapping_findings_become_one() {
     }
 }
 
+/// Lines that consist of nothing but beginnings: where each of them looked at the rest of the line, this would take hours.
+#[test]
+fn long_lines_take_no_longer_than_their_length() {
+    let all = redactor(&Kind::ALL, Mark::Kind);
+    let (mut scratch, mut out) = (Scratch::default(), String::new());
+    let pieces = [
+        "@",
+        "a@",
+        "x://@",
+        "://a@",
+        "eyJ-",
+        "eyJhbGciOiJ.",
+        "eyJhbGciOiJIU.eyJhbGciOiJIU",
+        "github_pat_",
+        "sk-ant-",
+        "Authorization=",
+        "Authorization: Digest ",
+        "Bearer ",
+        "Basic a",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY",
+        "4",
+        "4111 ",
+        "4-",
+        "1.",
+        "1.1.1.1 ",
+        "a:",
+        "::",
+        ":1",
+        " ",
+        "secret_access_key=",
+        "Authorization: Digest a=\"",
+        "xoxe.",
+    ];
+    for piece in pieces {
+        all.redact(&piece.repeat((1 << 20) / piece.len()), &mut scratch, &mut out);
+    }
+}
+
 proptest! {
     /// Whatever the line: no panic, what is not found is kept, and marks are not found again.
     #[test]

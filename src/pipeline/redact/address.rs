@@ -38,12 +38,18 @@ const NOT_DOMAINS: [&str; 27] = [
 
 /// Reports addresses and user parts.
 pub fn find(line: &str, email: bool, url_user: bool, report: &mut impl FnMut(Kind, Range<usize>)) {
+    // Where the authority would begin that the last @ was in, and up to where that is known: nothing is looked at twice.
+    let (mut start, mut known) = (0, 0);
     for at in memchr::memchr_iter(b'@', line.as_bytes()) {
         let (before, after) = (line.get(..at).unwrap_or(""), line.get(at + 1..).unwrap_or(""));
-        if let Some(start) = authority(before) {
+        if let Some(found) = line.get(known..at).and_then(|new| new.rfind(ends_authority)) {
+            start = known + found + 1;
+        }
+        known = at;
+        if is_authority(before, start) {
             // The last @ of an authority ends the user part; there may be others in a password.
-            let rest = after.split(ends_authority).next().unwrap_or("");
-            if url_user && !rest.contains('@') && start < at {
+            let next = after.find(|c: char| c == '@' || ends_authority(c)).and_then(|next| after.as_bytes().get(next));
+            if url_user && next != Some(&b'@') && start < at {
                 report(Kind::UrlUser, start..at);
             }
         } else if email && let Some((start, len)) = address(before, after) {
@@ -58,11 +64,10 @@ fn ends_authority(c: char) -> bool {
         || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>' | '`' | '\\' | '|' | '{' | '}')
 }
 
-/// Where the authority begins that an `@` behind `before` is in.
-fn authority(before: &str) -> Option<usize> {
-    let start = before.rfind(ends_authority)? + 1;
-    let scheme = before.get(..start)?.strip_suffix("://")?;
-    scheme.ends_with(|c: char| c.is_ascii_alphanumeric()).then_some(start)
+/// Whether what begins at `start` comes behind the scheme of a URL.
+fn is_authority(before: &str, start: usize) -> bool {
+    let scheme = before.get(..start).and_then(|before| before.strip_suffix("://"));
+    scheme.is_some_and(|scheme| scheme.ends_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// Where the address begins before the `@`, and how long its domain is behind it.

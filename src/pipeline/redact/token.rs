@@ -114,6 +114,8 @@ impl Starts {
     pub fn find(&self, line: &str, report: &mut impl FnMut(Kind, Range<usize>)) {
         let bytes = line.as_bytes();
         let mut done = 0;
+        // What no web token begins before, since one of the same end was none.
+        let mut no_jwt = 0;
         for hit in self.search.find_iter(line) {
             let (start, end) = (hit.start(), hit.end());
             if start < done {
@@ -124,25 +126,31 @@ impl Starts {
             let begins = !before.is_ascii_alphanumeric();
             let found = match kind {
                 Start::Token(follows, min, max) if begins => {
-                    let len = run(bytes, end, *follows);
+                    let len = run(bytes.get(..end + max + 1).unwrap_or(bytes), end, *follows);
                     let whole = (*min..=*max).contains(&len) && !follows(bytes.get(end + len).copied().unwrap_or(b' '));
                     whole.then(|| (Kind::Token, start..end + len))
                 }
-                Start::Jwt if begins => jwt(bytes, start).map(|end| (Kind::Token, start..end)),
+                Start::Jwt if begins && start >= no_jwt => match jwt(bytes, start) {
+                    Ok(end) => Some((Kind::Token, start..end)),
+                    Err(end) => {
+                        no_jwt = end;
+                        None
+                    }
+                },
                 Start::AwsSecret => value_of(bytes, end).and_then(|from| {
                     let len = run(bytes, from, |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+'));
                     (len == 40).then(|| (Kind::Token, from..from + len))
                 }),
                 Start::Header => header(line, end).map(|range| (Kind::Authorization, range)),
                 Start::Bearer if begins => {
-                    let len = run(bytes, end, token68);
+                    let len = token68(bytes, end);
                     let text = bytes.get(end..end + len).unwrap_or_default();
                     let likely =
                         len >= 12 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic);
                     likely.then(|| (Kind::Authorization, end..end + len))
                 }
                 Start::Basic if begins => {
-                    let len = run(bytes, end, token68);
+                    let len = token68(bytes, end);
                     let text = line.get(end..end + len).unwrap_or("");
                     is_basic(text).then(|| (Kind::Authorization, end..end + len))
                 }
@@ -162,9 +170,10 @@ fn run(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> usize {
     bytes.get(from..).unwrap_or_default().iter().take_while(|b| wanted(**b)).count()
 }
 
-/// The characters of tokens in headers.
-fn token68(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+/// The length of a token as headers have them: equals signs are only at its end.
+fn token68(bytes: &[u8], from: usize) -> usize {
+    let len = run(bytes, from, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'));
+    if len == 0 { 0 } else { len + run(bytes, from + len, |b| b == b'=') }
 }
 
 /// Whether it is `name:password` in base64.
@@ -190,13 +199,13 @@ fn value_of(bytes: &[u8], end: usize) -> Option<usize> {
 fn header(line: &str, end: usize) -> Option<Range<usize>> {
     let bytes = line.as_bytes();
     let from = value_of(bytes, end)?;
-    let word = run(bytes, from, token68);
+    let word = token68(bytes, from);
     let scheme = line.get(from..from + word)?;
     let is = |names: &[&str]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
     let start = from + word + run(bytes, from + word, |b| b == b' ');
     if start > from + word {
         if is(&["bearer", "basic", "token", "negotiate", "ntlm", "apikey", "splunk", "key", "dpop"]) {
-            let len = run(bytes, start, token68);
+            let len = token68(bytes, start);
             return (len >= 4).then(|| start..start + len);
         }
         if is(&[
@@ -242,20 +251,18 @@ fn parameters(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The end of a JSON web token: three parts, the first two of them objects.
-fn jwt(bytes: &[u8], start: usize) -> Option<usize> {
-    let head = run(bytes, start, URL);
-    let second = start + head + 1;
-    if head < 10 || bytes.get(second - 1) != Some(&b'.') {
-        return None;
+/// The end of a JSON web token: three parts, the first two of them objects. Or the end of what was looked at.
+fn jwt(bytes: &[u8], start: usize) -> Result<usize, usize> {
+    let head = start + run(bytes, start, URL);
+    let is_object = bytes.get(head + 1..).is_some_and(|rest| rest.starts_with(b"eyJ"));
+    if head - start < 10 || bytes.get(head) != Some(&b'.') || !is_object {
+        return Err(head);
     }
-    let body = run(bytes, second, URL);
-    let third = second + body + 1;
-    let is_object = bytes.get(second..).is_some_and(|rest| rest.starts_with(b"eyJ"));
-    if body < 10 || !is_object || bytes.get(third - 1) != Some(&b'.') {
-        return None;
+    let body = head + 1 + run(bytes, head + 1, URL);
+    if body - head <= 10 || bytes.get(body) != Some(&b'.') {
+        return Err(head);
     }
-    Some(third + run(bytes, third, URL))
+    Ok(body + 1 + run(bytes, body + 1, URL))
 }
 
 /// The end of a private key whose `-----BEGIN` is at `start`: its end line, or the end of the text if it is cut.
