@@ -314,3 +314,8 @@ pub const RELABEL_VALUE_BYTES: usize = 64 * 1024;
 pub const RELABEL_LABELS: usize = 1000;
 /// Patterns of one's own in a `redact` stage.
 pub const REDACT_PATTERNS: usize = 64;
+
+/// Objects and arrays inside each other in a JSON line. What is deeper is malformed; no real line is.
+pub const JSON_DEPTH: usize = 128;
+/// Longest JMESPath expression, bytes. Bounds how deep its parser and evaluation recurse.
+pub const JSON_EXPRESSION_BYTES: usize = 512;

@@ -19,7 +19,7 @@ impl Moment {
 }
 
 /// Days from 1970-01-01 to the given date. Counts in eras of 400 years that begin on 1 March, so that the leap day comes last.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

@@ -4,8 +4,13 @@
 //! implementation or its published form. Leaves to others: where the bytes come from and go to.
 
 pub mod civil;
+pub mod cri;
+pub mod docker;
+pub mod json;
 pub mod letter;
+pub mod logfmt;
 pub mod logql;
 pub mod loki;
 pub mod loki_encode;
 pub mod push_response;
+pub mod rfc3339;

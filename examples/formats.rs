@@ -1,0 +1,100 @@
+//! What reading a line in one of the formats of the data path costs, nanoseconds.
+//!
+//! `cargo run --release --example formats` reads realistic lines over and over and prints the best of several rounds, with a full JSON parser
+//! beside our own way of finding three of eight fields. Ends with an error if ours is not twice as fast as that parser's tree.
+
+use lugger::format::{cri, docker, json, logfmt, rfc3339};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const ROUNDS: usize = 20;
+const LINES: usize = 20_000;
+/// A tree of the whole line has to cost at least so many times what finding three fields does.
+const GATE: f64 = 2.0;
+
+const JSON: &str = r#"{"ts":"2026-08-01T10:00:00.123456789Z","level":"info","logger":"http.server","msg":"request completed in 12.5ms","method":"GET","path":"/api/v1/items/1234?page=2","status":200,"duration":0.0125}"#;
+const ESCAPED: &str = r#"{"ts":"2026-08-01T10:00:00.123456789Z","level":"info","logger":"http.server","msg":"GET \"/api/v1\" completed\n","method":"GET","path":"/api/v1/items/1234?page=2","status":200,"duration":0.0125}"#;
+const LOGFMT: &str = r#"ts=2026-08-01T10:00:00.123456789Z level=info logger=http.server msg="request completed in 12.5ms" method=GET path=/api/v1/items/1234?page=2 status=200 duration=0.0125"#;
+const DOCKER: &str = r#"{"log":"10.0.0.1 - - [01/Aug/2026:10:00:00 +0000] GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234\n","stream":"stdout","time":"2026-08-01T10:00:00.123456789Z"}"#;
+const CRI: &str = "2026-08-01T10:00:00.123456789Z stdout F 10.0.0.1 - - [01/Aug/2026:10:00:00 +0000] GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234";
+
+/// The same three fields by a derived reader that borrows.
+#[derive(Deserialize)]
+struct Three<'a> {
+    #[serde(borrow)]
+    level: Cow<'a, str>,
+    #[serde(borrow)]
+    msg: Cow<'a, str>,
+    status: f64,
+}
+
+/// Nanoseconds a line, the best of several rounds.
+fn cost(name: &str, mut read: impl FnMut()) -> f64 {
+    let round = |read: &mut dyn FnMut()| {
+        let start = Instant::now();
+        for _ in 0..LINES {
+            read();
+        }
+        start.elapsed().as_nanos() as f64 / LINES as f64
+    };
+    let best = (0..ROUNDS).map(|_| round(&mut read)).fold(f64::INFINITY, f64::min);
+    println!("{name:<44} {best:>8.0} ns a line");
+    best
+}
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut scratch = String::new();
+    let mut work = json::Work::default();
+    let mut found = [None; 3];
+    let names = ["level", "msg", "status"];
+
+    let plain = json::Expressions::compile(&names)?;
+    let mut paths = |name: &str, line: &str| {
+        cost(name, || {
+            scratch.clear();
+            let _ = black_box(plain.find(black_box(line), &mut work, &mut scratch, &mut found));
+        })
+    };
+    let ours = paths("JSON, 3 of 8 fields by paths", JSON);
+    paths("JSON, the same with an escaped one", ESCAPED);
+    cost("JSON, 3 of 8 fields, serde borrowed", || {
+        let three: Result<Three, _> = serde_json::from_str(black_box(JSON));
+        let _ = black_box(three.map(|three| (three.level.len(), three.msg.len(), three.status)));
+    });
+    let tree = cost("JSON, serde_json::Value", || {
+        let _ = black_box(serde_json::from_str::<serde_json::Value>(black_box(JSON)));
+    });
+    let other = json::Expressions::compile(&["level", "msg || path", "[status, duration]"])?;
+    cost("JSON, 1 path and 2 other expressions", || {
+        scratch.clear();
+        let _ = black_box(other.find(black_box(JSON), &mut work, &mut scratch, &mut found));
+    });
+
+    let fields = logfmt::Fields::new(&names);
+    cost("logfmt, 3 of 8 fields", || {
+        scratch.clear();
+        let _ = black_box(fields.find(black_box(LOGFMT), &mut scratch, &mut found));
+    });
+    let first = logfmt::Fields::new(&["ts", "level"]);
+    cost("logfmt, the first 2 of 8 fields", || {
+        scratch.clear();
+        let _ = black_box(first.find(black_box(LOGFMT), &mut scratch, &mut found));
+    });
+    cost("docker", || {
+        scratch.clear();
+        let _ = black_box(docker::parse(black_box(DOCKER), &mut work, &mut scratch));
+    });
+    cost("CRI", || {
+        let _ = black_box(cri::parse(black_box(CRI)));
+    });
+    cost("RFC 3339", || {
+        let _ = black_box(rfc3339::parse(black_box("2026-08-01T10:00:00.123456789Z")));
+    });
+
+    let times = tree / ours;
+    println!("a tree costs {times:.1} times as much as the paths (at least {GATE} wanted)");
+    Ok(if times >= GATE { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
