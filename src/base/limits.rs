@@ -319,3 +319,22 @@ pub const REDACT_PATTERNS: usize = 64;
 pub const JSON_DEPTH: usize = 128;
 /// Longest JMESPath expression, bytes. Bounds how deep its parser and evaluation recurse.
 pub const JSON_EXPRESSION_BYTES: usize = 512;
+
+/// Longest template of a stage, bytes.
+pub const TEMPLATE_BYTES: usize = 64 * 1024;
+/// Blocks, parentheses, pipes and fields inside each other in a template. Real ones have five.
+pub const TEMPLATE_DEPTH: usize = 64;
+/// Text that a template may make for one line, and any text on its way, bytes: twice what a line may be.
+pub const TEMPLATE_TEXT_BYTES: usize = 4 * 1024 * 1024;
+/// Steps that a template may take for one line: nodes, calls, turns of a range; elements of lists and each 256 bytes of text count too.
+pub const TEMPLATE_STEPS: u64 = 1_000_000;
+/// Elements of a list or map in a template.
+pub const TEMPLATE_ELEMENTS: usize = 64 * 1024;
+/// Lists and maps inside each other while a template runs.
+pub const TEMPLATE_VALUE_DEPTH: u16 = 64;
+/// Buffers that are kept for the texts of a template, and bytes that one may keep.
+pub const TEMPLATE_BUFFERS: usize = 8;
+/// A larger buffer is given back to the system.
+pub const TEMPLATE_BUFFER_BYTES: usize = 64 * 1024;
+/// Widest field that a verb of printf may ask for, characters.
+pub const TEMPLATE_WIDTH: usize = 4096;

@@ -14,3 +14,4 @@ pub mod loki;
 pub mod loki_encode;
 pub mod push_response;
 pub mod rfc3339;
+pub mod time;

@@ -6,3 +6,4 @@
 pub mod label_map;
 pub mod redact;
 pub mod relabel;
+pub mod template;
