@@ -47,15 +47,15 @@ fn cased(c: char, upper: bool) -> char {
     if c.is_ascii() {
         return if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
     }
-    let one = |mut chars: Box<dyn Iterator<Item = char>>| match (chars.next(), chars.next()) {
+    let one = |chars: &mut dyn Iterator<Item = char>| match (chars.next(), chars.next()) {
         (Some(only), None) => only,
         _ => c,
     };
     // The dotted capital I is the one that Go makes a plain i.
     match (c, upper) {
         ('\u{130}', false) => 'i',
-        (_, true) => one(Box::new(c.to_uppercase())),
-        (_, false) => one(Box::new(c.to_lowercase())),
+        (_, true) => one(&mut c.to_uppercase()),
+        (_, false) => one(&mut c.to_lowercase()),
     }
 }
 
