@@ -1,8 +1,8 @@
 //! Time zones: the host's zoneinfo, read once into a table of spans with one offset each.
 //!
 //! Why not ask jiff for each time: a table of our own answers in a few nanoseconds, and the questions that Go asks (which offset is
-//! in force, what does an abbreviation mean) need no calendar. Zoneinfo is not carried in the binary: it would be a tenth of it, old
-//! within a year, and hosts have it.
+//! in force, what does an abbreviation mean) need no calendar. Zoneinfo is not carried in the binary: it would be old within a year,
+//! and hosts have it.
 //!
 //! Promises: exact from 1677 to 2262, all that 64 bits of nanoseconds can say. Leaves to others: dates.
 
