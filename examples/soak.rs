@@ -115,7 +115,12 @@ fn main() -> Outcome<()> {
     let written = writer.written;
     agent
         .wait("everything that was written", DRAIN, || books.iter().all(|book| book.distinct() >= written))
-        .inspect_err(|_| books.iter().for_each(|book| println!("{} of {written} lines arrived", book.distinct())))?;
+        .inspect_err(|_| {
+            for book in &books {
+                println!("{} of {written} lines arrived; missing: {}", book.distinct(), book.gaps(written));
+            }
+            println!("what the agent said:\n{}", agent.said());
+        })?;
     agent.stop()?;
     drop(flapping);
     for (name, book) in ["steady", "flapping"].iter().zip(&books) {
@@ -303,6 +308,20 @@ impl Book {
 
     fn distinct(&self) -> u64 {
         self.lines().1
+    }
+
+    /// The first ranges of lines that did not come.
+    fn gaps(&self, written: u64) -> String {
+        let seen = self.lines();
+        let mut gaps: Vec<(u64, u64)> = Vec::new();
+        for number in (1..=written).filter(|number| seen.0.get(*number as usize).is_none_or(|form| *form == 0)) {
+            match gaps.last_mut() {
+                Some(last) if last.1 + 1 == number => last.1 = number,
+                _ => gaps.push((number, number)),
+            }
+        }
+        let shown: Vec<String> = gaps.iter().take(40).map(|(first, last)| format!("{first} to {last}")).collect();
+        format!("{} ranges: {}", gaps.len(), shown.join(", "))
     }
 
     fn verdict(&self, name: &str, written: u64) -> Outcome<()> {

@@ -99,10 +99,14 @@ impl Agent {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => {
-                let said = fs::read_to_string(self.directory.join("stderr.log")).unwrap_or_default();
-                Err(format!("the agent ended by itself: {status}\n{said}").into())
+                Err(format!("the agent ended by itself: {status}\n{}", self.said()).into())
             }
         }
+    }
+
+    /// Its log so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.directory.join("stderr.log")).unwrap_or_default()
     }
 
     /// Waits until `done` says so; an error after `deadline`.
