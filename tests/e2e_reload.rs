@@ -716,3 +716,127 @@ fn what_goes_with_a_removed_endpoint_is_counted() {
     assert!(lines > 0.0 && lines <= 300.0, "{lines}");
     assert!(agent.stderr().contains("the endpoint is removed"), "{}", agent.stderr());
 }
+
+/// Bytes that were read and are not stored, once nothing more is read.
+fn in_flight(agent: &Agent) -> f64 {
+    agent.metric("lugger_in_flight_bytes").unwrap_or_default()
+}
+
+/// A source of the path of `heir.log` that reads slowly, so that the most of it is not read.
+fn slow(rig: &Rig, name: &str, pattern: &str) -> FileSource {
+    FileSource::new(name, rig.log(pattern)).rate("{ lines: 100, bytes: 1MiB, burst: 1s }")
+}
+
+/// While the endpoint is away files are rotated, and one is deleted while it is held; then the source gets another name and another pattern: under it
+/// everything goes on where it was.
+#[test]
+fn a_renamed_source_reads_what_was_rotated_and_deleted() {
+    for deletes in [false, true] {
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "heir");
+        let rig = Rig::new();
+        let config = |source: FileSource| Config::new(&loki.url()).endpoint("batch_wait", "20ms").source(source);
+        let mut writer = Writer::new(rig.log("heir.log"), "heir");
+        let agent = rig.start(&config(slow(&rig, "one", "heir.log")));
+        writer.write(50);
+        book.wait_all(50, DRAIN);
+        loki.pause();
+        writer.write(3_000);
+        wait_until("a part to be in flight", SOON, || in_flight(&agent) > 0.0);
+        writer.rename_rotate(100);
+        writer.write(2_000);
+        if deletes {
+            writer.delete_recreate(100);
+        } else {
+            writer.rename_rotate(100);
+        }
+        writer.write(1_000);
+        wait_until("the last of the files to be met", SOON, || agent.metric("lugger_source_files") == Some(3.0));
+        // Another source, of other files, gets nothing of it.
+        let other = FileSource::new("aside", rig.log("aside-*.log"));
+        let renamed = FileSource::new("two", rig.path().join("**/heir.log"));
+        reload(&rig, &agent, &config(other).source(renamed));
+        loki.resume();
+        book.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        // What is in flight goes on as it is: nothing is read again.
+        book.lock().verdict(writer.written()).assert_perfect(0);
+        assert_eq!(agent.metric(names::LOST), Some(0.0));
+        loki.assert_no_defects();
+        // The positions are those of the new name: after a restart nothing is sent again.
+        drop(agent);
+        let agent = rig.start(&config(FileSource::new("two", rig.log("heir.log"))));
+        writer.write(100);
+        book.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        assert_eq!(book.lock().verdict(writer.written()).duplicated_visible, 0);
+    }
+}
+
+/// The same while it does not run: the rest of a rotated file is read under the new name.
+#[test]
+fn a_source_that_is_renamed_between_runs_reads_what_was_rotated() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "heir");
+    let rig = Rig::new();
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    let mut agent = rig.start(&Config::new(&loki.url()).source(slow(&rig, "one", "heir.log")));
+    writer.write(2_000);
+    wait_until("the beginning to be stored", SOON, || book.seen() > 0);
+    agent.kill();
+    assert!(book.seen() < 2_000);
+    writer.rename_rotate(100);
+    writer.write(500);
+    let other = FileSource::new("aside", rig.log("aside-*.log"));
+    let renamed = FileSource::new("two", rig.log("he*.log"));
+    let agent = rig.start(&Config::new(&loki.url()).source(other).source(renamed));
+    book.wait_all(writer.written(), DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let verdict = book.lock().verdict(writer.written());
+    assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time), (0, 0, 0), "{verdict:#?}");
+}
+
+/// A source is removed, and nobody looks for its path: what was not read of a deleted file is told.
+#[test]
+fn what_is_lost_with_a_removed_source_is_told() {
+    let loki = Loki::start();
+    let rig = Rig::new();
+    let aside = || Config::new(&loki.url()).source(FileSource::new("aside", rig.log("aside.log")));
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    let agent = rig.start(&aside().source(slow(&rig, "one", "heir.log")));
+    writer.write(3_000);
+    wait_until("a part to be read", SOON, || loki.distinct() > 0);
+    writer.delete_recreate(100);
+    wait_until("the last of the files to be met", SOON, || agent.metric("lugger_source_files") == Some(2.0));
+    assert!(!agent.stderr().contains("lost_bytes="), "{}", agent.stderr());
+    reload(&rig, &agent, &aside());
+    wait_until("the loss to be told", SOON, || agent.stderr().contains("lost_bytes="));
+}
+
+/// All of a rotated file is in flight and nothing of its successor is read; the source goes to other endpoints: what is read again comes first, though
+/// the successor grows meanwhile.
+#[test]
+fn a_source_that_moves_keeps_the_order_of_its_files() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "order"), Book::keep(&away, "order"));
+    let rig = Rig::new();
+    let base = || Config::new(&home.url()).endpoint("batch_wait", "20ms").also("away", &away.url());
+    let app = || FileSource::new("app", rig.log("order.log"));
+    let mut writer = Writer::new(rig.log("order.log"), "order");
+    let agent = rig.start(&base().source(app().to("first")));
+    home.pause();
+    writer.write(3_000);
+    writer.rename_rotate(0);
+    let read = || agent.metric("lugger_source_lines_total");
+    wait_until("all to be read", SOON, || read() == Some(3_000.0));
+    wait_until("the new file to be met", SOON, || agent.metric("lugger_source_files") == Some(2.0));
+    // Slowly, so that both files have their turns while the first is read again.
+    reload(&rig, &agent, &base().source(app().rate("{ lines: 1000, bytes: 64KiB, burst: 100ms }")));
+    writer.write(1_000);
+    home.resume();
+    at_away.wait_all(writer.written(), DRAIN);
+    at_home.wait_all(writer.written(), DRAIN);
+    at_away.lock().verdict(writer.written()).assert_perfect(0);
+    let verdict = at_home.lock().verdict(writer.written());
+    assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time), (0, 0, 0), "{verdict:#?}");
+}

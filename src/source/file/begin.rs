@@ -91,8 +91,8 @@ impl Follow {
         let Some(path) = self.path_of(found.dir, found.name) else { return Kind::AtPath };
         let Ok(stat) = stat_path(&path) else { return Kind::AtPath };
         let mut kind = Kind::AtPath;
-        for source in &self.sources {
-            let at = self.saved.peek(&source.settings.name, &stat.identity, |slot, origin| (slot, *origin == *path));
+        for number in 0..self.sources.len() as u16 {
+            let at = self.peek(number, &stat.identity, |slot, origin| (slot, *origin == *path));
             match at {
                 Some((slot, true)) => {
                     at_path.insert(slot);
@@ -110,9 +110,8 @@ impl Follow {
         let Ok(stat) = stat_path(&path) else { return false };
         let mut resumed = false;
         for number in 0..self.sources.len() as u16 {
-            let Some(source) = self.sources.get(usize::from(number)) else { continue };
             let other = |_, origin: &Path| (*origin != *path).then(|| origin.to_owned());
-            let origin = self.saved.peek(&source.settings.name, &stat.identity, other).flatten();
+            let origin = self.peek(number, &stat.identity, other).flatten();
             if let Some(origin) = origin {
                 self.present(number, found.dir, found.name, Some(&origin));
                 resumed = true;
@@ -139,12 +138,12 @@ impl Follow {
                     && known.identity.born_ns != 0
                     && !stat_path(&known.origin).is_ok_and(|stat| known.identity.is_still(&stat.identity))
             };
-            for (origin, newest) in self.saved.newest_by_origin(name, is_away) {
+            for (origin, newest) in self.saved.newest_by_origin(name, |path| self.looks_for(number, path), is_away) {
                 let born = newest.identity.born_ns;
                 // The one that is at the path is known, too, and younger: nothing was missed.
                 let is_succeeded = stat_path(&origin).is_ok_and(|stat| {
                     stat.identity.born_ns > born
-                        && self.saved.peek(name, &stat.identity, |_, other| *other == *origin) == Some(true)
+                        && self.peek(number, &stat.identity, |_, other| *other == *origin) == Some(true)
                 });
                 if is_succeeded || self.is_stopping() {
                     continue;
@@ -173,7 +172,7 @@ impl Follow {
                         let stat = stat_path(&path).ok()?;
                         let is_new = stat.is_file
                             && stat.identity.born_ns > born.max(alive_ns)
-                            && self.saved.peek(name, &stat.identity, |_, _| ()).is_none();
+                            && self.peek(number, &stat.identity, |_, _| ()).is_none();
                         let is_copy = || {
                             let head = newest.mark.head_len;
                             open_for_reading(&path).is_ok_and(|handle| {

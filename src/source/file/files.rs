@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::tracked::{FileId, Place, Tracked};
 use super::tree::DirId;
 use foldhash::fast::RandomState;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -170,7 +170,9 @@ impl Files {
     pub(super) fn remove(&mut self, id: FileId) -> Option<Tracked> {
         self.disown_identity(id);
         let file = self.slab.place(id)?.take()?;
-        self.ready.retain(|other| *other != id);
+        if file.queued {
+            self.ready.retain(|other| *other != id);
+        }
         if let Some(origin) = file.origin() {
             self.leave_generations(file.source, origin, id);
         }
@@ -382,10 +384,15 @@ impl Files {
         let key = (source, Box::from(origin));
         let Some(queue) = self.generations.get_mut(&key) else { return };
         queue.retain(|other| *other != id);
-        let first = queue.front().copied();
         if let Some(file) = self.get_mut(id) {
             file.gated = false;
         }
+        self.let_first_on(key);
+    }
+
+    /// The first of a queue may be read.
+    fn let_first_on(&mut self, key: (u16, Box<Path>)) {
+        let first = self.generations.get(&key).and_then(|queue| queue.front().copied());
         // With the current file in front there is no order to keep any more.
         let rest: Vec<FileId> = match first {
             Some(first) if self.get(first).is_some_and(|f| f.rotated) => vec![first],
@@ -396,6 +403,27 @@ impl Files {
                 file.gated = false;
             }
             self.make_ready(other);
+        }
+    }
+
+    /// Very many files are to be taken out: what lists them forgets them at once, so that it is not searched for each.
+    pub(super) fn unlist(&mut self, gone: &HashSet<FileId>) {
+        self.ready.retain(|id| !gone.contains(id));
+        for id in gone {
+            if let Some(file) = self.get_mut(*id) {
+                file.queued = false;
+            }
+        }
+        let mut shortened = Vec::new();
+        for (key, queue) in &mut self.generations {
+            let before = queue.len();
+            queue.retain(|id| !gone.contains(id));
+            if queue.len() < before {
+                shortened.push(key.clone());
+            }
+        }
+        for key in shortened {
+            self.let_first_on(key);
         }
     }
 
@@ -411,15 +439,26 @@ impl Files {
         }
     }
 
-    /// Sources have other numbers: `map` has the new one of each. No file has a name, and those of sources without a new number are gone.
-    pub(super) fn renumber(&mut self, map: &[Option<u16>]) {
+    /// Sources have other numbers: `map` has the new one of each, `heirs` that of each file whose source has none. No file has a name. All files
+    /// of one path have the same heir.
+    pub(super) fn renumber(&mut self, map: &[Option<u16>], heirs: &HashMap<FileId, u16>) {
         let new = |source: u16| map.get(usize::from(source)).copied().flatten();
-        for file in self.slab.files_mut() {
-            file.source = new(file.source).unwrap_or(file.source);
+        for (id, file) in (0..).zip(self.slab.0.iter_mut().flatten()) {
+            let Some(file) = file else { continue };
+            file.source = heirs.get(&id).copied().or_else(|| new(file.source)).unwrap_or(file.source);
         }
-        let generations = std::mem::take(&mut self.generations).into_iter();
-        self.generations =
-            generations.filter_map(|((source, origin), queue)| Some(((new(source)?, origin), queue))).collect();
+        for ((source, origin), queue) in std::mem::take(&mut self.generations) {
+            let heir = queue.front().and_then(|id| heirs.get(id).copied());
+            let Some(source) = heir.or_else(|| new(source)) else { continue };
+            let joined = self.generations.entry((source, origin)).or_default();
+            joined.extend(queue);
+            // Two sources may have become one.
+            for (at, id) in joined.iter().enumerate() {
+                if let Some(file) = self.slab.get_mut(*id) {
+                    file.gated = at > 0;
+                }
+            }
+        }
     }
 
     /// Directory numbers are used again: the names of one that is gone must not stay.
@@ -576,7 +615,7 @@ mod tests {
         files.succeeds(current, Path::new(PATH));
         files.name(current, 3, OsStr::new("a"));
         files.forget_names();
-        files.renumber(&[Some(4)]);
+        files.renumber(&[Some(4)], &HashMap::new());
         let identity = Identity { device: 1, inode: 2, born_ns: 20 };
         assert_eq!((files.by_identity(4, &identity), files.by_identity(0, &identity)), (Some(current), None));
         assert_eq!(files.named(0, 3, OsStr::new("a")), None);
@@ -587,6 +626,49 @@ mod tests {
         assert_eq!(files.pop_ready(), Some(old));
         files.finished(old);
         assert_eq!(files.pop_ready(), Some(current));
+    }
+
+    #[test]
+    fn files_of_a_source_that_is_gone_keep_their_order_under_another() {
+        let mut files = Files::new();
+        let old = files.insert(file(1, 10));
+        rotate(&mut files, old);
+        let current = files.insert(file(2, 20));
+        files.succeeds(current, Path::new(PATH));
+        files.forget_names();
+        files.renumber(&[None, Some(0)], &[(old, 2), (current, 2)].into_iter().collect());
+        assert_eq!([old, current].map(|id| files.get(id).unwrap().source), [2, 2]);
+        for id in [current, old] {
+            files.make_ready(id);
+        }
+        assert_eq!((files.pop_ready(), files.pop_ready()), (Some(old), None));
+        files.finished(old);
+        assert_eq!((files.pop_ready(), files.pop_ready()), (Some(current), None));
+    }
+
+    #[test]
+    fn many_files_leave_every_list_and_hold_up_nobody() {
+        let mut files = Files::new();
+        let [first, second, third] = [1, 2, 3].map(|inode| files.insert(file(inode, i64::try_from(inode).unwrap())));
+        rotate(&mut files, first);
+        rotate(&mut files, second);
+        files.succeeds(third, Path::new(PATH));
+        let others: Vec<FileId> = (4..1_000).map(|inode| files.insert(file(inode, 0))).collect();
+        let gone: HashSet<FileId> = others.iter().copied().chain([first]).collect();
+        for id in gone.iter().chain([&second, &third]) {
+            files.make_ready(*id);
+        }
+        files.unlist(&gone);
+        for id in &gone {
+            assert!(files.remove(*id).is_some());
+        }
+        assert_eq!(files.ready_len(), 1);
+        assert_eq!((files.pop_ready(), files.pop_ready()), (Some(second), None));
+        files.finished(second);
+        assert_eq!((files.pop_ready(), files.pop_ready()), (Some(third), None));
+        let again = files.insert(file(1, 5));
+        files.make_ready(again);
+        assert_eq!((files.pop_ready(), files.len()), (Some(again), 3));
     }
 
     #[test]

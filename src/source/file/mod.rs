@@ -4,7 +4,7 @@
 //! what is done at first and `finish` at last; `tree` knows the directories and `watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
 //! that checkpoints speak of, `twin` those that were compressed; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
-//! worker to other settings.
+//! worker to other settings, and `heirs` says whose files become whose by that.
 //!
 //! Promises: identity, not path, decides; what was on disk when it was looked at is read once, rotated files first; a line is handed on whole,
 //! and only when it has ended or its file has. Leaves to others: batches, delivery.
@@ -14,6 +14,7 @@ pub mod encoding;
 mod files;
 mod finish;
 mod follow;
+mod heirs;
 mod identity;
 mod lines;
 pub mod pattern;

@@ -8,9 +8,10 @@
 //! identity. The new watches are there before the events of the old ones are taken in for the last time, so that none falls between.
 //!
 //! Promises: cannot fail, as all that can is done by [`Sources::parse`] before; a cursor is never moved back, and never past what is stored; a file that
-//! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Leaves to others: outputs and their endpoints.
+//! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Files of a source that is gone may have an heir (`heirs`). Leaves to others: outputs and their endpoints.
 
 use super::follow::{Follow, Source};
+use super::heirs::{Heirs, wants};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
 use super::saved::SavedFiles;
@@ -23,9 +24,9 @@ use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
 use crate::model::flow::{Limits, Output};
 use crate::store::checkpoint::Checkpoints;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -230,32 +231,43 @@ impl Worker {
             }
         }
         let mut unwanted = Vec::new();
+        let mut heirs = Heirs::default();
         let uprooted = next_tree.map(|(tree, found)| {
-            unwanted = self.follow.unwanted(&map, &planned, &tree);
+            let names: Vec<&str> = planned.iter().map(Planned::name).collect();
+            heirs = self.follow.heirs(&map, &names, &tree);
+            unwanted = self.follow.unwanted(&map, &planned, &tree, &heirs);
+            self.follow.count_lost(&unwanted, |output| keeps(&outputs, output));
             self.follow.uproot(&map, tree, found)
         });
         let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
         let files: Vec<(FileId, u16)> = self.follow.files.iter().map(|(id, file)| (id, file.source)).collect();
         let mut rewound = Vec::new();
         for (id, source) in files {
-            if is(&moved, source) || is(&relabelled, source) {
+            let heir = heirs.get(&id).and_then(|heir| planned.get(usize::from(*heir)));
+            let before = self.follow.sources.get(usize::from(source));
+            let (is_moved, is_relabelled, is_recoded) = match (heir, before) {
+                (Some(heir), Some(before)) => {
+                    let is_recoded = heir.settings.encoding != before.settings.encoding;
+                    (!keeps_output(&outputs, heir, before.output), true, is_recoded)
+                }
+                _ => (is(&moved, source), is(&relabelled, source), is(&recoded, source)),
+            };
+            if is_moved || is_relabelled {
                 self.follow.release_stream(id);
             }
-            if is(&recoded, source)
-                && let Some(file) = self.follow.files.get_mut(id)
-            {
+            if is_recoded && let Some(file) = self.follow.files.get_mut(id) {
                 // A line that was passed over for being long may have ended long ago.
                 file.long = None;
             }
-            if is(&moved, source) && self.follow.rewind(id) {
+            if is_moved && self.follow.rewind(id) {
                 rewound.push(id);
             }
         }
         self.follow.order_again(&rewound);
-        for id in unwanted {
-            self.follow.release_stream(id);
-            self.follow.drop_file(id);
+        for id in &unwanted {
+            self.follow.release_stream(*id);
         }
+        self.follow.drop_files(&unwanted);
         for (output, stream) in self.follow.released.drain(..) {
             if let Some(output) = self.outputs.get_mut(output) {
                 output.release(stream);
@@ -278,7 +290,7 @@ impl Worker {
         drop(old);
         self.follow.exchange_sources(planned, &map, &self.registry, same_places);
         if let Some(uprooted) = uprooted {
-            self.follow.replant(uprooted, &map);
+            self.follow.replant(uprooted, &map, &heirs);
         }
         self.follow.store.flush();
     }
@@ -294,17 +306,34 @@ fn same_labels(a: &Settings, b: &Settings) -> bool {
     a.labels == b.labels && a.label_caps == b.label_caps
 }
 
+/// Whether the output with this number stays.
+fn keeps(outputs: &[NextOutput], now: usize) -> bool {
+    outputs.iter().any(|output| matches!(output, NextOutput::Kept { number, .. } if *number == now))
+}
+
 /// Whether both look for the same files.
 fn same_files(a: &Settings, b: &Settings) -> bool {
     a.include == b.include && a.exclude == b.exclude
 }
 
 impl Follow {
-    /// Lets a file go that is not wanted any more. Its checkpoint stays, for when it is wanted again.
+    /// Lets files go that are not wanted any more. Their checkpoints stay, for when they are wanted again.
+    fn drop_files(&mut self, unwanted: &[FileId]) {
+        if unwanted.is_empty() {
+            return;
+        }
+        // There may be very many: the lists are gone through once.
+        let gone: HashSet<FileId> = unwanted.iter().copied().collect();
+        self.idle.retain(|id| !gone.contains(id));
+        self.failing.retain(|id| !gone.contains(id));
+        self.unsettled.retain(|id| !gone.contains(id));
+        self.files.unlist(&gone);
+        for id in unwanted {
+            self.drop_file(*id);
+        }
+    }
+
     fn drop_file(&mut self, id: FileId) {
-        self.idle.retain(|other| *other != id);
-        self.failing.retain(|other| *other != id);
-        self.unsettled.retain(|other| *other != id);
         let Some(file) = self.files.remove(id) else { return };
         if file.file.is_some() {
             self.open = self.open.saturating_sub(1);
@@ -347,10 +376,23 @@ impl Follow {
             self.files.rotated(id);
             self.unsettle(id);
         }
-        for id in rewound.iter().copied().filter(|id| !is_rotated(self, *id)).collect::<Vec<_>>() {
-            if self.files.get(id).is_some_and(|f| !f.gated) {
+        // Those that are stored as far as they were read have more to come: it comes after what is read again.
+        let paths: HashSet<(u16, PathBuf)> = rewound
+            .iter()
+            .filter_map(|id| Some((self.files.get(*id).filter(|f| f.rotated)?.source, self.origin(*id))))
+            .collect();
+        if paths.is_empty() {
+            return;
+        }
+        let is_it = |id: FileId, file: &Tracked| paths.contains(&(file.source, self.origin(id)));
+        let all: Vec<FileId> = self.files.iter().filter(|(id, file)| is_it(*id, file)).map(|(id, _)| id).collect();
+        for id in all {
+            let Some(file) = self.files.get(id).filter(|file| !file.gated) else { continue };
+            if !file.rotated {
                 let path = self.origin(id);
                 self.files.succeeds(id, &path);
+            } else if file.quiet_since().is_some() && file.failing().is_none() {
+                self.files.rotated(id);
             }
         }
     }
@@ -371,8 +413,7 @@ impl Follow {
             let source = match before.and_then(|before| old.get_mut(before)?.take()) {
                 Some(before) => before.go_on(planned, same_places),
                 None => {
-                    let name = planned.name();
-                    let is_new = !self.saved.knows_source(name) && !was_started(&self.store, name);
+                    let is_new = !has_run(&self.saved, &self.store, planned.name());
                     planned.begin(registry, is_new)
                 }
             };
@@ -380,13 +421,13 @@ impl Follow {
         }
     }
 
-    /// Files that the next set does not look for: those of sources that it does not have, and those whose path its patterns do not match.
+    /// Files that the next set does not look for: those of sources that it does not have and that have no heir, and those whose path its patterns do not match.
     /// What was rotated away and is not finished was wanted when it was written, and is read to its end.
-    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned], tree: &Tree) -> Vec<FileId> {
+    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned], tree: &Tree, heirs: &Heirs) -> Vec<FileId> {
         let is_unwanted = |id: FileId, file: &Tracked| {
             let new = map.get(usize::from(file.source)).copied().flatten();
             let new = new.and_then(|new| Some((planned.get(usize::from(new))?, tree.rules(new)?)));
-            let Some((new, rules)) = new else { return true };
+            let Some((new, rules)) = new else { return !heirs.contains_key(&id) };
             let old = self.sources.get(usize::from(file.source));
             let may_differ = old.is_none_or(|old| !same_files(&old.settings, &new.settings));
             let is_unfinished = file.rotated && file.quiet_since().is_some();
@@ -423,9 +464,10 @@ impl Follow {
         }
     }
 
-    /// Finds the files of all sources in the new tree. `map`: the new number of each source that was there.
-    fn replant(&mut self, uprooted: Uprooted, map: &[Option<u16>]) {
-        self.files.renumber(map);
+    /// Finds the files of all sources in the new tree. `map`: the new number of each source that was there; `heirs`: of files whose source is gone.
+    fn replant(&mut self, uprooted: Uprooted, map: &[Option<u16>], heirs: &Heirs) {
+        self.files.renumber(map, heirs);
+        self.adopt(heirs);
         self.is_starting = true;
         self.meet_again(&uprooted.found);
         let mut dangling = uprooted.dangling;
@@ -544,37 +586,19 @@ impl Source {
     }
 }
 
-/// Whether patterns match a path, as far as the path alone tells.
-fn wants(rules: &Rules, path: &Path) -> bool {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
-    let is_excluded = |dir: &Path| dir.parent().is_some() && rules.excludes.directory(dir);
-    if rules.excludes.file(path) || directory.ancestors().any(is_excluded) {
-        return false;
-    }
-    let names =
-        || directory.components().filter_map(|c| if let Component::Normal(name) = c { Some(name) } else { None });
-    rules.patterns.iter().any(|pattern| {
-        let mut states: Vec<u16> = pattern.closure(0).collect();
-        for name in names() {
-            let mut into: Vec<u16> = Vec::new();
-            for at in states.iter().flat_map(|at| pattern.step(*at, name).into).flatten() {
-                into.extend(pattern.closure(at));
-            }
-            into.sort_unstable();
-            into.dedup();
-            states = into;
-        }
-        states.iter().any(|at| pattern.step(*at, name).file)
-    })
-}
-
 /// The cursor that says of a source that it has run.
 fn start_key(name: &str) -> Vec<u8> {
     [b"source\0", name.as_bytes()].concat()
 }
 
 /// Whether the source has run before, even if it had no file then. From now on it has.
-pub(super) fn was_started(store: &Checkpoints, name: &str) -> bool {
+pub(super) fn has_run(saved: &SavedFiles, store: &Checkpoints, name: &str) -> bool {
+    // Both are asked: whether it was started is also written down by that, and kept from growing old.
+    let was_started = was_started(store, name);
+    was_started || saved.knows_source(name)
+}
+
+fn was_started(store: &Checkpoints, name: &str) -> bool {
     let key = start_key(name);
     match store.saved(&key).iter().find(|saved| *saved.key == *key) {
         Some(saved) => store.claim(saved.slot, &key),
@@ -590,27 +614,5 @@ fn forget_start(store: &Checkpoints, name: &str) {
     let key = start_key(name);
     if let Some(saved) = store.saved(&key).iter().find(|saved| *saved.key == *key) {
         store.unclaim(saved.slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(include: &[&str], exclude: &[&str]) -> Rules {
-        let patterns = include.iter().flat_map(|text| Pattern::parse(text).unwrap()).collect();
-        let exclude: Vec<String> = exclude.iter().map(|text| (*text).to_owned()).collect();
-        Rules { patterns, excludes: Excludes::parse(&exclude).unwrap() }
-    }
-
-    #[test]
-    fn a_path_is_wanted_or_not_without_a_look_at_the_disk() {
-        let rules = rules(&["/a/*.log", "/b/**/x-*", "/c/{d,e/f}/g"], &["/a/no*", "**/skip"]);
-        for path in ["/a/1.log", "/b/x-1", "/b/1/2/x-", "/c/d/g", "/c/e/f/g"] {
-            assert!(wants(&rules, Path::new(path)), "{path}");
-        }
-        for path in ["/a/1.txt", "/a/b/1.log", "/a/no.log", "/b/y/1", "/b/skip/x-1", "/c/e/g", "/", "/c/d/g/h"] {
-            assert!(!wants(&rules, Path::new(path)), "{path}");
-        }
     }
 }

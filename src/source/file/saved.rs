@@ -5,7 +5,8 @@
 //!
 //! What a checkpoint says stays in the store: here is only which inode to look for where.
 //!
-//! Promises: a checkpoint is given out once; one that belongs to another source of this configuration is left to it.
+//! Promises: a checkpoint is given out once; one that belongs to another source of this configuration is left to it; one whose source is gone is
+//! an orphan, and goes to the source that looks for its path now.
 
 use super::identity::{Identity, Mark, decode_key, key_prefix};
 use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
@@ -126,18 +127,27 @@ impl SavedFiles {
         shown.flatten()
     }
 
-    /// The slot of an unclaimed checkpoint for a file whose source is as wanted.
-    fn find(&self, identity: &Identity, is_source: impl Fn(&str) -> bool) -> Option<u32> {
-        self.slots(identity.inode).find(|slot| {
-            self.look(*slot, |known| known.identity.is_still(identity) && is_source(known.source)) == Some(true)
-        })
+    /// The slot of an unclaimed checkpoint for a file, if it is one that is wanted.
+    fn find(&self, identity: &Identity, is_wanted: impl Fn(&KnownRef<'_>) -> bool) -> Option<u32> {
+        self.slots(identity.inode)
+            .find(|slot| self.look(*slot, |known| known.identity.is_still(identity) && is_wanted(known)) == Some(true))
+    }
+
+    /// Whether no source has this name any more.
+    fn is_orphaned(&self, name: &str) -> bool {
+        !self.sources.iter().any(|source| source == name)
+    }
+
+    /// Whether the source itself has an unclaimed checkpoint for a file.
+    pub(super) fn has_own(&self, source: &str, identity: &Identity) -> bool {
+        self.find(identity, |known| known.source == source).is_some()
     }
 
     /// Takes the checkpoint for a file, if there is one. It is to be claimed.
     pub(super) fn take(&mut self, source: &str, identity: &Identity) -> Option<Known> {
-        let own = self.find(identity, |name| name == source);
+        let own = self.find(identity, |known| known.source == source);
         // A source that was given another name goes on where it was.
-        let orphan = || self.find(identity, |name| !self.sources.iter().any(|source| source == name));
+        let orphan = || self.find(identity, |known| self.is_orphaned(known.source));
         let slot = own.or_else(orphan)?;
         if let Some(slots) = self.returned.get_mut(&identity.inode) {
             slots.retain(|other| *other != slot);
@@ -167,18 +177,28 @@ impl SavedFiles {
         self.at_start = at_start;
     }
 
-    /// The unclaimed checkpoints of a source that pass `is_wanted`, which is not called under a lock.
-    pub(super) fn unclaimed(&self, source: &str, is_wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
-        let own = |slot: &u32| self.look(*slot, |known| (known.source == source).then(|| known.to_known())).flatten();
-        self.at_start.iter().filter_map(|(_, slot)| own(slot)).filter(is_wanted).collect()
+    /// The unclaimed checkpoints of a source, and the orphans of paths that it `looks_for`, that pass `is_wanted`. Neither is called under a lock.
+    pub(super) fn unclaimed<'a>(
+        &'a self,
+        source: &'a str,
+        looks_for: impl Fn(&Path) -> bool + 'a,
+        is_wanted: impl Fn(&Known) -> bool + 'a,
+    ) -> impl Iterator<Item = Known> + 'a {
+        let concerns = move |known: &KnownRef<'_>| known.source == source || self.is_orphaned(known.source);
+        let known = move |slot: u32| self.look(slot, |known| concerns(known).then(|| known.to_known())).flatten();
+        let known = self.at_start.iter().filter_map(move |(_, slot)| known(*slot));
+        known.filter(move |known| (known.source == source || looks_for(&known.origin)) && is_wanted(known))
     }
 
-    /// Of each path of a source, the youngest file with an unclaimed checkpoint that passes `is_wanted`, which is not called under a lock.
-    pub(super) fn newest_by_origin(&self, source: &str, is_wanted: impl Fn(&Known) -> bool) -> HashMap<PathBuf, Known> {
+    /// Of each path, the youngest file of [`Self::unclaimed`].
+    pub(super) fn newest_by_origin(
+        &self,
+        source: &str,
+        looks_for: impl Fn(&Path) -> bool,
+        is_wanted: impl Fn(&Known) -> bool,
+    ) -> HashMap<PathBuf, Known> {
         let mut newest: HashMap<PathBuf, Known> = HashMap::new();
-        for (_, slot) in &self.at_start {
-            let known = self.look(*slot, |known| (known.source == source).then(|| known.to_known())).flatten();
-            let Some(known) = known.filter(&is_wanted) else { continue };
+        for known in self.unclaimed(source, looks_for, is_wanted) {
             match newest.get_mut(&known.origin) {
                 Some(place) if known.identity.born_ns > place.identity.born_ns => *place = known,
                 Some(_) => {}
@@ -190,9 +210,18 @@ impl SavedFiles {
         newest
     }
 
-    /// Of the unclaimed checkpoint with this identity: whatever `look` makes of its slot and of where the file was matched.
-    pub(super) fn peek<T>(&self, source: &str, identity: &Identity, look: impl FnOnce(u32, &Path) -> T) -> Option<T> {
-        let slot = self.find(identity, |name| name == source)?;
+    /// Of the unclaimed checkpoint with this identity, or else of the orphan of a path that the source `looks_for`: whatever `look` makes of
+    /// its slot and of where the file was matched.
+    pub(super) fn peek<T>(
+        &self,
+        source: &str,
+        identity: &Identity,
+        looks_for: impl Fn(&Path) -> bool,
+        look: impl FnOnce(u32, &Path) -> T,
+    ) -> Option<T> {
+        let own = self.find(identity, |known| known.source == source);
+        let orphan = || self.find(identity, |known| self.is_orphaned(known.source) && looks_for(known.origin()));
+        let slot = own.or_else(orphan)?;
         self.look(slot, |known| look(slot, known.origin()))
     }
 }
@@ -234,10 +263,10 @@ mod tests {
         assert!(take(&mut files, "a", &Identity { inode: 8, ..FILE }).is_none());
         assert!(take(&mut files, "a", &Identity { born_ns: 6, ..FILE }).is_none(), "the inode was used again");
         let other_device = Identity { device: 2, ..FILE };
-        assert_eq!(files.peek("a", &FILE, |_, origin| origin.to_owned()), Some("/var/log/a".into()));
+        assert_eq!(files.peek("a", &FILE, |_| false, |_, origin| origin.to_owned()), Some("/var/log/a".into()));
         assert_eq!(take(&mut files, "a", &other_device), Some(10), "a reboot renumbers devices");
         assert!(take(&mut files, "a", &FILE).is_none());
-        assert!(files.peek("a", &FILE, |_, _| ()).is_none());
+        assert!(files.peek("a", &FILE, |_| true, |_, _| ()).is_none());
     }
 
     #[test]
@@ -266,5 +295,21 @@ mod tests {
         assert!(take(&mut both, "new", &FILE).is_none());
         let (mut renamed, _dir) = files("old", FILE, &["new"]);
         assert!(take(&mut renamed, "new", &FILE).is_some());
+    }
+
+    #[test]
+    fn an_orphan_is_seen_by_a_source_that_looks_for_its_path() {
+        let is_it = |path: &Path| path == Path::new("/var/log/a");
+        let (both, _dir) = files("old", FILE, &["old", "new"]);
+        assert!(both.peek("new", &FILE, is_it, |_, _| ()).is_none());
+        assert_eq!(both.unclaimed("new", is_it, |_| true).count(), 0);
+        assert!(both.has_own("old", &FILE) && !both.has_own("new", &FILE));
+        let (renamed, _dir) = files("old", FILE, &["new"]);
+        assert!(renamed.peek("new", &FILE, is_it, |_, _| ()).is_some());
+        assert!(renamed.peek("new", &FILE, |_| false, |_, _| ()).is_none());
+        assert_eq!(renamed.unclaimed("new", is_it, |_| true).count(), 1);
+        assert_eq!(renamed.unclaimed("new", |_| false, |_| true).count(), 0);
+        assert_eq!(renamed.newest_by_origin("new", is_it, |_| true).len(), 1);
+        assert!(!renamed.has_own("new", &FILE));
     }
 }

@@ -51,7 +51,8 @@ impl Follow {
         for (number, name) in sources {
             // Without a byte of its own a file cannot be recognised.
             let is_gone = |known: &Known| !sorted.at_path.contains(&known.slot) && known.mark.head_len > 0;
-            for known in self.saved.unclaimed(&name, is_gone) {
+            let looks_for = |path: &Path| self.looks_for(number, path);
+            for known in self.saved.unclaimed(&name, looks_for, is_gone).collect::<Vec<_>>() {
                 if self.is_stopping() {
                     return;
                 }

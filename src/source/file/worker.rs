@@ -11,7 +11,7 @@ use super::encoding::Encoding;
 use super::follow::Follow;
 use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
-use super::reload::{Next, Orders, was_started};
+use super::reload::{Next, Orders, has_run};
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -121,8 +121,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let saved = SavedFiles::new(store.clone(), names);
     let mut states = Vec::new();
     for planned in planned {
-        let name = planned.name();
-        let is_new = !saved.knows_source(name) && !was_started(&store, name);
+        let is_new = !has_run(&saved, &store, planned.name());
         states.push(planned.begin(&registry, is_new));
     }
     let watcher = new_watcher();
