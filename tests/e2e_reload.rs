@@ -745,13 +745,16 @@ fn a_renamed_source_reads_what_was_rotated_and_deleted() {
         wait_until("a part to be in flight", SOON, || in_flight(&agent) > 0.0);
         writer.rename_rotate(100);
         writer.write(2_000);
+        let files = || agent.metric("lugger_source_files");
+        let met = |count| wait_until("the files to be met", SOON, || files() == Some(count));
+        met(2.0);
         if deletes {
             writer.delete_recreate(100);
         } else {
             writer.rename_rotate(100);
         }
         writer.write(1_000);
-        wait_until("the last of the files to be met", SOON, || agent.metric("lugger_source_files") == Some(3.0));
+        met(3.0);
         // Another source, of other files, gets nothing of it.
         let other = FileSource::new("aside", rig.log("aside-*.log"));
         let renamed = FileSource::new("two", rig.path().join("**/heir.log"));

@@ -616,3 +616,27 @@ fn forget_start(store: &Checkpoints, name: &str) {
         store.unclaim(saved.slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::identity::{Identity, encode_key};
+    use super::*;
+    use crate::base::clock::Clock;
+
+    #[test]
+    fn that_a_source_has_run_does_not_grow_old_while_it_has_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Checkpoints::open(dir.path(), Clock::System, &Registry::default()).unwrap();
+        let has_run = |store: &Checkpoints| has_run(&SavedFiles::new(store.clone(), vec!["a".into()]), store, "a");
+        let store = open();
+        assert!(!has_run(&store));
+        let file = Identity { device: 1, inode: 7, born_ns: 5 };
+        store.define(&encode_key("a", &file), b"/a", 10, &Mark::default().encode());
+        store.close();
+        let store = open();
+        assert!(has_run(&store));
+        let mut in_use = Vec::new();
+        store.for_each_saved(&start_key("a"), |saved| in_use.push(saved.in_use));
+        assert_eq!(in_use, [true]);
+    }
+}
