@@ -326,6 +326,14 @@ impl Rig {
         fs::write(self.config_file(), config.yaml(agent.http, &state)).expect("write the configuration");
     }
 
+    /// Replaces the configuration of a running agent, which takes it over.
+    #[track_caller]
+    pub fn change(&self, agent: &Agent, config: &Config) {
+        self.rewrite(agent, config);
+        let answer = agent.reload();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
     /// Starts the agent and waits until it serves /metrics.
     #[track_caller]
     pub fn start(&self, config: &Config) -> Agent {

@@ -633,6 +633,7 @@ mod tests {
         let file = Identity { device: 1, inode: 7, born_ns: 5 };
         store.define(&encode_key("a", &file), b"/a", 10, &Mark::default().encode());
         store.close();
+        drop(store);
         let store = open();
         assert!(has_run(&store));
         let mut in_use = Vec::new();

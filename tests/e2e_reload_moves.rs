@@ -1,0 +1,357 @@
+//! Sources and endpoints that are added, removed and renamed by a reload, with the real binary: what was read for them, what is not read yet
+//! and what is in flight goes to whoever takes their place, once and in order; and what can go nowhere is counted.
+
+mod support;
+
+use std::time::Duration;
+use support::agent::{Agent, Config, FileSource, Rig, names};
+use support::ledger::Book;
+use support::loki::Loki;
+use support::wait::{holds_within, wait_until};
+use support::writer::Writer;
+
+const DRAIN: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+
+/// Nothing is left to be stored, and cursors say so: what is started again sends nothing.
+#[track_caller]
+fn assert_settled(rig: &Rig, mut agent: Agent, config: &Config, lokis: &[&Loki]) {
+    wait_until("all to be stored by all", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    agent.kill();
+    let requests = || lokis.iter().map(|loki| loki.requests()).collect::<Vec<_>>();
+    let before = requests();
+    let agent = rig.start(config);
+    wait_until("the state to be read", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    Writer::new(rig.log("mark.log"), "mark").write(1);
+    wait_until("the mark to be read", SOON, || {
+        agent.metric("lugger_source_lines_total{source=\"mark\"}").is_some_and(|lines| lines > 0.0)
+    });
+    wait_until("the mark to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let more: Vec<u64> = requests().iter().zip(&before).map(|(now, then)| now - then).collect();
+    assert!(more.iter().all(|more| *more <= 1), "only the mark was to be sent: {more:?}");
+}
+
+/// Writes until several batches wait to be sent, some lines are in none yet, and a file has been rotated.
+fn write_ahead(agent: &Agent, writer: &mut Writer) {
+    for _ in 0..3 {
+        writer.write(1_500);
+        writer.rename_rotate(50);
+    }
+    writer.write(1_500);
+    let sealed = || agent.metric("lugger_in_flight_bytes").is_some_and(|bytes| bytes > 0.0);
+    wait_until("batches to be in flight", SOON, sealed);
+    let lines = "lugger_source_lines_total{source=\"app\"}";
+    let written = writer.written() as f64;
+    wait_until("all to be read", SOON, || agent.metric(lines).is_some_and(|lines| lines >= written));
+    writer.write(10);
+}
+
+/// Batches of a few hundred lines, and the source `app` that goes to all endpoints.
+fn small_batches(rig: &Rig, loki: &Loki) -> Config {
+    Config::new(&loki.url())
+        .endpoint("batch_size", "64KiB")
+        .endpoint("batch_wait", "100ms")
+        .source(FileSource::new("app", rig.log("app.log")))
+        .source(FileSource::new("mark", rig.log("mark.log")).start_at("beginning"))
+}
+
+/// The only endpoint is down, much is in flight; another one is added. It gets every line that the first has not stored; and so does the first
+/// when it is back. The lag goes away without a restart.
+#[test]
+fn an_added_endpoint_gets_what_is_not_stored() {
+    let (a, b) = (Loki::start(), Loki::start());
+    let (at_a, at_b) = (Book::keep(&a, "added"), Book::keep(&b, "added"));
+    let rig = Rig::new();
+    let alone = small_batches(&rig, &a);
+    let both = alone.clone().also("second", &b.url());
+    let mut writer = Writer::new(rig.log("app.log"), "added");
+    let agent = rig.start(&alone);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    a.pause();
+    write_ahead(&agent, &mut writer);
+    rig.change(&agent, &both);
+    let added = writer.written();
+    wait_from(&at_b, 1_000, added);
+    a.resume();
+    at_a.wait_all(added, DRAIN);
+    wait_until("all to be stored by both", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    at_a.wait_all(writer.written(), DRAIN);
+    wait_from(&at_b, 1_000, writer.written());
+    at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
+    assert_from(&at_b, 1_000, writer.written());
+    assert_settled(&rig, agent, &both, &[&a, &b]);
+    a.assert_no_defects();
+    b.assert_no_defects();
+}
+
+/// Waits until the lines from `first` on are there.
+#[track_caller]
+fn wait_from(book: &Book, first: u64, written: u64) {
+    let has_all = || {
+        let book = book.lock();
+        (first..written).all(|n| book.has(n))
+    };
+    if holds_within(DRAIN, has_all).is_none() {
+        panic!("lines {first} to {written} did not all come: {:#?}", book.lock().verdict(written));
+    }
+}
+
+/// All lines from `first` on, and none of those before, are there once and in order.
+#[track_caller]
+fn assert_from(book: &Book, first: u64, written: u64) {
+    let verdict = book.lock().verdict(written);
+    assert_eq!(verdict.missing, first, "{verdict:#?}");
+    assert!((first..written).all(|n| book.lock().has(n)), "{verdict:#?}");
+    support::ledger::Verdict { missing: 0, ..verdict }.assert_perfect(written);
+}
+
+/// One of two endpoints is down and is removed: the lag goes away and cursors move, without a restart and without sending anything twice.
+#[test]
+fn a_removed_endpoint_is_not_waited_for() {
+    let (a, b) = (Loki::start(), Loki::start());
+    let (at_a, at_b) = (Book::keep(&a, "removed"), Book::keep(&b, "removed"));
+    let rig = Rig::new();
+    // Without a spool, which would take the place of what is down.
+    let alone = small_batches(&rig, &a).limit("spool", "0");
+    let both = alone.clone().also("second", &b.url());
+    let mut writer = Writer::new(rig.log("app.log"), "removed");
+    let agent = rig.start(&both);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    at_b.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    b.pause();
+    write_ahead(&agent, &mut writer);
+    at_a.wait_all(writer.written(), DRAIN);
+    wait_until("the lag to be told", SOON, || agent.metric(names::LAG_BYTES).is_some_and(|bytes| bytes > 0.0));
+    rig.change(&agent, &alone);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    at_a.wait_all(writer.written(), DRAIN);
+    at_a.lock().verdict(writer.written()).assert_perfect(writer.written());
+    assert_eq!(at_b.seen(), 1_000);
+    assert_settled(&rig, agent, &alone, &[&a]);
+    a.assert_no_defects();
+}
+
+/// An endpoint that is down gets another name and another address at once: whoever is there now gets what was not stored.
+#[test]
+fn a_renamed_endpoint_gets_what_is_not_stored() {
+    let (a, c) = (Loki::start(), Loki::start());
+    let (at_a, at_c) = (Book::keep(&a, "renamed"), Book::keep(&c, "renamed"));
+    let rig = Rig::new();
+    let old = small_batches(&rig, &a);
+    let new = small_batches(&rig, &c).endpoint("name", "other");
+    let mut writer = Writer::new(rig.log("app.log"), "renamed");
+    let agent = rig.start(&old);
+    writer.write(1_000);
+    at_a.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    a.pause();
+    write_ahead(&agent, &mut writer);
+    rig.change(&agent, &new);
+    wait_from(&at_c, 1_000, writer.written());
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    writer.write(500);
+    wait_from(&at_c, 1_000, writer.written());
+    assert_from(&at_c, 1_000, writer.written());
+    assert_eq!(at_a.seen(), 1_000);
+    assert_settled(&rig, agent, &new, &[&c]);
+    c.assert_no_defects();
+}
+
+/// An endpoint is away, and what it has not got is in memory; it is removed and comes back: it gets what was read before it was removed and
+/// what is read since, without a hole in either.
+#[test]
+fn a_removed_endpoint_that_comes_back_gets_what_it_had_missed() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "back"), Book::keep(&away, "back"));
+    let rig = Rig::new();
+    let base = || Config::new(&home.url()).endpoint("batch_wait", "20ms").endpoint("batch_size", "64KiB");
+    let without = base().source(FileSource::new("app", rig.log("app.log")));
+    let with = base().also("away", &away.url()).source(FileSource::new("app", rig.log("app.log")));
+    let mut writer = Writer::new(rig.log("app.log"), "back");
+    let agent = rig.start(&with);
+    writer.write(1_000);
+    at_home.wait_all(1_000, DRAIN);
+    at_away.wait_all(1_000, DRAIN);
+    away.pause();
+    writer.write(4_000);
+    at_home.wait_all(5_000, DRAIN);
+    assert_eq!(agent.metric("lugger_spool_written_frames_total"), Some(0.0), "all of it is in memory");
+    rig.change(&agent, &without);
+    writer.write(500);
+    at_home.wait_all(5_500, DRAIN);
+    wait_until("all to be settled", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    away.resume();
+    rig.change(&agent, &with);
+    writer.write(500);
+    at_home.wait_all(6_000, DRAIN);
+    let seen = || at_away.seen();
+    assert!(holds_within(DRAIN, || seen() >= 5_500).is_some(), "{} lines arrived", seen());
+    wait_until("all to be settled", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let verdict = at_away.lock().verdict(6_000);
+    let wrong = verdict.duplicated_visible + verdict.torn + verdict.reordered_by_time;
+    assert_eq!((verdict.missing, wrong), (500, 0), "those while it was not there: {verdict:#?}");
+    at_home.lock().verdict(6_000).assert_perfect(6_000);
+    assert_eq!(agent.metric("lugger_removed_endpoint_lines_total"), Some(0.0));
+}
+
+/// Lines of a truncated file are in memory alone. When their endpoint is removed before it takes them, that is counted and said.
+#[test]
+fn what_goes_with_a_removed_endpoint_is_counted() {
+    let (one, two) = (Loki::start(), Loki::start());
+    let book = Book::keep(&one, "gone");
+    let rig = Rig::new();
+    let config = |name: &str, loki: &Loki| {
+        let config = Config::new(&loki.url()).endpoint("name", name).endpoint("batch_wait", "20ms");
+        config.source(FileSource::new("app", rig.log("app.log")))
+    };
+    let mut writer = Writer::new(rig.log("app.log"), "gone");
+    let agent = rig.start(&config("one", &one));
+    writer.write(100);
+    book.wait_all(100, DRAIN);
+    one.pause();
+    writer.write(300);
+    let in_flight = || {
+        agent.metric("lugger_source_lines_total") == Some(400.0) && agent.metric("lugger_in_flight_bytes") > Some(0.0)
+    };
+    wait_until("the lines to be in flight", SOON, in_flight);
+    wait_until("all of them to be in a batch", SOON, || agent.metric("lugger_endpoint_queue_batches") >= Some(1.0));
+    writer.copytruncate();
+    wait_until("the file to begin again", SOON, || agent.metric("lugger_file_truncated_total") == Some(1.0));
+    rig.change(&agent, &config("two", &two));
+    let lines = agent.metric("lugger_removed_endpoint_lines_total").unwrap();
+    assert!(lines > 0.0 && lines <= 300.0, "{lines}");
+    assert!(agent.stderr().contains("the endpoint is removed"), "{}", agent.stderr());
+}
+
+/// Bytes that were read and are not stored, once nothing more is read.
+fn in_flight(agent: &Agent) -> f64 {
+    agent.metric("lugger_in_flight_bytes").unwrap_or_default()
+}
+
+/// A source of the path of `heir.log` that reads slowly, so that the most of it is not read.
+fn slow(rig: &Rig, name: &str, pattern: &str) -> FileSource {
+    FileSource::new(name, rig.log(pattern)).rate("{ lines: 100, bytes: 1MiB, burst: 1s }")
+}
+
+/// While the endpoint is away files are rotated, and one is deleted while it is held; then the source gets another name and another pattern: under it
+/// everything goes on where it was.
+#[test]
+fn a_renamed_source_reads_what_was_rotated_and_deleted() {
+    for deletes in [false, true] {
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "heir");
+        let rig = Rig::new();
+        let config = |source: FileSource| Config::new(&loki.url()).endpoint("batch_wait", "20ms").source(source);
+        let mut writer = Writer::new(rig.log("heir.log"), "heir");
+        let agent = rig.start(&config(slow(&rig, "one", "heir.log")));
+        writer.write(50);
+        book.wait_all(50, DRAIN);
+        loki.pause();
+        writer.write(3_000);
+        wait_until("a part to be in flight", SOON, || in_flight(&agent) > 0.0);
+        writer.rename_rotate(100);
+        writer.write(2_000);
+        let files = || agent.metric("lugger_source_files");
+        let met = |count| wait_until("the files to be met", SOON, || files() == Some(count));
+        met(2.0);
+        if deletes {
+            writer.delete_recreate(100);
+        } else {
+            writer.rename_rotate(100);
+        }
+        writer.write(1_000);
+        met(3.0);
+        // Another source, of other files, gets nothing of it.
+        let other = FileSource::new("aside", rig.log("aside-*.log"));
+        let renamed = FileSource::new("two", rig.path().join("**/heir.log"));
+        rig.change(&agent, &config(other).source(renamed));
+        loki.resume();
+        book.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        // What is in flight goes on as it is: nothing is read again.
+        book.lock().verdict(writer.written()).assert_perfect(0);
+        assert_eq!(agent.metric(names::LOST), Some(0.0));
+        loki.assert_no_defects();
+        // The positions are those of the new name: after a restart nothing is sent again.
+        drop(agent);
+        let agent = rig.start(&config(FileSource::new("two", rig.log("heir.log"))));
+        writer.write(100);
+        book.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        assert_eq!(book.lock().verdict(writer.written()).duplicated_visible, 0);
+    }
+}
+
+/// The same while it does not run: the rest of a rotated file is read under the new name.
+#[test]
+fn a_source_that_is_renamed_between_runs_reads_what_was_rotated() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "heir");
+    let rig = Rig::new();
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    let mut agent = rig.start(&Config::new(&loki.url()).source(slow(&rig, "one", "heir.log")));
+    writer.write(2_000);
+    wait_until("the beginning to be stored", SOON, || book.seen() > 0);
+    agent.kill();
+    assert!(book.seen() < 2_000);
+    writer.rename_rotate(100);
+    writer.write(500);
+    let other = FileSource::new("aside", rig.log("aside-*.log"));
+    let renamed = FileSource::new("two", rig.log("he*.log"));
+    let agent = rig.start(&Config::new(&loki.url()).source(other).source(renamed));
+    book.wait_all(writer.written(), DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let verdict = book.lock().verdict(writer.written());
+    assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time), (0, 0, 0), "{verdict:#?}");
+}
+
+/// A source is removed, and nobody looks for its path: what was not read of a deleted file is told.
+#[test]
+fn what_is_lost_with_a_removed_source_is_told() {
+    let loki = Loki::start();
+    let rig = Rig::new();
+    let aside = || Config::new(&loki.url()).source(FileSource::new("aside", rig.log("aside.log")));
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    let agent = rig.start(&aside().source(slow(&rig, "one", "heir.log")));
+    writer.write(3_000);
+    wait_until("a part to be read", SOON, || loki.distinct() > 0);
+    writer.delete_recreate(100);
+    wait_until("the last of the files to be met", SOON, || agent.metric("lugger_source_files") == Some(2.0));
+    assert!(!agent.stderr().contains("lost_bytes="), "{}", agent.stderr());
+    rig.change(&agent, &aside());
+    wait_until("the loss to be told", SOON, || agent.stderr().contains("lost_bytes="));
+}
+
+/// All of a rotated file is in flight and nothing of its successor is read; the source goes to other endpoints: what is read again comes first, though
+/// the successor grows meanwhile.
+#[test]
+fn a_source_that_moves_keeps_the_order_of_its_files() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "order"), Book::keep(&away, "order"));
+    let rig = Rig::new();
+    let base = || Config::new(&home.url()).endpoint("batch_wait", "20ms").also("away", &away.url());
+    let app = || FileSource::new("app", rig.log("order.log"));
+    let mut writer = Writer::new(rig.log("order.log"), "order");
+    let agent = rig.start(&base().source(app().to("first")));
+    home.pause();
+    writer.write(3_000);
+    writer.rename_rotate(0);
+    let read = || agent.metric("lugger_source_lines_total");
+    wait_until("all to be read", SOON, || read() == Some(3_000.0));
+    wait_until("the new file to be met", SOON, || agent.metric("lugger_source_files") == Some(2.0));
+    // Slowly, so that both files have their turns while the first is read again.
+    rig.change(&agent, &base().source(app().rate("{ lines: 1000, bytes: 64KiB, burst: 100ms }")));
+    writer.write(1_000);
+    home.resume();
+    at_away.wait_all(writer.written(), DRAIN);
+    at_home.wait_all(writer.written(), DRAIN);
+    at_away.lock().verdict(writer.written()).assert_perfect(0);
+    let verdict = at_home.lock().verdict(writer.written());
+    assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time), (0, 0, 0), "{verdict:#?}");
+}
