@@ -6,6 +6,7 @@ use crate::support::wait::wait_until;
 use crate::support::writer::append_to;
 use crate::{SOON, config, keeping, pushed_up_to, stop};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// Room for a busy machine and a debug build.
@@ -73,5 +74,51 @@ fn row_12_lost_events_are_made_up_for() {
     assert_eq!(of_a, ["1", "2", "3", "4"]);
     assert_eq!(lines.len(), 7, "{lines:?}");
     assert!(agent.metric("lugger_watch_overflows_total").is_some_and(|n| n >= 1.0), "no event was lost");
+    stop(agent);
+}
+
+/// What is written and deleted before the agent looks can be read only from a descriptor that is open already. Files that are written to now and then
+/// keep theirs, however many others are idle, and however many are held for being rotated and not stored yet.
+#[test]
+fn row_12_files_in_use_stay_open_among_many_others() {
+    const OTHERS: u64 = 400;
+    const IN_USE: u64 = 20;
+    let loki = Loki::start();
+    let rig = Rig::new();
+    let agent = rig.start(&config(&loki, &rig));
+    let in_use = |n: u64| rig.log(&format!("in-use-{n}.log"));
+    let lines = || agent.metric("lugger_source_lines_total").unwrap_or_default() as u64;
+    let mut written = 0;
+    let mut write = |path: &Path| {
+        append_to(path, format!("{written}\n"));
+        written += 1;
+        written
+    };
+    let mut write_in_use = || (0..IN_USE).map(|n| write(&in_use(n))).max().unwrap_or_default();
+    // Twice, so that they are known to be in use.
+    for _ in 0..2 {
+        let all = write_in_use();
+        wait_until("those in use to be read", SOON, || lines() == all);
+    }
+    loki.pause();
+    let mut all = 0;
+    for n in 0..OTHERS {
+        let path = rig.log(&format!("{n}.log"));
+        all = write(&path);
+        if n % 2 == 0 {
+            wait_until("a file to be read before it is renamed", SOON, || lines() == all);
+            fs::rename(&path, path.with_extension("old")).unwrap();
+        }
+    }
+    wait_until("the others to be read", SOON, || lines() == all);
+    agent.freeze();
+    for n in 0..IN_USE {
+        all = write(&in_use(n));
+        fs::remove_file(in_use(n)).unwrap();
+    }
+    agent.thaw();
+    loki.resume();
+    wait_until("every line", SOON, || loki.distinct() == all);
+    loki.assert_no_defects();
     stop(agent);
 }

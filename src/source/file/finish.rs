@@ -24,24 +24,30 @@ impl Follow {
                 return true;
             }
             self.files.finished(id);
-        } else if !file.idle_listed && file.size <= file.offset {
-            if let Some(file) = self.files.get_mut(id) {
-                file.idle_listed = true;
+        } else if file.size <= file.offset
+            && let Some(file) = self.files.get_mut(id)
+        {
+            file.used = std::mem::replace(&mut file.idle_listed, true);
+            if !file.used {
+                self.idle.push_back(id);
+                self.close_idle();
             }
-            self.idle.push_back(id);
-            self.close_idle();
         }
         false
     }
 
-    /// Keeps the number of open idle files within its bound.
+    /// Keeps the number of open idle files within its bound. Those that are written to now and then stay rather than others: what is written and
+    /// deleted at once can be read only by who has the file open. What is held open for another reason takes nothing from them.
     fn close_idle(&mut self) {
-        let mut tries = self.idle.len();
-        let most = IDLE_DESCRIPTORS.min(self.descriptors / 4);
-        while self.open > most && tries > 0 {
+        let mut tries = self.idle.len() * 2;
+        while (self.idle.len() > IDLE_DESCRIPTORS || self.open > self.descriptors / 4) && tries > 0 {
             tries -= 1;
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };
+            if std::mem::take(&mut file.used) {
+                self.idle.push_back(id);
+                continue;
+            }
             file.idle_listed = false;
             let is_idle =
                 file.at_end && !file.queued && !file.rotated && file.place.is_some() && file.size <= file.offset;

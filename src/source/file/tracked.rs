@@ -83,6 +83,8 @@ pub(super) struct Tracked {
     pub at_end: bool,
     /// Named by the list of idle descriptors.
     pub idle_listed: bool,
+    /// It was read to its end once more since that list was last gone through.
+    pub used: bool,
     /// Its last name was deleted, as opposed to moved away.
     pub deleted: bool,
     /// It was left out for being compressed.
@@ -123,6 +125,7 @@ impl Tracked {
             rotated: false,
             at_end: false,
             idle_listed: false,
+            used: false,
             deleted: false,
             compressed: false,
             long: None,
