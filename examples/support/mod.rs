@@ -98,9 +98,7 @@ impl Agent {
     pub fn check(&mut self) -> Outcome<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => {
-                Err(format!("the agent ended by itself: {status}\n{}", self.said()).into())
-            }
+            Some(status) => Err(format!("the agent ended by itself: {status}\n{}", self.said()).into()),
         }
     }
 
