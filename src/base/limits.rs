@@ -338,3 +338,18 @@ pub const TEMPLATE_BUFFERS: usize = 8;
 pub const TEMPLATE_BUFFER_BYTES: usize = 64 * 1024;
 /// Widest field that a verb of printf may ask for, characters.
 pub const TEMPLATE_WIDTH: usize = 4096;
+
+/// Streams of one file whose multi-line entries are gathered at the same time by one stage.
+pub const MULTILINE_STREAMS: usize = 64;
+/// How long the rest of a line is waited for that a container runtime divided, milliseconds.
+pub const PARTIAL_WAIT_MS: u64 = 60_000;
+/// Streams that are remembered for one file with a pipeline; above it they are found anew.
+pub const PIPELINE_STREAMS: usize = 1000;
+/// Buffers of held entries that are kept for the next ones of a file.
+pub const PIPELINE_POOL: usize = 2;
+/// Stages inside each other (`match` in `match`).
+pub const PIPELINE_DEPTH: usize = 16;
+/// Stages of one pipeline, nested ones included.
+pub const PIPELINE_STAGES: usize = 2000;
+/// Series of one metric of a `metrics` stage. Entries that would need more are not counted in it.
+pub const PIPELINE_SERIES: usize = 10_000;

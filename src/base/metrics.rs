@@ -131,7 +131,8 @@ impl Registry {
     }
 }
 
-fn render_labels(labels: &[(&str, &str)]) -> String {
+/// Label pairs as they stand behind a name: `{a="b"}`, or nothing.
+pub fn render_labels(labels: &[(&str, &str)]) -> String {
     if labels.is_empty() {
         return String::new();
     }

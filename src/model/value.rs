@@ -69,6 +69,12 @@ impl Value {
         Value { kind, ..self }
     }
 
+    /// Its first `len` bytes.
+    pub fn cut(self, len: usize) -> Self {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        Value { end: self.end.min(self.start.saturating_add(len)), ..self }
+    }
+
     /// What it was where it was found.
     pub fn kind(self) -> Kind {
         self.kind
@@ -112,6 +118,7 @@ mod tests {
         assert_eq!(found.of(line, &scratch), "info");
         assert_eq!(made.of(line, &scratch), "wörld");
         assert_eq!((found.place(), made.place()), (Place::Line, Place::Scratch));
+        assert_eq!((found.cut(2).of(line, ""), found.cut(9).of(line, "")), ("in", "info"));
         assert!(Value::default().is_empty());
     }
 

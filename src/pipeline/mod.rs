@@ -8,11 +8,24 @@
 //! give the same entries; no entry leaves with labels that Loki would refuse. Leaves to others: reading lines, encoding entries, the
 //! configuration's form.
 
+mod compile;
+pub mod entry;
 mod error;
+pub mod keys;
 pub mod label_map;
+pub mod metrics;
+mod program;
 pub mod redact;
 pub mod relabel;
 pub mod settings;
+mod stages;
+pub mod state;
+pub mod streams;
 pub mod template;
 
+pub use compile::compile;
 pub use error::{CompileError, Step};
+pub use program::{Emit, LabelNames, Program};
+
+#[cfg(test)]
+mod pipeline_tests;

@@ -59,6 +59,38 @@ pub enum Stage {
     Redact(Redact),
 }
 
+impl Stage {
+    /// Its name in a configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Docker => "docker",
+            Stage::Cri(_) => "cri",
+            Stage::Regex(_) => "regex",
+            Stage::Json(_) => "json",
+            Stage::Logfmt(_) => "logfmt",
+            Stage::Replace(_) => "replace",
+            Stage::Multiline(_) => "multiline",
+            Stage::Template(_) => "template",
+            Stage::Match(_) => "match",
+            Stage::Timestamp(_) => "timestamp",
+            Stage::Output(_) => "output",
+            Stage::Labels(_) => "labels",
+            Stage::LabelDrop(_) => "labeldrop",
+            Stage::LabelAllow(_) => "labelallow",
+            Stage::StaticLabels(_) => "static_labels",
+            Stage::StructuredMetadata(_) => "structured_metadata",
+            Stage::Metrics(_) => "metrics",
+            Stage::Tenant(_) => "tenant",
+            Stage::Drop(_) => "drop",
+            Stage::Limit(_) => "limit",
+            Stage::Sampling(_) => "sampling",
+            Stage::Pack(_) => "pack",
+            Stage::Decolorize => "decolorize",
+            Stage::Redact(_) => "redact",
+        }
+    }
+}
+
 /// `cri`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cri {

@@ -17,7 +17,7 @@ pub(in crate::format) mod scan;
 pub(in crate::format) mod text;
 
 pub(in crate::format) use path::scalar;
-pub use text::Work;
+pub use text::{Work, write_string as quote};
 
 use crate::model::value::Value;
 

@@ -120,7 +120,7 @@ pub(super) fn write_float(number: f64, to: &mut String) {
 }
 
 /// A string as Go's `encoding/json` writes it: in quotes, safe to stand in HTML.
-pub(super) fn write_string(text: &str, to: &mut String) {
+pub fn write_string(text: &str, to: &mut String) {
     to.push('"');
     let mut done = 0;
     for (at, character) in text.char_indices() {

@@ -1,0 +1,186 @@
+//! Running a line through a pipeline allocates nothing, once the buffers have grown and its stream is known.
+
+#[path = "support/allocations.rs"]
+mod allocations;
+
+use allocations::{Counting, allocations};
+use lugger::model::labels::Labels;
+use lugger::pipeline::entry::Entry;
+use lugger::pipeline::settings::*;
+use lugger::pipeline::state::State;
+use lugger::pipeline::streams::Streams;
+use lugger::pipeline::{Emit, LabelNames, compile};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Each line is run so often.
+const ROUNDS: usize = 100;
+
+#[derive(Default)]
+struct Sink {
+    streams: Streams<u32>,
+    made: u32,
+    lines: usize,
+    dropped: usize,
+}
+
+impl Emit for Sink {
+    fn emit(&mut self, entry: &Entry<'_>, _: &LabelNames) {
+        let made = &mut self.made;
+        black_box(self.streams.of(entry, || {
+            *made += 1;
+            Some(*made)
+        }));
+        black_box(entry.line_text());
+        self.lines += 1;
+    }
+
+    fn dropped(&mut self, _: &Entry<'_>, _: u16) {
+        self.dropped += 1;
+    }
+}
+
+/// Runs the lines in turn; what came out and was dropped after the first round, and how many streams there are.
+#[track_caller]
+fn assert_none(stages: &[Stage], lines: &[&str]) -> (usize, usize, u32) {
+    let mut program = compile(stages).unwrap();
+    let base = Labels::new([("job", "test"), ("filename", "/var/log/test.log")]).unwrap();
+    let (mut work, mut state, mut sink) = (program.work(Arc::new(base)), State::default(), Sink::default());
+    let mut all = |rounds: usize| {
+        for (i, line) in lines.iter().cycle().take(rounds * lines.len()).enumerate() {
+            program.run(black_box(line), i, i as i64, &mut work, &mut state, &mut sink);
+        }
+        (sink.lines, sink.dropped, sink.made)
+    };
+    // Twice: what is held at the end of the first round is let go in the second one.
+    let first = all(2);
+    let mut last = first;
+    assert_eq!(allocations(|| last = all(ROUNDS)), 0);
+    assert!(last.0 + last.1 > first.0 + first.1);
+    assert_eq!(last.2, first.2, "streams were made");
+    last
+}
+
+fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Stage {
+    Stage::Labels(own(pairs))
+}
+
+#[test]
+fn regex_labels_timestamp_output() {
+    let expression = r#"^(?P<ip>\S+) (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<method>\S+) (?P<path>[^"]*)" (?P<status>\d+) (?P<size>\d+) (?P<rest>.*)$"#;
+    let stages = [
+        Stage::Regex(Regex { expression: expression.into(), source: None, labels_from_groups: false }),
+        Stage::Timestamp(Timestamp {
+            source: "time".into(),
+            format: "02/Jan/2006:15:04:05 -0700".into(),
+            fallback_formats: vec!["RFC3339".into()],
+            location: Some("Europe/Berlin".into()),
+            action_on_failure: TimeFailure::Fudge,
+        }),
+        labels(&[("method", ""), ("status", "")]),
+        Stage::StructuredMetadata(own(&[("ip", "")])),
+        Stage::Output(Output { source: "path".into() }),
+    ];
+    let lines = [
+        r#"10.0.0.1 - [01/Aug/2026:10:00:00 +0200] "GET /index.html" 200 512 x"#,
+        r#"10.0.0.2 bob [01/Aug/2026:10:00:01 +0200] "POST /form" 404 12 y"#,
+        r#"10.0.0.3 - [no time] "GET /x" 200 1 z"#,
+        "something else",
+    ];
+    assert_eq!(assert_none(&stages, &lines).2, 3);
+}
+
+#[test]
+fn json_and_match_and_drop() {
+    let drop = Drop {
+        source: vec!["level".into()],
+        separator: ";".into(),
+        value: Some("debug".into()),
+        expression: None,
+        older_than: None,
+        longer_than: None,
+        drop_counter_reason: "drop_stage".into(),
+    };
+    let nested = Match {
+        selector: r#"{level=~"warn|error"} |= "disk""#.into(),
+        action: MatchAction::Keep(vec![Stage::StaticLabels(own(&[("alert", "disk")]))]),
+        pipeline_name: None,
+        drop_counter_reason: "match_stage".into(),
+    };
+    let expressions = own(&[("level", ""), ("message", "msg"), ("took", "http.took"), ("unread", "")]);
+    let stages = [
+        Stage::Json(Json { expressions, source: None, drop_malformed: true }),
+        Stage::Drop(drop),
+        labels(&[("level", "")]),
+        Stage::Match(nested),
+        Stage::LabelDrop(vec!["filename".into()]),
+        Stage::Output(Output { source: "message".into() }),
+    ];
+    let lines = [
+        r#"{"level":"info","msg":"all\tis well","http":{"took":1.5}}"#,
+        r#"{"level":"error","msg":"disk is full"}"#,
+        r#"{"level":"debug","msg":"noise"}"#,
+        "no json",
+    ];
+    let (lines, dropped, streams) = assert_none(&stages, &lines);
+    assert_eq!((lines, streams), (dropped, 2));
+}
+
+#[test]
+fn logfmt_template_replace_and_tenant() {
+    let stages = [
+        Stage::Logfmt(Logfmt { mapping: own(&[("level", ""), ("message", "msg")]), source: None }),
+        Stage::Template(Template { source: "level".into(), template: "{{ ToUpper .Value }}".into() }),
+        Stage::Replace(Replace { expression: r"pass=(\S+)".into(), source: None, replace: "***".into() }),
+        Stage::Tenant(Tenant::Source("level".into())),
+        labels(&[("level", "")]),
+        Stage::LabelAllow(vec!["level".into()]),
+    ];
+    let lines = ["level=info msg=\"all is \\\"well\\\"\" pass=x", "level=warn", "nothing"];
+    assert_none(&stages, &lines);
+}
+
+#[test]
+fn lines_that_are_held() {
+    let multiline = Multiline { firstline: r"^\S".into(), max_lines: 128, max_wait_time: Duration::from_secs(3) };
+    let cri = Cri { max_partial_lines: 100, max_partial_line_size: 0, max_partial_line_size_truncate: false };
+    let stages = [Stage::Cri(cri), Stage::Multiline(multiline)];
+    let lines = [
+        "2026-08-01T10:00:00.1Z stdout F Error",
+        "2026-08-01T10:00:00.2Z stdout P   at a",
+        "2026-08-01T10:00:00.3Z stderr F other",
+        "2026-08-01T10:00:00.4Z stdout F bc",
+    ];
+    assert_none(&stages, &lines);
+    let lines =
+        [r#"{"log":"half ","stream":"stdout"}"#, r#"{"log":"line\n","stream":"stdout","time":"2026-08-01T10:00:00Z"}"#];
+    assert_none(&[Stage::Docker, Stage::Decolorize], &lines);
+}
+
+#[test]
+fn metrics_limit_and_sampling() {
+    let metric = Metric {
+        name: "lines".into(),
+        description: String::new(),
+        source: None,
+        prefix: "custom_".into(),
+        max_idle: Duration::from_secs(300),
+        kind: MetricKind::Counter { match_all: true, count_entry_bytes: false, value: None, add: false },
+    };
+    let by_job =
+        Limit { rate: 1.0, burst: 2, drop: true, by_label_name: Some("job".into()), max_distinct_labels: 10_000 };
+    let stages = [
+        Stage::Metrics(vec![metric]),
+        Stage::Limit(by_job),
+        Stage::Sampling(Sampling { rate: 0.5, drop_counter_reason: "sampling_stage".into() }),
+    ];
+    assert_none(&stages, &["a", "b", "c"]);
+}
