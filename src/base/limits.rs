@@ -104,6 +104,8 @@ pub const DEAD_LETTER_BYTES: u64 = 16 * 1024 * 1024;
 /// How long writing dead letters waits for a command that is changing their files, milliseconds. A slow disk may need some time for that; a
 /// command that was stopped there needs for ever.
 pub const DEAD_LETTER_LOCK_MS: u64 = 2_000;
+/// After it has waited in vain it waits for no more than this part of the time that has passed since then: 1/20.
+pub const DEAD_LETTER_LOCK_SHARE: u32 = 20;
 /// Longest line of that file: one entry of [`LINE_BYTES_MAX`] in base64, with its labels and metadata.
 pub const LETTER_BYTES: usize = 4 * 1024 * 1024;
 /// Attempts to re-send dead letters before they are left alone: a person waits for it.

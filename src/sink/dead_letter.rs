@@ -3,12 +3,12 @@
 //! `dead-letters.jsonl` in the state directory, mode 0600; when it reaches half of [`DEAD_LETTER_BYTES`] it becomes
 //! `dead-letters.jsonl.1`, whose former content goes and is counted. Promises: never more than that bound on disk; a file that
 //! cannot be written is reported and counted, and stops nothing; a command that takes letters out meanwhile is not disturbed (`letter_box`),
-//! and one that is stopped while it has the files locked is waited for but once, for [`DEAD_LETTER_LOCK_MS`].
+//! and one that is stopped while it has the files locked is waited for [`DEAD_LETTER_LOCK_MS`] once, and then a small part of the time.
 //! Leaves to others: deciding what is refused for good, what a line looks like (`format::letter`).
 
 use super::letter_box::{Moment, current, is_same, older};
 use crate::base::clock::Clock;
-use crate::base::limits::{DEAD_LETTER_BYTES, DEAD_LETTER_LOCK_MS};
+use crate::base::limits::{DEAD_LETTER_BYTES, DEAD_LETTER_LOCK_MS, DEAD_LETTER_LOCK_SHARE};
 use crate::base::metrics::{Counter, Registry};
 use crate::format::civil;
 use crate::format::letter::Letter;
@@ -19,7 +19,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Encoded entries are gathered up to this size before they are written, bytes.
 const GATHER_BYTES: usize = 256 * 1024;
@@ -44,8 +44,8 @@ struct State {
     bytes: u64,
     /// Whether the last write failed, so that a failure is reported once.
     failing: bool,
-    /// Whether the last attempt waited in vain for another process.
-    locked_out: bool,
+    /// When it was waited for another process in vain, if that was at the last attempt.
+    locked_out: Option<Instant>,
 }
 
 impl DeadLetters {
@@ -155,10 +155,9 @@ impl Shared {
     fn append(&self, state: &mut State, bytes: &[u8]) -> io::Result<()> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let path = current(&self.dir);
-        // Whoever did not give it back in time is not waited for again: that would slow down all that is sent.
-        let longest = if state.locked_out { 0 } else { DEAD_LETTER_LOCK_MS };
-        let moment = Moment::take_within(&self.dir, Duration::from_millis(longest));
-        state.locked_out = moment.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        let moment = Moment::take_within(&self.dir, patience(state.locked_out.map(|at| at.elapsed())));
+        let locked_out = moment.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        state.locked_out = locked_out.then(Instant::now);
         let _moment = moment?;
         let is_there = |file: &File| -> io::Result<bool> {
             Ok(std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|own| is_same(&there, &own))))
@@ -198,6 +197,13 @@ impl Shared {
         state.file = Some(file);
         Ok(())
     }
+}
+
+/// How long the files are waited for, when that was in vain so long ago. Whoever is stopped while it has them must not slow down all that is
+/// sent; somebody else has them only for a moment.
+fn patience(since_locked_out: Option<Duration>) -> Duration {
+    let longest = Duration::from_millis(DEAD_LETTER_LOCK_MS);
+    since_locked_out.map_or(longest, |since| longest.min(since / DEAD_LETTER_LOCK_SHARE))
 }
 
 #[cfg(test)]
@@ -278,6 +284,30 @@ mod tests {
         taken.save().unwrap();
         put(b"5").await;
         assert_eq!(lines(), [b"5"]);
+    }
+
+    #[test]
+    fn a_short_wait_follows_soon_upon_one_in_vain_and_a_long_one_later() {
+        let after = |ms| patience(Some(Duration::from_millis(ms))).as_millis();
+        assert_eq!([0, 1_000, 20_000, 60_000].map(after), [0, 50, 1_000, 2_000]);
+        assert_eq!(patience(None).as_millis(), 2_000);
+    }
+
+    #[tokio::test]
+    async fn after_a_wait_in_vain_another_command_that_has_the_files_for_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::default();
+        let letters = DeadLetters::new(dir.path(), &registry, Clock::System);
+        letters.0.state.lock().unwrap().locked_out = Some(Instant::now() - Duration::from_secs(60));
+        let moment = Moment::take_within(dir.path(), Duration::ZERO).unwrap();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(moment);
+        });
+        write(&letters, &[("{}", entry(1, b"x"), Reason::Other)]).await;
+        other.join().unwrap();
+        assert_eq!(registry.counter("lugger_dead_letters_failed_total", "", &[]).get(), 0);
+        assert_eq!(registry.counter("lugger_dead_letters_total", "", &[]).get(), 1);
     }
 
     #[tokio::test]
