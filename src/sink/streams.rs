@@ -20,6 +20,8 @@ pub(super) struct Places {
     bound: Option<StreamBound>,
     /// When each stream that has a place last had lines, by its encoded labels.
     used: HashMap<Arc<[u8]>, Instant>,
+    /// When there are so many, those that were quiet for long go, so that their memory follows the streams that there are.
+    look_at: usize,
     /// No place gets free before.
     full_until: Option<Instant>,
     /// When a stream was above the bound for the last time.
@@ -27,12 +29,15 @@ pub(super) struct Places {
     endpoints: Vec<OverStreams>,
 }
 
+/// Up to so many entries nobody looks whether there are old ones.
+const FEW: usize = 64;
+
 /// For so long after its last line a stream has its place.
 const ACTIVE: Duration = Duration::from_millis(STREAM_ACTIVE_MS);
 
 impl Places {
     pub(super) fn new(bound: Option<StreamBound>) -> Self {
-        Places { bound, used: HashMap::new(), full_until: None, over_at: None, endpoints: Vec::new() }
+        Places { bound, used: HashMap::new(), look_at: FEW, full_until: None, over_at: None, endpoints: Vec::new() }
     }
 
     /// These endpoints count what is above the bound.
@@ -44,6 +49,7 @@ impl Places {
     pub(super) fn set_bound(&mut self, bound: Option<StreamBound>) {
         if bound.is_none() {
             self.used = HashMap::new();
+            self.look_at = FEW;
             self.over_at = None;
         }
         self.bound = bound;
@@ -58,12 +64,12 @@ impl Places {
             return None;
         }
         if self.used.len() >= bound.max && self.full_until.is_none_or(|until| now >= until) {
-            self.used.retain(|_, used| now.saturating_duration_since(*used) < ACTIVE);
+            self.forget_quiet(now);
             // Times only grow, so that this is the earliest that the next one can be over.
             self.full_until = self.used.values().min().map(|oldest| *oldest + ACTIVE);
         }
         if self.used.len() < bound.max {
-            self.used.insert(Arc::clone(labels), now);
+            self.insert(labels, now);
             return None;
         }
         if self.begins_episode(now) {
@@ -75,8 +81,22 @@ impl Places {
     /// The stream with these labels has lines, bound or not.
     pub(super) fn take(&mut self, labels: &Arc<[u8]>, now: Instant) {
         if self.bound.is_some() {
-            self.used.insert(Arc::clone(labels), now);
+            self.insert(labels, now);
         }
+    }
+
+    fn insert(&mut self, labels: &Arc<[u8]>, now: Instant) {
+        if self.used.len() >= self.look_at {
+            self.forget_quiet(now);
+        }
+        self.used.insert(Arc::clone(labels), now);
+    }
+
+    /// Forgets streams without a place. The next time is when there are twice as many as are left, so that it costs little a stream.
+    fn forget_quiet(&mut self, now: Instant) {
+        self.used.retain(|_, used| now.saturating_duration_since(*used) < ACTIVE);
+        self.look_at = (2 * self.used.len()).max(FEW);
+        self.used.shrink_to(self.look_at);
     }
 
     /// So many lines went into a merged stream.
@@ -158,6 +178,36 @@ mod tests {
         places.set_bound(None);
         assert_eq!(places.refuses(&labels(9), now), None);
         assert!(places.used.is_empty(), "without a bound nothing is kept");
+    }
+
+    #[test]
+    fn streams_that_come_and_go_take_no_more_memory_than_those_that_are_there() {
+        let (start, mut places) = (Instant::now(), places(1_000_000));
+        // A new one every second: this many are there at a time.
+        let active = ACTIVE.as_secs();
+        for second in 0..40_000u32 {
+            let (name, now) = (Arc::from(second.to_le_bytes()), start + Duration::from_secs(second.into()));
+            if second % 2 == 0 {
+                assert_eq!(places.refuses(&name, now), None);
+            } else {
+                places.take(&name, now);
+            }
+            assert!(places.used.len() as u64 <= 2 * active, "{}", places.used.len());
+        }
+        assert!(places.used.capacity() as u64 <= 8 * active, "{}", places.used.capacity());
+        // A burst that has gone leaves nothing.
+        for name in 0..50_000u32 {
+            places.take(&Arc::from(name.to_be_bytes()), start + Duration::from_secs(80_000));
+        }
+        let mut second = 100_000;
+        while places.used.capacity() as u64 > 8 * active {
+            assert!(second < 250_000, "{}", places.used.capacity());
+            places.take(
+                &Arc::from([&[7], &u32::to_le_bytes(second)[..]].concat()),
+                start + Duration::from_secs(second.into()),
+            );
+            second += 1;
+        }
     }
 
     #[test]
