@@ -5,10 +5,13 @@
 
 mod support;
 
+use rustix::fs::OFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +19,7 @@ use support::agent::{Agent, Config, FileSource, Rig, names};
 use support::ledger::{Book, Ledger};
 use support::loki::Loki;
 use support::wait::{holds_within, now_ns, wait_until};
-use support::writer::Writer;
+use support::writer::{Writer, append_to};
 
 const DRAIN: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
@@ -493,4 +496,39 @@ fn names_that_change_leave_nothing_behind() {
     // A batcher or a client that stays would be 150 times some hundred kilobytes.
     assert!(last.1 < first.1 + 8 * 1024 * 1024, "{first:?} {last:?}");
     book.lock().verdict(writer.written()).assert_perfect(writer.written());
+}
+
+/// The disk that has the configuration does not answer for a while: nothing else waits for it.
+#[test]
+fn a_configuration_that_is_slow_to_read_holds_up_nothing() {
+    let loki = Loki::start();
+    let rig = Rig::new();
+    let config = Config::new(&loki.url()).source(source(&rig, "app", 0));
+    let mut agent = rig.start(&config);
+    let text = fs::read(rig.config_file()).unwrap();
+    fs::remove_file(rig.config_file()).unwrap();
+    // Opening a pipe waits until somebody writes to it.
+    assert!(Command::new("mkfifo").arg(rig.config_file()).status().unwrap().success());
+    let mut pipe = None;
+    let nonblock = OFlags::NONBLOCK.bits() as i32;
+    let mut is_read = |agent: &Agent| {
+        agent.hang_up();
+        // Without waiting it cannot be opened before somebody reads.
+        wait_until("the configuration to be opened", SOON, || {
+            pipe = fs::File::options().write(true).custom_flags(nonblock).open(rig.config_file()).ok();
+            pipe.is_some()
+        });
+        pipe.take().unwrap()
+    };
+    let mut slow = is_read(&agent);
+    append_to(&rig.log("app.log"), "one\n");
+    wait_until("the line to be stored", SOON, || loki.distinct() == 1);
+    let reloads = || agent.metric("lugger_config_reloads_total{result=\"success\"}");
+    assert_eq!(reloads(), Some(0.0));
+    slow.write_all(&text).unwrap();
+    drop(slow);
+    wait_until("the configuration to be taken over", SOON, || reloads() == Some(1.0));
+    // Nor does the end wait for it.
+    let _slow = is_read(&agent);
+    assert_eq!(agent.stop(SOON).code, Some(0));
 }

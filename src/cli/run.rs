@@ -104,7 +104,10 @@ fn say_stopping(signal: &str) {
 /// Reads the configuration again and changes to it. What came of it, in words: an error is the whole report, and the configuration before
 /// runs on.
 async fn reload(agent: &mut Agent, config: &Path) -> Result<String, String> {
-    let result = match load(config) {
+    let path = config.to_owned();
+    // Files of secrets and certificates are read as well, and a disk may be slow: nothing else waits for it.
+    let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
+    let result = match loaded.unwrap_or_else(|failed| Err(anyhow::Error::new(failed))) {
         Ok(plan) => {
             let (sources, endpoints) = (plan.files.len(), plan.loki.len());
             agent.reload(plan).await.map(|()| (sources, endpoints)).map_err(|error| error.to_string())
