@@ -226,7 +226,8 @@ fn what_goes_with_a_removed_endpoint_is_counted() {
     rig.change(&agent, &config("two", &two));
     let lines = agent.metric("lugger_removed_endpoint_lines_total").unwrap();
     assert!(lines > 0.0 && lines <= 300.0, "{lines}");
-    assert!(agent.stderr().contains("the endpoint is removed"), "{}", agent.stderr());
+    let said = agent.stderr();
+    assert!(said.contains("the endpoint is removed") && said.contains("sources that are removed too"), "{said}");
 }
 
 /// Bytes that were read and are not stored, once nothing more is read.
@@ -354,4 +355,87 @@ fn a_source_that_moves_keeps_the_order_of_its_files() {
     at_away.lock().verdict(writer.written()).assert_perfect(0);
     let verdict = at_home.lock().verdict(writer.written());
     assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time), (0, 0, 0), "{verdict:#?}");
+}
+
+/// An endpoint is away, and much is on disk for it. The source of that is removed, and one that went there alone all the time goes on with its file:
+/// what it reads does not overtake what is on disk.
+#[test]
+fn files_that_go_to_a_source_that_was_there_keep_their_order() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "joined"), Book::keep(&away, "joined"));
+    let rig = Rig::new();
+    let base = || {
+        let config = Config::new(&away.url()).also("home", &home.url()).limit("memory", "24MiB");
+        config.endpoint("batch_wait", "20ms").endpoint("batch_size", "64KiB")
+    };
+    let other = |pattern: &str| FileSource::new("other", rig.log(pattern)).to("first");
+    let before = base().source(FileSource::new("app", rig.log("app.log"))).source(other("other.log"));
+    // Its memory is full before all is read.
+    let mut writer = Writer::new(rig.log("app.log"), "joined").with_line_bytes(1_000);
+    let agent = rig.start(&before);
+    away.pause();
+    writer.write(6_000);
+    at_home.wait_all(6_000, DRAIN);
+    let on_disk = || agent.metric("lugger_spool_frames{endpoint=\"first\"}");
+    wait_until("much to be on disk", SOON, || on_disk() > Some(20.0));
+    rig.change(&agent, &base().source(other("*.log")));
+    writer.write(500);
+    let read = || agent.metric("lugger_source_lines_total{source=\"other\"}");
+    wait_until("the other source to go on with it", SOON, || read() >= Some(500.0));
+    away.resume();
+    at_away.wait_all(writer.written(), DRAIN);
+    let verdict = at_away.lock().verdict(writer.written());
+    let wrong = (verdict.missing, verdict.duplicated_visible, verdict.reordered_by_time, verdict.reordered_by_arrival);
+    assert_eq!(wrong, (0, 0, 0, 0), "{verdict:#?}");
+}
+
+/// How a run ends after a source has left an endpoint that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stop,
+    Kill,
+    StopWithoutSpool,
+}
+
+/// An endpoint is away, and what another one has is in its memory; then their source goes to the other one alone, and moves on. The first gets what was
+/// read for it, also after a restart; or is said not to.
+#[test]
+fn an_endpoint_that_a_source_leaves_gets_what_was_read_for_it() {
+    for end in [End::Stop, End::Kill, End::StopWithoutSpool] {
+        let (home, away) = (Loki::start(), Loki::start());
+        let (at_home, at_away) = (Book::keep(&home, "left"), Book::keep(&away, "left"));
+        let rig = Rig::new();
+        let spool = if end == End::StopWithoutSpool { "0" } else { "64MiB" };
+        let base = || Config::new(&home.url()).also("away", &away.url()).limit("spool", spool);
+        let app = || FileSource::new("app", rig.log("app.log"));
+        let after = base().source(app().to("first")).source(FileSource::new("aside", rig.log("aside.log")).to("away"));
+        let mut writer = Writer::new(rig.log("app.log"), "left");
+        let mut agent = rig.start(&base().source(app()));
+        away.pause();
+        writer.write(2_000);
+        at_home.wait_all(2_000, DRAIN);
+        let written = || agent.metric("lugger_spool_written_frames_total{endpoint=\"away\"}");
+        assert_eq!(written(), Some(0.0), "all of it is in memory");
+        rig.change(&agent, &after);
+        wait_until("the source to move on", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        if end == End::Kill {
+            wait_until("the rest to be on disk", SOON, || written() > Some(0.0));
+            agent.kill();
+        } else {
+            assert_eq!(agent.stop(SOON).code, Some(0));
+        }
+        let is_said = agent.stderr().contains("neither this endpoint nor its spool");
+        assert_eq!(is_said, end == End::StopWithoutSpool, "{}", agent.stderr());
+        away.resume();
+        let agent = rig.start(&after);
+        if end != End::StopWithoutSpool {
+            at_away.wait_all(2_000, DRAIN);
+            at_away.lock().verdict(2_000).assert_perfect(2_000);
+        }
+        writer.write(100);
+        at_home.wait_all(2_100, DRAIN);
+        at_home.lock().verdict(2_100).assert_perfect(2_000);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        assert!(at_away.seen() <= 2_000, "what came later is not for it");
+    }
 }

@@ -5,11 +5,14 @@
 
 mod probe;
 mod reload;
+mod routes;
 mod spools;
 pub mod status;
 
 pub use probe::Probe;
 pub use reload::ReloadError;
+
+use routes::Routes;
 
 use crate::base::clock::Clock;
 use crate::base::limits::{BATCH_BYTES_DEFAULT, BATCH_SHARE, DRAIN_MS, IN_FLIGHT_SHARE, SENDER_STOP_MS};
@@ -30,7 +33,6 @@ use crate::source::file::settings::Settings;
 use crate::source::file::worker;
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,9 +93,6 @@ struct Group {
     budget: Budget,
 }
 
-/// Which endpoints the sources go to, by the names of both.
-type Routes = BTreeMap<String, Vec<String>>;
-
 /// What endpoints and sources are joined by, for as long as the agent runs.
 #[derive(Debug, Clone)]
 struct Joints {
@@ -133,7 +132,7 @@ impl Agent {
             news: News::default(),
         };
         let spools = spools::sizes(&plan);
-        spools::warn_of_strangers(&plan.state_dir, &plan);
+        spools::warn_of_strangers(&plan.state_dir, &spools::names(&plan));
         let mut endpoints = Vec::new();
         for (settings, bytes) in plan.loki.iter().zip(spools) {
             let prepared = Prepared::new(settings.clone())?;
@@ -141,7 +140,7 @@ impl Agent {
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
         let (sources, sets) = joints.arrange(&plan);
-        let routes = routes(&sources, &sets);
+        let routes = Routes::new(&sources, &sets);
         let sources = Sources::parse(sources)?;
         let groups: Vec<Group> =
             sets.iter().map(|to| Group { to: to.clone(), budget: budget.share(sets.len()) }).collect();
@@ -225,6 +224,14 @@ impl Agent {
         for endpoint in self.endpoints {
             // An error is a panic in the task, which has been shown; what it had is not acknowledged and will be sent again.
             let _ = endpoint.handle.task.await;
+            let lines = endpoint.handle.queue.parted_entries();
+            if lines > 0 {
+                tracing::warn!(
+                    endpoint = %endpoint.settings.name, lines,
+                    "neither this endpoint nor its spool has taken these lines; those of sources that went elsewhere at a reload are not \
+                     read for it again"
+                );
+            }
         }
         if !ended.is_raised() {
             tracing::warn!(
@@ -306,12 +313,6 @@ impl Group {
         let streams = chosen().filter_map(|e| e.max_streams).min_by_key(|s| (s.max, s.policy == StreamPolicy::Drop));
         batcher::Limits { bytes, wait, streams }
     }
-}
-
-/// Which endpoints arranged sources go to.
-fn routes(sources: &[(Settings, usize)], sets: &[Vec<String>]) -> Routes {
-    let route = |(source, set): &(Settings, usize)| Some((source.name.clone(), sets.get(*set)?.clone()));
-    sources.iter().filter_map(route).collect()
 }
 
 /// The soft limit of open files is for programs that use `select(2)`; files with unread content must stay open.

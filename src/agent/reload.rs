@@ -7,7 +7,8 @@
 //! as it was; an endpoint that is gone gets what it should have had by then if it comes back, as far as its spool took it, and the rest is
 //! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
-use super::{Agent, Group, Routes, routes, spools};
+use super::routes::Routes;
+use super::{Agent, Group, spools};
 use crate::base::clock::Clock;
 use crate::base::limits::{IN_FLIGHT_SHARE, REMOVED_DRAIN_MS, REMOVED_SPILL_MS, SENDER_STOP_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
@@ -130,7 +131,7 @@ impl Agent {
             place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
         };
         let (sources, sets) = self.joints.arrange(&plan);
-        let routes = routes(&sources, &sets);
+        let routes = Routes::new(&sources, &sets);
         let sources = Sources::parse(sources)?;
         let mut opened = Vec::new();
         for (prepared, settings, is_running) in prepared {
@@ -153,8 +154,8 @@ impl Agent {
             }
         }
         // What is on disk may be of a source that goes to this endpoint alone from now on.
-        let alone = newly_alone(&self.routes, &routes);
-        for running in self.endpoints.iter().filter(|running| alone.contains(&running.settings.name.as_str())) {
+        let alone = routes.newly_alone(&self.routes);
+        for running in self.endpoints.iter().filter(|running| alone.contains(&running.settings.name)) {
             running.handle.queue.disk_first();
         }
         self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
@@ -181,13 +182,16 @@ impl Agent {
 
         for running in &self.endpoints {
             let name = &running.settings.name;
-            if alone.contains(&name.as_str()) {
+            if alone.contains(name) {
                 running.handle.queue.disk_first_until_here();
             }
             // An endpoint that is about to go keeps its room, for what it has in memory.
             if plan.loki.iter().any(|settings| settings.name == *name) {
-                running.spool.resize(spool_of(name), plan.spool_age.as_secs());
-                running.handle.queue.spool_resized();
+                // What it has of sources that went elsewhere is read for it no more.
+                if self.routes.parts(&routes, name) {
+                    running.handle.queue.part();
+                }
+                running.handle.queue.resize_spool(spool_of(name), plan.spool_age.as_secs());
             }
         }
         self.routes = routes;
@@ -281,9 +285,7 @@ impl Agent {
         for running in &gone {
             running.stop.raise();
         }
-        if !gone.is_empty() {
-            spools::warn_of_strangers(&self.joints.state_dir, plan);
-        }
+        let some_gone = !gone.is_empty();
         for running in gone {
             // An error is a panic in the task, which has been shown. What it had is read again for the endpoints that are left.
             let _ = running.handle.task.await;
@@ -293,7 +295,7 @@ impl Agent {
                 tracing::warn!(
                     endpoint = %running.settings.name, lines,
                     "the endpoint is removed, and lines in memory went neither there nor to a spool. They are read again for the endpoints \
-                     that their sources go to now, unless their file was truncated meanwhile"
+                     that their sources go to now, except those of sources that are removed too and of files that were truncated meanwhile"
                 );
             }
             // Something that was begun may still be under way on a disk that does not answer.
@@ -301,6 +303,11 @@ impl Agent {
                 self.unended.push((running.settings.name.clone(), running.spool.clone()));
             }
             self.joints.registry.forget("endpoint", &running.settings.name);
+        }
+        if some_gone {
+            let (state_dir, known) = (self.joints.state_dir.clone(), spools::names(plan));
+            // It is merely said, so nobody waits for a disk that does not answer.
+            drop(tokio::task::spawn_blocking(move || spools::warn_of_strangers(&state_dir, &known)));
         }
     }
 
@@ -321,13 +328,4 @@ impl Agent {
 /// Does something that may wait for the disk, beside the runtime's thread.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| ReloadError::Failed)
-}
-
-/// Endpoints that a source goes to alone from now on that did not before. A source of another name may have taken over files.
-fn newly_alone<'a>(before: &Routes, now: &'a Routes) -> Vec<&'a str> {
-    let is_new = |(source, to): &(&String, &Vec<String>)| before.get(*source) != Some(*to);
-    now.iter()
-        .filter(is_new)
-        .filter_map(|(_, to)| if let [only] = to.as_slice() { Some(only.as_str()) } else { None })
-        .collect()
 }

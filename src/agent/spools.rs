@@ -27,13 +27,18 @@ pub(super) fn sizes(plan: &Plan) -> Vec<u64> {
     (0..plan.loki.len()).map(size).collect()
 }
 
-/// Says what lies there for endpoints that the plan does not have.
-pub(super) fn warn_of_strangers(state_dir: &Path, plan: &Plan) {
+/// The names of a plan's endpoints.
+pub(super) fn names(plan: &Plan) -> Vec<String> {
+    plan.loki.iter().map(|endpoint| endpoint.name.clone()).collect()
+}
+
+/// Says what lies there for endpoints that are not among these. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
     let directory = &state_dir.join(NAME);
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if plan.loki.iter().any(|endpoint| name == *endpoint.name) {
+        if known.iter().any(|endpoint| name == **endpoint) {
             continue;
         }
         let bytes = size(&entry.path());

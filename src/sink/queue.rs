@@ -5,7 +5,7 @@
 //! wait for what is there, except while a source of what is there may have become one of them.
 //!
 //! Promises: within a lane batches come out in the order in which they went in; putting one in never blocks; only what another
-//! endpoint has stored is named for the disk (anything shared once the endpoint leaves), without gaps within a budget, and a batch is settled
+//! endpoint has stored is named for the disk (anything shared once the endpoint, or a source of it, leaves), without gaps within a budget, and a batch is settled
 //! when it is delivered or when it is on disk, whichever comes first. Leaves to others: the bound of what is in memory, which is the budget that all batches are charged to;
 //! writing and reading (`spill`).
 
@@ -48,8 +48,8 @@ struct State {
     alone: VecDeque<Arc<Batch>>,
     /// Whether it is the turn of `alone`.
     turn_of_alone: bool,
-    /// What is on disk up to this number may be of sources that go to this endpoint alone by now: it goes before everything.
-    disk_first: Option<u64>,
+    /// Some of what is on disk may be of sources that go to this endpoint alone by now: it goes before everything.
+    disk_first: Option<Until>,
     busy: Option<Busy>,
     /// A spill is being written: until it is over nothing is taken from the shared lane.
     spilling: bool,
@@ -59,10 +59,26 @@ struct State {
     spill_all: bool,
     /// Nothing goes to this endpoint any more: also what no endpoint has stored may go to disk.
     leaving: bool,
+    /// Sources of batches that were opened by then may go elsewhere now: no file will be read for this endpoint to get them once more. So they go
+    /// to disk at once, whether or not another endpoint has them.
+    parted: Option<Instant>,
+    /// What the spool is to keep to when none of these is left: its bytes, and the age of frames in seconds.
+    room: Option<(u64, u64)>,
     /// The disk could not be read; it is left alone until then.
     read_again: Option<Instant>,
     /// The disk took nothing; it is left alone until then.
     spill_again: Option<Instant>,
+}
+
+/// How much of what is on disk goes before everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// All, and what comes there: the sources are about to change.
+    Changed,
+    /// What is there when the directory can be opened. Nothing waits for that.
+    Opened,
+    /// What has this number or one below.
+    Frame(u64),
 }
 
 /// What the sender has in hand.
@@ -117,7 +133,7 @@ impl Default for Queue {
 impl Queue {
     /// A queue without batches. `store`: the endpoint's spool, if it has one; `news` is shared by all endpoints of the agent.
     pub fn new(store: Option<Store>, news: News) -> Self {
-        let disk_first = store.as_ref().filter(|store| store.has_frames()).map(Store::newest);
+        let disk_first = store.as_ref().filter(|store| store.may_have_frames()).map(Until::now);
         let state = State { disk_first, ..State::default() };
         Queue { state: Mutex::new(state), filled: Notify::new(), news, store }
     }
@@ -170,21 +186,48 @@ impl Queue {
         batches.iter().map(|batch| u64::from(batch.entries)).sum()
     }
 
-    /// Its spool may take batches now, or not any more.
-    pub fn spool_resized(&self) {
+    /// Sources that went to this endpoint and to others go elsewhere now: what is in memory goes to disk at once, as no file will be read for
+    /// this endpoint to get it once more.
+    pub fn part(&self) {
+        self.lock().parted = Some(Instant::now());
         self.news.tell();
+    }
+
+    /// Entries in memory that [`Queue::part`] was about.
+    pub fn parted_entries(&self) -> u64 {
+        self.lock().parted().map(|batch| u64::from(batch.entries)).sum()
+    }
+
+    /// Changes the bounds of its spool, as for [`Store::new`]. It keeps its room for what [`Queue::part`] was about.
+    pub fn resize_spool(&self, bytes: u64, age_s: u64) {
+        let mut state = self.lock();
+        state.room = Some((bytes, age_s));
+        self.give_room(&mut state);
+        drop(state);
+        self.news.tell();
+    }
+
+    /// Gives the spool the bounds that it is to have, if the time has come.
+    fn give_room(&self, state: &mut State) {
+        let Some((bytes, age_s)) = state.room else { return };
+        if (bytes > 0 || state.parted().next().is_none())
+            && let Some(store) = &self.store
+        {
+            store.resize(bytes, age_s);
+            state.room = None;
+        }
     }
 
     /// What is on disk goes before everything: to be called before a source goes to this endpoint alone that did not before.
     /// [`Queue::disk_first_until_here`] must follow.
     pub fn disk_first(&self) {
-        self.lock().disk_first = Some(u64::MAX);
+        self.lock().disk_first = Some(Until::Changed);
     }
 
     /// The sources have changed: what is on disk by now goes before everything, and what comes there later does not.
     pub fn disk_first_until_here(&self) {
         let mut state = self.lock();
-        state.disk_first = self.store.as_ref().map(Store::newest);
+        state.disk_first = self.store.as_ref().map(Until::now);
         drop(state);
         self.filled.notify_one();
     }
@@ -217,13 +260,16 @@ impl Queue {
         let mut state = self.lock();
         // Looked at with the lock held: a spill that ends meanwhile is seen whole or not at all.
         let on_disk = self.store.as_ref().is_some_and(Store::may_have_frames);
+        if state.disk_first == Some(Until::Opened) {
+            state.disk_first = self.store.as_ref().map(Until::now);
+        }
         state.choose(on_disk, Instant::now())
     }
 
     /// The sender has taken this frame.
     pub(super) fn took(&self, frame: &Frame) {
         let mut state = self.lock();
-        state.disk_first = state.disk_first.filter(|last| frame.sequence <= *last);
+        state.disk_first = state.disk_first.filter(|until| until.includes(frame.sequence));
         state.busy = Some(Busy { batch: None, frame: Some(frame.sequence), ended: None });
     }
 
@@ -252,6 +298,7 @@ impl Queue {
             return;
         }
         let settled = state.end_busy(delivered);
+        self.give_room(&mut state);
         drop(state);
         self.settle(settled.into_iter(), true);
     }
@@ -294,6 +341,7 @@ impl Queue {
         if let Some(delivered) = state.busy.as_ref().and_then(|busy| busy.ended) {
             sent = state.end_busy(delivered);
         }
+        self.give_room(&mut state);
         drop(state);
         self.settle(settled.into_iter(), !leaving);
         self.settle(sent.into_iter(), true);
@@ -326,19 +374,29 @@ impl Queue {
     }
 }
 
+impl Until {
+    /// What is there by now.
+    fn now(store: &Store) -> Self {
+        store.newest().map_or(Until::Opened, Until::Frame)
+    }
+
+    fn includes(self, frame: u64) -> bool {
+        !matches!(self, Until::Frame(last) if last < frame)
+    }
+}
+
 impl State {
     fn choose(&mut self, on_disk: bool, now: Instant) -> Choice {
         if self.spilling {
             return Choice::Wait;
         }
         if !on_disk {
-            // The sources are about to change where it has no end yet.
-            self.disk_first = self.disk_first.filter(|last| *last == u64::MAX);
+            self.disk_first = self.disk_first.filter(|until| *until == Until::Changed);
         }
         self.read_again = self.read_again.filter(|at| now < *at);
         let from_disk = on_disk || self.delivered.is_some();
         let shared = (from_disk && self.read_again.is_none()) || (!from_disk && !self.shared.is_empty());
-        let held = on_disk && self.disk_first.is_some();
+        let held = on_disk && self.disk_first.is_some_and(|until| until != Until::Opened);
         let alone = !held && !self.alone.is_empty();
         let take_alone = alone && (self.turn_of_alone || !shared);
         self.turn_of_alone = !take_alone;
@@ -361,7 +419,8 @@ impl State {
             (_, Some(frame)) => {
                 self.delivered = delivered.then_some(frame);
                 if delivered {
-                    self.disk_first = self.disk_first.filter(|last| frame < *last);
+                    self.disk_first =
+                        self.disk_first.filter(|until| !matches!(until, Until::Frame(last) if *last <= frame));
                 }
                 None
             }
@@ -373,6 +432,18 @@ impl State {
             }
             (None, None) => None,
         }
+    }
+
+    /// Whether no file will be read for the endpoint to get this batch once more.
+    fn parts_with(&self, batch: &Batch) -> bool {
+        self.leaving || self.parted.is_some_and(|until| batch.opened <= until)
+    }
+
+    /// Batches in memory whose sources may go elsewhere now.
+    fn parted(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        let in_hand = self.busy.as_ref().filter(|busy| busy.frame.is_none()).and_then(|busy| busy.batch.as_ref());
+        let shared = in_hand.into_iter().filter(|batch| batch.is_shared()).chain(&self.shared);
+        shared.filter(|batch| self.parted.is_some_and(|until| batch.opened <= until))
     }
 
     fn plan(&self, now: Instant) -> Plan {
@@ -389,7 +460,7 @@ impl State {
                 }
             };
             let Some(group) = group else { continue };
-            group.closed |= !self.leaving && !batch.is_stored_somewhere();
+            group.closed |= !self.parts_with(batch) && !batch.is_stored_somewhere();
             if !group.closed && group.bytes < SPILL_BYTES {
                 group.bytes += batch.charge().bytes();
                 group.batches.push(batch);
@@ -401,7 +472,8 @@ impl State {
         for group in groups.iter().filter(|group| !group.batches.is_empty()) {
             let worth = (group.budget.max() / SPILL_SHARE).min(SPILL_BYTES);
             let short = group.budget.is_short() && group.bytes >= worth;
-            let due = if self.spill_all || short { now } else { group.oldest + age };
+            let parts = group.batches.first().is_some_and(|batch| self.parts_with(batch));
+            let due = if self.spill_all || short || parts { now } else { group.oldest + age };
             let due = self.spill_again.map_or(due, |again| due.max(again));
             if due <= now {
                 return Plan::Now(group.batches.iter().copied().map(Arc::clone).collect());

@@ -340,3 +340,85 @@ async fn a_spool_that_cannot_be_opened_at_the_start_is_tried_again() {
     queue.finished(true);
     assert_eq!(drain(&queue).await, [1, 2]);
 }
+
+#[tokio::test]
+async fn a_spool_that_opens_late_is_waited_for_only_then() {
+    let mut rig = Rig::new(1_000);
+    let queue = rig.queue(8 * MIB);
+    for _ in 0..4 {
+        queue.push(rig.stored(600));
+    }
+    assert_eq!(spill_now(&queue).await, 4);
+    queue.close().await;
+    drop(queue);
+    for reload in [false, true] {
+        let (at, aside) = (rig.path().join("away"), rig.path().join("aside"));
+        std::fs::rename(&at, &aside).unwrap();
+        std::fs::write(&at, "").unwrap();
+        let queue = rig.queue(8 * MIB);
+        if reload {
+            queue.disk_first();
+            queue.push(rig.batch(1, 10));
+            queue.disk_first_until_here();
+        } else {
+            queue.push(rig.batch(1, 10));
+        }
+        assert_eq!(drain(&queue).await.len(), 1, "{reload}: nobody knows for how long that would be");
+        std::fs::remove_file(&at).unwrap();
+        std::fs::rename(&aside, &at).unwrap();
+        let first = queue.next().await;
+        queue.push(rig.batch(1, 10));
+        queue.push(rig.batch(1, 10));
+        queue.finished(false);
+        assert_eq!(number(&first), 0);
+        drop(first);
+        if !reload {
+            queue.close().await;
+            continue;
+        }
+        let sent = drain(&queue).await;
+        assert_eq!(sent[..4], [0, 1, 2, 3], "what was there goes first: {sent:?}");
+        assert_eq!(sent.len(), 6);
+    }
+}
+
+#[tokio::test]
+async fn what_a_source_leaves_behind_goes_to_disk_though_the_spool_goes_away() {
+    let mut rig = Rig::new(1_000_000);
+    let queue = rig.queue(8 * MIB);
+    let store = queue.store.clone().unwrap();
+    queue.push(rig.stored(300));
+    queue.push(rig.batch(2, 300));
+    queue.push(rig.batch(1, 300));
+    let load = queue.next().await;
+    queue.part();
+    queue.resize_spool(0, 1_000_000);
+    assert!(store.takes_batches() && queue.is_spilling(), "there is room for what it has");
+    assert_eq!(queue.parted_entries(), 2);
+    assert_eq!(spill_now(&queue).await, 2);
+    assert_eq!(queue.parted_entries(), 0);
+    assert!(!store.takes_batches(), "and for nothing more");
+    queue.push(rig.stored(300));
+    assert_eq!(spill_now(&queue).await, 0);
+    drop(load);
+    queue.finished(false);
+    assert_eq!(store.status().frames, 2);
+    // A spool that is made larger is at once; one with nothing to keep is made smaller at once.
+    queue.resize_spool(8 * MIB, 1_000_000);
+    assert!(store.takes_batches());
+    queue.resize_spool(0, 1_000_000);
+    assert!(!store.takes_batches());
+}
+
+#[tokio::test]
+async fn what_a_source_leaves_behind_and_is_sent_needs_no_room_either() {
+    let mut rig = Rig::new(1_000_000);
+    let queue = rig.queue(8 * MIB);
+    let store = queue.store.clone().unwrap();
+    queue.push(rig.stored(300));
+    queue.part();
+    queue.resize_spool(0, 1_000_000);
+    assert!(store.takes_batches());
+    assert_eq!(drain(&queue).await, [0]);
+    assert!(!store.takes_batches());
+}

@@ -168,9 +168,9 @@ impl Store {
         self.has_frames() || self.0.unopened.load(Ordering::Acquire)
     }
 
-    /// The number of the newest frame that was ever written, as far as the directory is open; else 0.
-    pub(super) fn newest(&self) -> u64 {
-        self.0.newest.load(Ordering::Acquire)
+    /// The number of the newest frame that was ever written, 0 if there was none. `None`: nobody knows as the directory cannot be opened.
+    pub(super) fn newest(&self) -> Option<u64> {
+        (!self.0.unopened.load(Ordering::Acquire)).then(|| self.0.newest.load(Ordering::Acquire))
     }
 
     /// Closes the directory, so that it can be opened anew: this one does nothing any more. Waits for a disk that is at work.
