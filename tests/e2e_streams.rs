@@ -145,8 +145,9 @@ fn a_reload_changes_the_bound() {
 
 #[test]
 fn a_path_longer_than_a_label_may_be_is_cut_and_counted() {
+    const DESCRIPTORS: u32 = 128;
     let loki = keeping();
-    let rig = Rig::new();
+    let rig = Rig::new().with_descriptors(DESCRIPTORS);
     // Three bytes a character, so that the cap lies within one.
     let mut directory = rig.logs();
     while directory.as_os_str().len() < 2_600 {
@@ -170,6 +171,15 @@ fn a_path_longer_than_a_label_may_be_is_cut_and_counted() {
     append_to(&path, "three\n");
     loki.wait_for("a later line", LONG, |line| line == "three");
     assert_eq!(agent.metric(repaired), Some(1.0), "once a stream, not once a chunk");
+    // More files than it keeps open: this one is closed, and opened again.
+    for n in 0..DESCRIPTORS {
+        append_to(&rig.log(&format!("other-{n}.log")), "five\n");
+    }
+    let lines = || agent.metric("lugger_source_lines_total");
+    wait_until("the others to be read", LONG, || lines() == Some(3.0 + f64::from(DESCRIPTORS)));
+    append_to(&path, "six\n");
+    loki.wait_for("a line after a pause", LONG, |line| line == "six");
+    assert_eq!(agent.metric(repaired), Some(1.0), "once a stream, not each time that the file is opened");
     agent.stop(LONG);
     // A shorter cap.
     let _agent = rig.start(&config.limit("label_value", "100B"));

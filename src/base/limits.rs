@@ -157,7 +157,8 @@ pub const FILE_RETRY_MS_MAX: u64 = 60_000;
 /// Components of the longest path of a directory that patterns lead into. Directories below it are not followed: they are a mistake,
 /// and the kernel takes no longer paths than a few thousand.
 pub const DIRECTORY_DEPTH: usize = 256;
-/// Descriptors kept open for idle files; files with unread bytes are open regardless.
+/// Descriptors kept open for idle files, or a quarter of those that the process may have, if that is less; files with unread bytes are open
+/// regardless.
 pub const IDLE_DESCRIPTORS: usize = 256;
 /// Bytes at a file's head that belong to its identity.
 pub const HEAD_BYTES: usize = 256;

@@ -81,11 +81,22 @@ fn row_12_lost_events_are_made_up_for() {
 /// keep theirs, however many others are idle, and however many are held for being rotated and not stored yet.
 #[test]
 fn row_12_files_in_use_stay_open_among_many_others() {
+    let rig = Rig::new();
+    keeps_files_in_use(&rig);
+}
+
+/// The same where a process may have a thousand files open.
+#[test]
+fn row_12_files_in_use_stay_open_with_the_usual_limit_of_descriptors() {
+    let rig = Rig::new().with_descriptors(1_024);
+    keeps_files_in_use(&rig);
+}
+
+fn keeps_files_in_use(rig: &Rig) {
     const OTHERS: u64 = 400;
     const IN_USE: u64 = 20;
     let loki = Loki::start();
-    let rig = Rig::new();
-    let agent = rig.start(&config(&loki, &rig));
+    let agent = rig.start(&config(&loki, rig));
     let in_use = |n: u64| rig.log(&format!("in-use-{n}.log"));
     let lines = || agent.metric("lugger_source_lines_total").unwrap_or_default() as u64;
     let mut written = 0;

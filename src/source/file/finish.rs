@@ -37,10 +37,12 @@ impl Follow {
     }
 
     /// Keeps the number of open idle files within its bound. Those that are written to now and then stay rather than others: what is written and
-    /// deleted at once can be read only by who has the file open. What is held open for another reason takes nothing from them.
+    /// deleted at once can be read only by who has the file open. What is held open for another reason takes nothing from them, until half of all
+    /// descriptors are in use.
     fn close_idle(&mut self) {
         let mut tries = self.idle.len() * 2;
-        while (self.idle.len() > IDLE_DESCRIPTORS || self.open > self.descriptors / 4) && tries > 0 {
+        let idle_most = IDLE_DESCRIPTORS.min(self.descriptors / 4);
+        while (self.idle.len() > idle_most || !self.may_hold()) && tries > 0 {
             tries -= 1;
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };

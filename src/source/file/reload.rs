@@ -263,6 +263,9 @@ impl Worker {
                 rewound.push(id);
             }
         }
+                if let Some(file) = self.follow.files.get_mut(id).filter(|file| file.cut_counted()) {
+                    file.set_cut_counted(false);
+                }
         self.follow.order_again(&rewound);
         for id in &unwanted {
             self.follow.release_stream(*id);

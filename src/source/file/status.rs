@@ -38,7 +38,7 @@ pub struct Status {
     pub lines_not_decodable: Counter,
     /// Lines with a run of NUL bytes.
     pub lines_nul: Counter,
-    /// Label values cut to the cap, once for each time that a stream was begun.
+    /// Label values cut to the cap, once for each stream.
     pub labels_too_long: Counter,
     /// Lines over the rate that were dropped.
     pub dropped_lines: Counter,

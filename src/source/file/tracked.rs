@@ -49,6 +49,7 @@ struct Extra {
     quiet_since: Option<Instant>,
     failing: Option<Failing>,
     alias: Option<Place>,
+    cut_counted: bool,
 }
 
 #[derive(Debug)]
@@ -169,11 +170,20 @@ impl Tracked {
         self.change(|extra| extra.alias = alias);
     }
 
+    /// Whether it is counted that labels of its stream were cut.
+    pub(super) fn cut_counted(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.cut_counted)
+    }
+
+    pub(super) fn set_cut_counted(&mut self, counted: bool) {
+        self.change(|extra| extra.cut_counted = counted);
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias } = &*extra;
-        let is_used = origin.is_some() || quiet_since.is_some() || failing.is_some() || alias.is_some();
+        let Extra { origin, quiet_since, failing, alias, cut_counted } = &*extra;
+        let is_used = origin.is_some() || quiet_since.is_some() || failing.is_some() || alias.is_some() || *cut_counted;
         self.extra = is_used.then_some(extra);
     }
 

@@ -388,7 +388,11 @@ impl Worker {
             Some(stream) => stream,
             None => {
                 let (labels, repairs) = labels_of(&source.settings, &origin);
-                source.status.labels_too_long.add(repairs.value_too_long);
+                // The stream is begun again when the file wakes.
+                if repairs.value_too_long > 0 && !file.cut_counted() {
+                    file.set_cut_counted(true);
+                    source.status.labels_too_long.add(repairs.value_too_long);
+                }
                 let stream = output.stream(&labels, &merged_labels(&source.settings));
                 file.stream = Some(stream);
                 stream
