@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig, names};
 use support::ledger::Book;
 use support::loki::Loki;
 use support::wait::{holds_within, wait_until};
-use support::writer::Writer;
+use support::writer::{Writer, append_to};
 
 const DRAIN: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
@@ -327,6 +330,8 @@ fn what_is_lost_with_a_removed_source_is_told() {
     assert!(!agent.stderr().contains("lost_bytes="), "{}", agent.stderr());
     rig.change(&agent, &aside());
     wait_until("the loss to be told", SOON, || agent.stderr().contains("lost_bytes="));
+    // The source's own series are gone.
+    assert!(agent.metric("lugger_removed_source_lost_bytes_total") > Some(0.0));
 }
 
 /// All of a rotated file is in flight and nothing of its successor is read; the source goes to other endpoints: what is read again comes first, though
@@ -438,4 +443,223 @@ fn an_endpoint_that_a_source_leaves_gets_what_was_read_for_it() {
         wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
         assert!(at_away.seen() <= 2_000, "what came later is not for it");
     }
+}
+
+/// One line more to a file that `path` is, and after it as many lines have come as before, and this one.
+#[track_caller]
+fn assert_only_one_more(agent: &Agent, loki: &Loki, path: &Path, before: u64) {
+    append_to(path, "one more\n");
+    wait_until("one more line", SOON, || loki.totals().entries > before);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    assert_eq!(loki.totals().entries, before + 1, "something was sent again: {}", agent.stderr());
+}
+
+/// Two sources follow a file, one of them is removed; the file grows and is rotated and gzipped, while lugger runs or not. Nothing of it is read
+/// again by the other one for what the removed one had not read, however often it is started.
+#[test]
+fn a_finished_file_is_not_read_again_for_a_removed_source() {
+    for is_running in [true, false] {
+        let loki = Loki::start();
+        let rig = Rig::new();
+        let labelled = |name: &str, pattern: &str| FileSource::new(name, rig.log(pattern)).label("of", name);
+        let system = || Config::new(&loki.url()).source(labelled("system", "*.log"));
+        let path = rig.log("app.log");
+        let line = |n: u32| append_to(&path, format!("line {n} of a file that is known by its content\n"));
+        let agent = rig.start(&system().source(labelled("app", "app.log")));
+        (0..100).for_each(line);
+        wait_until("the first lines to be stored twice", SOON, || loki.totals().entries == 200);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        rig.change(&agent, &system());
+        (100..200).for_each(line);
+        wait_until("further lines to be stored once", SOON, || loki.totals().entries == 300);
+        let rotate = || {
+            fs::rename(&path, rig.log("app.log.1")).unwrap();
+            assert!(Command::new("gzip").arg(rig.log("app.log.1")).status().unwrap().success());
+            append_to(&path, "another file\n");
+        };
+        let mut agent = agent;
+        if is_running {
+            rotate();
+            wait_until("the next file to be stored", SOON, || loki.totals().entries == 301);
+            wait_until("the old one to be let go", SOON, || agent.metric("lugger_source_files") == Some(1.0));
+        }
+        assert_eq!(agent.stop(SOON).code, Some(0));
+        if !is_running {
+            rotate();
+        }
+        for run in 0..2 {
+            let mut agent = rig.start(&system());
+            wait_until("the next file to be stored", SOON, || loki.totals().entries > 300 + run);
+            wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+            assert_only_one_more(&agent, &loki, &path, 301 + run);
+            assert_eq!(agent.stop(SOON).code, Some(0));
+        }
+    }
+}
+
+/// Two sources of the same files, each for an endpoint of its own, one of which is away, become one that goes to both: the one that was away gets every line.
+#[test]
+fn sources_that_are_joined_go_on_where_the_last_of_them_was() {
+    for [first, second] in [["a", "b"], ["b", "a"]] {
+        let (home, away) = (Loki::start(), Loki::start());
+        let (at_home, at_away) = (Book::keep(&home, "joined"), Book::keep(&away, "joined"));
+        let rig = Rig::new();
+        let base = || Config::new(&home.url()).endpoint("batch_wait", "20ms").also("away", &away.url());
+        let app = |name: &str| FileSource::new(name, rig.log("joined.log"));
+        let mut writer = Writer::new(rig.log("joined.log"), "joined");
+        let agent = rig.start(&base().source(app(first).to("first")).source(app(second).to("away")));
+        writer.write(1_000);
+        at_home.wait_all(1_000, DRAIN);
+        at_away.wait_all(1_000, DRAIN);
+        away.pause();
+        writer.write(1_000);
+        writer.rename_rotate(100);
+        writer.write(1_000);
+        at_home.wait_all(writer.written(), DRAIN);
+        rig.change(&agent, &base().source(app("joined")));
+        away.resume();
+        at_away.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        let verdict = at_away.lock().verdict(writer.written());
+        assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.torn), (0, 0, 0), "{verdict:#?}");
+        assert_eq!(at_home.lock().verdict(writer.written()).missing, 0);
+        assert!(agent.stderr().contains("sent_again_bytes="), "{}", agent.stderr());
+    }
+}
+
+/// Some files of a source go to a source of their own, at once, later or between runs: what is stored of them is not read again, and what is not
+/// comes in order.
+#[test]
+fn files_that_get_a_source_of_their_own_go_on_where_they_were() {
+    for how in ["at once", "later", "between runs"] {
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "heir");
+        let rig = Rig::new();
+        let config = |source: FileSource| Config::new(&loki.url()).endpoint("batch_wait", "20ms").source(source);
+        let mut writer = Writer::new(rig.log("heir.log"), "heir");
+        append_to(&rig.log("other.log"), "other\n");
+        let mut agent = rig.start(&config(slow(&rig, "all", "*.log")));
+        writer.write(400);
+        wait_until("the beginning to be stored", SOON, || book.seen() > 50);
+        let narrowed = || config(FileSource::new("all", rig.log("*.log")).exclude(rig.log("heir.log")));
+        let moved = || narrowed().source(FileSource::new("own", rig.log("heir.log")));
+        if how != "between runs" {
+            writer.rename_rotate(100);
+            writer.write(100);
+            wait_until("the files to be met", SOON, || agent.metric("lugger_source_files") == Some(3.0));
+        }
+        if how == "later" {
+            // What is rotated and not finished is read by who began.
+            book.wait_all(500, DRAIN);
+            rig.change(&agent, &narrowed());
+            writer.write(100);
+        }
+        let agent = if how == "between runs" {
+            agent.kill();
+            rig.start(&moved())
+        } else {
+            rig.change(&agent, &moved());
+            agent
+        };
+        writer.write(100);
+        book.wait_all(writer.written(), DRAIN);
+        wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+        let verdict = book.lock().verdict(writer.written());
+        assert_eq!((verdict.missing, verdict.duplicated_visible), (0, 0), "{how}: {verdict:#?}");
+        assert_eq!(verdict.reordered_by_time, 0, "{how}: {verdict:#?}");
+        assert_eq!(agent.metric(names::LOST), Some(0.0), "{how}");
+        // That of the file that stays.
+        assert_eq!(verdict.torn, 1, "{how}: {verdict:#?}");
+    }
+}
+
+/// A source that goes to two endpoints, one of which is away, is divided into one for each: both go on where it was.
+#[test]
+fn a_source_that_is_divided_goes_on_in_both() {
+    let (home, away) = (Loki::start(), Loki::start());
+    let (at_home, at_away) = (Book::keep(&home, "split"), Book::keep(&away, "split"));
+    let rig = Rig::new();
+    let base = || {
+        let config = Config::new(&home.url()).endpoint("batch_wait", "20ms").limit("spool", "0");
+        config.also("away", &away.url())
+    };
+    let app = |name: &str| FileSource::new(name, rig.log("split.log"));
+    let mut writer = Writer::new(rig.log("split.log"), "split");
+    let agent = rig.start(&base().source(app("app")));
+    writer.write(1_000);
+    at_home.wait_all(1_000, DRAIN);
+    at_away.wait_all(1_000, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    away.pause();
+    writer.write(1_000);
+    writer.rename_rotate(0);
+    writer.write(1_000);
+    at_home.wait_all(3_000, DRAIN);
+    rig.change(&agent, &base().source(app("one").to("first")).source(app("two").to("away")));
+    away.resume();
+    writer.write(500);
+    at_home.wait_all(3_500, DRAIN);
+    at_away.wait_all(3_500, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    for book in [&at_home, &at_away] {
+        let verdict = book.lock().verdict(3_500);
+        assert_eq!((verdict.missing, verdict.duplicated_visible), (0, 0), "{verdict:#?}");
+        // Also what went there under the old name just then is read by the new one, which cannot know.
+        assert_eq!(verdict.duplicated_raw, 2_000, "{verdict:#?}");
+    }
+}
+
+/// A source that begins at the end of files gets another name, and other files, while lugger does not run: what was written meanwhile to its own files is
+/// read, and what was there of the others is not.
+#[test]
+fn a_renamed_source_that_begins_at_the_end_is_not_new() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "heir");
+    let rig = Rig::new();
+    let config = |source: FileSource| Config::new(&loki.url()).source(source.start_at("end"));
+    let aside = rig.log("aside.log");
+    append_to(&aside, "there before the first start\n");
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    let mut agent = rig.start(&config(FileSource::new("one", rig.log("heir.log"))));
+    wait_until("the empty file to be met", SOON, || agent.metric("lugger_source_files") == Some(1.0));
+    writer.write(100);
+    book.wait_all(100, DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    // So old that it is known to have been there while lugger ran.
+    let age = || fs::metadata(&aside).unwrap().created().unwrap().elapsed().unwrap_or_default();
+    wait_until("the other file to be some seconds old", SOON, || age() > Duration::from_secs(3));
+    assert_eq!(agent.stop(SOON).code, Some(0));
+    writer.write(100);
+    writer.rename_rotate(100);
+    writer.write(100);
+    let agent = rig.start(&config(FileSource::new("two", rig.log("*.log"))));
+    book.wait_all(writer.written(), DRAIN);
+    wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
+    let verdict = book.lock().verdict(writer.written());
+    // No line of the other file.
+    assert_eq!((verdict.missing, verdict.duplicated_visible, verdict.torn), (0, 0, 0), "{verdict:#?}");
+}
+
+/// A source that followed its files all the time gets another name: nobody says that it did not.
+#[test]
+fn a_renamed_source_has_missed_no_generation() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "heir");
+    let rig = Rig::new();
+    let config = |name: &str| Config::new(&loki.url()).source(FileSource::new(name, rig.log("heir.log")));
+    let mut writer = Writer::new(rig.log("heir.log"), "heir");
+    // Of this one an old position is left.
+    let agent = rig.start(&config("one").source(FileSource::new("before", rig.log("heir.log"))));
+    writer.write(100);
+    book.wait_all(100, DRAIN);
+    rig.change(&agent, &config("one"));
+    for _ in 0..2 {
+        writer.rename_rotate(0);
+        writer.write(100);
+        book.wait_all(writer.written(), DRAIN);
+    }
+    rig.change(&agent, &config("two"));
+    writer.write(100);
+    book.wait_all(writer.written(), DRAIN);
+    assert!(!agent.stderr().contains("it is read first"), "{}", agent.stderr());
 }

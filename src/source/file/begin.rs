@@ -12,6 +12,7 @@ use super::settings::StartAt;
 use super::tracked::{FileId, Place, Tracked, open_for_reading};
 use super::tree::{DirId, Found, FoundName, link_target};
 use crate::base::limits::CHUNK_BYTES;
+use crate::store::checkpoint::Checkpoints;
 use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -127,7 +128,7 @@ impl Follow {
     fn missed_generations(&self, found: &Found, sorted: &Sorted) -> Vec<(u16, DirId, OsString, PathBuf)> {
         let mut missed = Vec::new();
         // A file from before the agent was last at work was seen by it, or is a copy that somebody made.
-        let alive_ns = self.store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS);
+        let alive_ns = alive_ns(&self.store);
         // By directory and name, so that the few that begin like a path's file are found without looking at all. Made when it is needed.
         let mut by_name: Vec<u32> = Vec::new();
         let key = |at: &u32| found.get(*at as usize).map(|found| (found.dir, found.name));
@@ -143,7 +144,8 @@ impl Follow {
                 // The one that is at the path is known, too, and younger: nothing was missed.
                 let is_succeeded = stat_path(&origin).is_ok_and(|stat| {
                     stat.identity.born_ns > born
-                        && self.peek(number, &stat.identity, |_, other| *other == *origin) == Some(true)
+                        && (self.files.by_identity(number, &stat.identity).is_some()
+                            || self.peek(number, &stat.identity, |_, other| *other == *origin) == Some(true))
                 });
                 if is_succeeded || self.is_stopping() {
                     continue;
@@ -172,6 +174,7 @@ impl Follow {
                         let stat = stat_path(&path).ok()?;
                         let is_new = stat.is_file
                             && stat.identity.born_ns > born.max(alive_ns)
+                            && self.files.by_identity(number, &stat.identity).is_none()
                             && self.peek(number, &stat.identity, |_, _| ()).is_none();
                         let is_copy = || {
                             let head = newest.mark.head_len;
@@ -191,7 +194,7 @@ impl Follow {
                 for (_, found) in generations {
                     tracing::info!(
                         source = %name, path = %origin.display(), rotated_to = ?found.name,
-                        "a file was written and rotated while lugger was not running: it is read first"
+                        "a file was written and rotated while it was not followed: it is read first"
                     );
                     missed.push((number, found.dir, found.name.to_owned(), origin.clone()));
                 }
@@ -205,7 +208,10 @@ impl Follow {
         let generation = self.files.next_generation();
         let Some(source) = self.sources.get(usize::from(number)) else { return };
         let source_name = source.settings.name.clone();
-        let from_end = self.is_starting && source.is_new && source.settings.start_at == StartAt::End;
+        let born = stat.identity.born_ns;
+        let is_successor = source.replaces_since_ns.is_some_and(|since| born == 0 || born > since);
+        let is_first_start = self.is_starting && source.is_new && !is_successor;
+        let from_end = is_first_start && source.settings.start_at == StartAt::End;
         let mut file = Tracked::new(number, stat.identity, generation);
         file.size = stat.size;
         file.set_origin((*origin != *path).then(|| origin.into()));
@@ -289,7 +295,7 @@ impl Follow {
         // With a birth time the inode is the same file. Its bytes are compared when it is read; one that seems to have nothing to read, and
         // was written to since the agent was last at work, may have been filled again to the same size.
         let will_be_read = file.size > known.position;
-        let is_untouched = stat.modified_ns < self.store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS);
+        let is_untouched = stat.modified_ns < alive_ns(&self.store);
         let certain = known.identity == file.identity && file.identity.born_ns != 0 && (will_be_read || is_untouched);
         let same = file.size >= known.position
             && (certain
@@ -303,7 +309,7 @@ impl Follow {
             source.status.truncated.add(1);
             tracing::info!(
                 source = %source.settings.name, path = %path.display(), checkpoint = known.position, size = file.size,
-                "the file was truncated or replaced while lugger was not running: it is read from its beginning"
+                "the file was truncated or replaced while it was not followed: it is read from its beginning"
             );
             self.store.restart(known.slot, 0, &file.mark.encode());
         }
@@ -317,7 +323,12 @@ impl Follow {
 }
 
 /// The agent may have been killed before it wrote down what it met last, or with an older sign of life on disk than it gave: nanoseconds.
-const ALIVE_MARGIN_NS: i64 = 2_000_000_000;
+pub(super) const ALIVE_MARGIN_NS: i64 = 2_000_000_000;
+
+/// What is older than this was there when the agent was last at work: nanoseconds since 1970.
+pub(super) fn alive_ns(store: &Checkpoints) -> i64 {
+    store.last_written_ns().saturating_sub(ALIVE_MARGIN_NS)
+}
 
 /// Whether logrotate or a program of its kind may have given a file at `origin` this name: `app.log.1`, `app.log-20260131`,
 /// `app-20260131.log`, `app.log.old`. What is added is a number or a date: anything else is another file.

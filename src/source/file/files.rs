@@ -439,25 +439,30 @@ impl Files {
         }
     }
 
-    /// Sources have other numbers: `map` has the new one of each, `heirs` that of each file whose source has none. No file has a name. All files
-    /// of one path have the same heir.
+    /// Sources have other numbers: `map` has the new one of each, `heirs` that of each file that goes to another. No file has a name.
     pub(super) fn renumber(&mut self, map: &[Option<u16>], heirs: &HashMap<FileId, u16>) {
         let new = |source: u16| map.get(usize::from(source)).copied().flatten();
         for (id, file) in (0..).zip(self.slab.0.iter_mut().flatten()) {
             let Some(file) = file else { continue };
             file.source = heirs.get(&id).copied().or_else(|| new(file.source)).unwrap_or(file.source);
         }
+        let mut divided = Vec::new();
         for ((source, origin), queue) in std::mem::take(&mut self.generations) {
-            let heir = queue.front().and_then(|id| heirs.get(id).copied());
-            let Some(source) = heir.or_else(|| new(source)) else { continue };
-            let joined = self.generations.entry((source, origin)).or_default();
-            joined.extend(queue);
-            // Two sources may have become one.
-            for (at, id) in joined.iter().enumerate() {
-                if let Some(file) = self.slab.get_mut(*id) {
-                    file.gated = at > 0;
+            for id in queue {
+                let Some(source) = heirs.get(&id).copied().or_else(|| new(source)) else { continue };
+                let joined = self.generations.entry((source, origin.clone())).or_default();
+                joined.push_back(id);
+                if let Some(file) = self.slab.get_mut(id) {
+                    file.gated = joined.len() > 1;
+                }
+                if joined.len() == 1 && !heirs.is_empty() {
+                    divided.push((source, origin.clone()));
                 }
             }
+        }
+        // A part of a queue may begin with another file than the whole.
+        for key in divided {
+            self.let_first_on(key);
         }
     }
 

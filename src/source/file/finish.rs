@@ -239,6 +239,7 @@ impl Follow {
         let Some(slot) = file.slot else { return };
         if is_deleted {
             self.store.forget(slot);
+            self.saved.forget_orphans(&file.identity);
             return;
         }
         // It may come back under a name that we see: then it goes on where it was.

@@ -39,6 +39,8 @@ pub(super) struct Source {
     pub output: usize,
     /// It has never read anything: `start_at: end` applies to what is there now.
     pub is_new: bool,
+    /// It goes on with files of a source that is gone: those that were born after this time are to it as new ones are to a source that has run.
+    pub replaces_since_ns: Option<i64>,
     /// It ran before the configuration was last read again: its files are known.
     pub carried: bool,
     /// Bytes written to the output and not yet stored.

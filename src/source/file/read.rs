@@ -70,6 +70,11 @@ impl Reader {
         Reader { buffer, data: (0, 0), cutter: Cutter::default(), clock, next_ns }
     }
 
+    /// The present time, nanoseconds since 1970.
+    pub(super) fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
+    }
+
     /// The lines of the last chunk.
     pub(super) fn lines(&self) -> &[Span] {
         self.cutter.lines()

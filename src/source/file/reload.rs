@@ -10,8 +10,9 @@
 //! Promises: cannot fail, as all that can is done by [`Sources::parse`] before; a cursor is never moved back, and never past what is stored; a file that
 //! is not wanted any more keeps its checkpoint, and goes on there when it is wanted again. Files of a source that is gone may have an heir (`heirs`). Leaves to others: outputs and their endpoints.
 
+use super::begin::ALIVE_MARGIN_NS;
 use super::follow::{Follow, Source};
-use super::heirs::{Heirs, wants};
+use super::heirs::{Estate, Heirs};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
 use super::saved::SavedFiles;
@@ -114,13 +115,13 @@ impl Next {
 }
 
 impl Planned {
-    /// A source that did not run before. `is_new`: not under an earlier process either.
-    pub(super) fn begin(self, registry: &Registry, is_new: bool) -> Source {
+    /// A source that did not run before. `is_new`: not under an earlier process either; `replaces_since_ns`: see [`Source`].
+    pub(super) fn begin(self, registry: &Registry, is_new: bool, replaces_since_ns: Option<i64>) -> Source {
         let status = Status::new(registry, &self.settings.name);
         let literals = self.literals.into_iter().map(|path| (path, false)).collect();
         let (settings, output) = (self.settings, self.output);
         let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
-        Source { settings, status, output, is_new, carried: false, in_flight: 0, rate, literals }
+        Source { settings, status, output, is_new, replaces_since_ns, carried: false, in_flight: 0, rate, literals }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -209,6 +210,8 @@ impl Worker {
         let same_places = before.len() == planned.len()
             && map.iter().enumerate().all(|(i, new)| new.map(usize::from) == Some(i))
             && places().all(|(old, new)| new.is_some_and(|new| same_files(&old.settings, &new.settings)));
+        let may_leave: Vec<bool> =
+            places().map(|(old, new)| new.is_none_or(|new| !same_files(&old.settings, &new.settings))).collect();
         let moved: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| !keeps_output(&outputs, new, old.output))).collect();
         let relabelled: Vec<bool> =
@@ -230,15 +233,21 @@ impl Worker {
                 output.flush(&mut Books(&mut self.follow));
             }
         }
-        let mut unwanted = Vec::new();
-        let mut heirs = Heirs::default();
+        let names: Vec<&str> = planned.iter().map(Planned::name).collect();
+        // Asked before others' cursors are copied for them.
+        let has_run = |planned: &Planned| has_run(&self.follow.saved, &self.follow.store, planned.name());
+        let is_new = |(number, planned)| !map.contains(&Some(number)) && !has_run(planned);
+        let is_new: Vec<bool> = (0u16..).zip(&planned).map(is_new).collect();
+        let mut estate = Estate::default();
         let uprooted = next_tree.map(|(tree, found)| {
-            let names: Vec<&str> = planned.iter().map(Planned::name).collect();
-            heirs = self.follow.heirs(&map, &names, &tree);
-            unwanted = self.follow.unwanted(&map, &planned, &tree, &heirs);
-            self.follow.count_lost(&unwanted, |output| keeps(&outputs, output));
+            estate = self.follow.bequeath(&map, &may_leave, &names, &tree);
+            let stays = |source: u16| map.get(usize::from(source)).copied().flatten().is_some();
+            let keeps = |output| keeps(&outputs, output);
+            self.follow.count_lost(&estate.unwanted, keeps, stays, &self.removed_lost_bytes);
+            self.follow.copy_cursors(&estate.copies, &names, &self.removed_lost_bytes);
             self.follow.uproot(&map, tree, found)
         });
+        let Estate { heirs, unwanted, .. } = &estate;
         let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
         let files: Vec<(FileId, u16)> = self.follow.files.iter().map(|(id, file)| (id, file.source)).collect();
         let mut rewound = Vec::new();
@@ -254,6 +263,9 @@ impl Worker {
             };
             if is_moved || is_relabelled {
                 self.follow.release_stream(id);
+                if let Some(file) = self.follow.files.get_mut(id).filter(|file| file.cut_counted()) {
+                    file.set_cut_counted(false);
+                }
             }
             if is_recoded && let Some(file) = self.follow.files.get_mut(id) {
                 // A line that was passed over for being long may have ended long ago.
@@ -263,14 +275,12 @@ impl Worker {
                 rewound.push(id);
             }
         }
-                if let Some(file) = self.follow.files.get_mut(id).filter(|file| file.cut_counted()) {
-                    file.set_cut_counted(false);
-                }
         self.follow.order_again(&rewound);
-        for id in &unwanted {
+        for id in unwanted {
             self.follow.release_stream(*id);
         }
-        self.follow.drop_files(&unwanted);
+        self.follow.disburden(heirs);
+        self.follow.drop_files(unwanted);
         for (output, stream) in self.follow.released.drain(..) {
             if let Some(output) = self.outputs.get_mut(output) {
                 output.release(stream);
@@ -291,9 +301,13 @@ impl Worker {
             .collect();
         // Outputs that are left are dropped: what their batches report goes nowhere, and the files they spoke of were begun again.
         drop(old);
-        self.follow.exchange_sources(planned, &map, &self.registry, same_places);
+        // What was made just now may not have been met by the source before.
+        let met_ns = self.reader.now_ns().saturating_sub(ALIVE_MARGIN_NS);
+        let gets = estate.heirs.values().chain(estate.copies.iter().map(|(_, heir)| heir));
+        let replaces: HashMap<u16, i64> = gets.map(|heir| (*heir, met_ns)).collect();
+        self.follow.exchange_sources(planned, &is_new, &map, &self.registry, same_places, &replaces);
         if let Some(uprooted) = uprooted {
-            self.follow.replant(uprooted, &map, &heirs);
+            self.follow.replant(uprooted, &map, heirs);
         }
         self.follow.store.flush();
     }
@@ -401,9 +415,19 @@ impl Follow {
     }
 
     /// Puts the sources of the next set into the places of those before.
-    fn exchange_sources(&mut self, planned: Vec<Planned>, map: &[Option<u16>], registry: &Registry, same_places: bool) {
+    fn exchange_sources(
+        &mut self,
+        planned: Vec<Planned>,
+        is_new: &[bool],
+        map: &[Option<u16>],
+        registry: &Registry,
+        same_places: bool,
+        replaces: &HashMap<u16, i64>,
+    ) {
         if !same_places {
-            self.saved = SavedFiles::new(self.store.clone(), planned.iter().map(|p| p.name().to_owned()).collect());
+            let names = planned.iter().map(|p| p.name().to_owned()).collect();
+            let looks_for = |number: usize, path: &Path| self.looks_for(number as u16, path);
+            self.saved = SavedFiles::new(self.store.clone(), names, looks_for);
         }
         let mut old: Vec<Option<Source>> = std::mem::take(&mut self.sources).into_iter().map(Some).collect();
         for (source, _) in old.iter().zip(map).filter(|(_, new)| new.is_none()) {
@@ -411,32 +435,20 @@ impl Follow {
                 forget_start(&self.store, &source.settings.name);
             }
         }
-        for (number, planned) in (0u16..).zip(planned) {
+        for ((number, planned), is_new) in (0u16..).zip(planned).zip(is_new.iter().copied()) {
             let before = map.iter().position(|new| *new == Some(number));
             let source = match before.and_then(|before| old.get_mut(before)?.take()) {
                 Some(before) => before.go_on(planned, same_places),
                 None => {
-                    let is_new = !has_run(&self.saved, &self.store, planned.name());
-                    planned.begin(registry, is_new)
+                    let orphaned = || self.saved.orphaned_s(|path| self.looks_for(number, path));
+                    let orphaned_ns =
+                        || Some(orphaned()?.saturating_mul(1_000_000_000).saturating_sub(ALIVE_MARGIN_NS));
+                    let replaces = replaces.get(&number).copied().or_else(orphaned_ns).filter(|_| is_new);
+                    planned.begin(registry, is_new, replaces)
                 }
             };
             self.sources.push(source);
         }
-    }
-
-    /// Files that the next set does not look for: those of sources that it does not have and that have no heir, and those whose path its patterns do not match.
-    /// What was rotated away and is not finished was wanted when it was written, and is read to its end.
-    fn unwanted(&self, map: &[Option<u16>], planned: &[Planned], tree: &Tree, heirs: &Heirs) -> Vec<FileId> {
-        let is_unwanted = |id: FileId, file: &Tracked| {
-            let new = map.get(usize::from(file.source)).copied().flatten();
-            let new = new.and_then(|new| Some((planned.get(usize::from(new))?, tree.rules(new)?)));
-            let Some((new, rules)) = new else { return !heirs.contains_key(&id) };
-            let old = self.sources.get(usize::from(file.source));
-            let may_differ = old.is_none_or(|old| !same_files(&old.settings, &new.settings));
-            let is_unfinished = file.rotated && file.quiet_since().is_some();
-            may_differ && !is_unfinished && !wants(rules, &self.origin(id))
-        };
-        self.files.iter().filter(|(id, file)| is_unwanted(*id, file)).map(|(id, _)| id).collect()
     }
 
     /// Puts the next tree into the place of this one. No file has a name any more; `found` is what the next tree has seen.
@@ -585,7 +597,7 @@ impl Source {
             Some(rate) if Some(rate.limit()) == settings.rate => Some(rate),
             _ => settings.rate.map(|limit| Rate::new(limit, Instant::now())),
         };
-        Source { settings, output, literals, rate, is_new: false, carried: true, ..self }
+        Source { settings, output, literals, rate, is_new: false, replaces_since_ns: None, carried: true, ..self }
     }
 }
 
@@ -630,7 +642,8 @@ mod tests {
     fn that_a_source_has_run_does_not_grow_old_while_it_has_files() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Checkpoints::open(dir.path(), Clock::System, &Registry::default()).unwrap();
-        let has_run = |store: &Checkpoints| has_run(&SavedFiles::new(store.clone(), vec!["a".into()]), store, "a");
+        let has_run =
+            |store: &Checkpoints| has_run(&SavedFiles::new(store.clone(), vec!["a".into()], |_, _| true), store, "a");
         let store = open();
         assert!(!has_run(&store));
         let file = Identity { device: 1, inode: 7, born_ns: 5 };

@@ -5,8 +5,9 @@
 //!
 //! What a checkpoint says stays in the store: here is only which inode to look for where.
 //!
-//! Promises: a checkpoint is given out once; one that belongs to another source of this configuration is left to it; one whose source is gone is
-//! an orphan, and goes to the source that looks for its path now.
+//! Promises: a checkpoint is given out once; one that belongs to another source of this configuration is left to it; one whose source is gone, or does
+//! not look for its path any more, is an orphan, and goes to the source that looks for its path now, unless that has one of its own. Of several
+//! orphans of one file the one goes that is furthest behind. An orphan of a file that is deleted and finished is forgotten (`finish`, `twin`).
 
 use super::identity::{Identity, Mark, decode_key, key_prefix};
 use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
@@ -68,6 +69,8 @@ pub(super) struct SavedFiles {
     at_start: Vec<(u64, u32)>,
     /// Names of the configured sources.
     sources: Vec<String>,
+    /// Of `at_start`, those that a source of this configuration has and does not look for any more.
+    left: HashMap<u32, Identity>,
     /// Names of the sources that checkpoints speak of.
     seen: Vec<String>,
     latest_ns: i64,
@@ -81,13 +84,20 @@ pub(super) struct SavedFiles {
 const RETURNED_MAX: usize = 10_000;
 
 impl SavedFiles {
-    pub(super) fn new(store: Checkpoints, sources: Vec<String>) -> Self {
+    /// `looks_for`: whether the source of this number looks for a path. Called under a lock.
+    pub(super) fn new(store: Checkpoints, sources: Vec<String>, looks_for: impl Fn(usize, &Path) -> bool) -> Self {
         let mut at_start = Vec::new();
+        let mut left = HashMap::new();
         let mut seen: Vec<String> = Vec::new();
         let mut latest_ns = 0;
         store.for_each_saved(&key_prefix(), |saved| {
             let Some(known) = KnownRef::new(saved).filter(|_| !saved.in_use) else { return };
             at_start.push((known.identity.inode, saved.slot));
+            let number = sources.iter().position(|source| source == known.source);
+            // Where there is one source nobody could take them.
+            if sources.len() > 1 && number.is_some_and(|number| !looks_for(number, known.origin())) {
+                left.insert(saved.slot, known.identity);
+            }
             if !seen.iter().any(|source| source == known.source) {
                 seen.push(known.source.to_owned());
             }
@@ -96,7 +106,7 @@ impl SavedFiles {
         at_start.sort_unstable();
         at_start.shrink_to_fit();
         let (returned, returned_order) = (HashMap::new(), VecDeque::new());
-        SavedFiles { store, at_start, sources, seen, latest_ns, returned, returned_order }
+        SavedFiles { store, at_start, sources, left, seen, latest_ns, returned, returned_order }
     }
 
     /// Whether there may be a checkpoint for a file with this inode: cheap, to decide whether to look closer.
@@ -133,9 +143,44 @@ impl SavedFiles {
             .find(|slot| self.look(*slot, |known| known.identity.is_still(identity) && is_wanted(known)) == Some(true))
     }
 
-    /// Whether no source has this name any more.
-    fn is_orphaned(&self, name: &str) -> bool {
-        !self.sources.iter().any(|source| source == name)
+    /// Whether no source has this checkpoint's name any more, or the one that has it does not look for its path.
+    fn is_orphaned(&self, known: &KnownRef<'_>) -> bool {
+        // The slot may have been used again.
+        let is_left = self.left.get(&known.saved.slot) == Some(&known.identity);
+        is_left || !self.sources.iter().any(|source| source == known.source)
+    }
+
+    /// The slot of the orphan for a file that is furthest behind: nothing is lost by it.
+    fn find_orphan(&self, identity: &Identity, looks_for: impl Fn(&Path) -> bool) -> Option<u32> {
+        let position = |slot| {
+            let is_it =
+                |k: &KnownRef<'_>| k.identity.is_still(identity) && self.is_orphaned(k) && looks_for(k.origin());
+            self.look(slot, |known| is_it(known).then_some(known.saved.position)).flatten()
+        };
+        let orphans = self.slots(identity.inode).filter_map(|slot| Some((position(slot)?, slot)));
+        orphans.min().map(|(_, slot)| slot)
+    }
+
+    /// Whether the source itself has a checkpoint for a file that was unclaimed at the start, claimed since then or not.
+    fn has_met(&self, source: &str, identity: &Identity) -> bool {
+        let is_it = |known: KnownRef<'_>| known.source == source && known.identity.is_still(identity);
+        let mut slots = self.slots(identity.inode);
+        slots.any(|slot| self.store.look_at(slot, |saved| KnownRef::new(saved).is_some_and(is_it)) == Some(true))
+    }
+
+    /// If there are orphans of paths that a source `looks_for`, so that it goes on with files of one that is gone: when the last of them was in use,
+    /// seconds since 1970.
+    pub(super) fn orphaned_s(&self, looks_for: impl Fn(&Path) -> bool) -> Option<i64> {
+        let is_it = |known: &KnownRef<'_>| self.is_orphaned(known) && looks_for(known.origin());
+        let seen = |slot| self.look(slot, |known| is_it(known).then_some(known.saved.seen_s)).flatten();
+        self.at_start.iter().filter_map(|(_, slot)| seen(*slot)).max()
+    }
+
+    /// The file is finished and will never be seen again: what orphans say of it is of no use, and would have a compressed copy of it read again.
+    pub(super) fn forget_orphans(&self, identity: &Identity) {
+        while let Some(slot) = self.find_orphan(identity, |_| true) {
+            self.store.forget(slot);
+        }
     }
 
     /// Whether the source itself has an unclaimed checkpoint for a file.
@@ -147,8 +192,7 @@ impl SavedFiles {
     pub(super) fn take(&mut self, source: &str, identity: &Identity) -> Option<Known> {
         let own = self.find(identity, |known| known.source == source);
         // A source that was given another name goes on where it was.
-        let orphan = || self.find(identity, |known| self.is_orphaned(known.source));
-        let slot = own.or_else(orphan)?;
+        let slot = own.or_else(|| self.find_orphan(identity, |_| true))?;
         if let Some(slots) = self.returned.get_mut(&identity.inode) {
             slots.retain(|other| *other != slot);
             if slots.is_empty() {
@@ -177,17 +221,21 @@ impl SavedFiles {
         self.at_start = at_start;
     }
 
-    /// The unclaimed checkpoints of a source, and the orphans of paths that it `looks_for`, that pass `is_wanted`. Neither is called under a lock.
+    /// The unclaimed checkpoints of a source, and the orphans of paths that it `looks_for` and of files that it never met itself, that pass
+    /// `is_wanted`. Neither is called under a lock.
     pub(super) fn unclaimed<'a>(
         &'a self,
         source: &'a str,
         looks_for: impl Fn(&Path) -> bool + 'a,
         is_wanted: impl Fn(&Known) -> bool + 'a,
     ) -> impl Iterator<Item = Known> + 'a {
-        let concerns = move |known: &KnownRef<'_>| known.source == source || self.is_orphaned(known.source);
+        let concerns = move |known: &KnownRef<'_>| known.source == source || self.is_orphaned(known);
         let known = move |slot: u32| self.look(slot, |known| concerns(known).then(|| known.to_known())).flatten();
         let known = self.at_start.iter().filter_map(move |(_, slot)| known(*slot));
-        known.filter(move |known| (known.source == source || looks_for(&known.origin)) && is_wanted(known))
+        let may_have = move |known: &Known| {
+            known.source == source || looks_for(&known.origin) && !self.has_met(source, &known.identity)
+        };
+        known.filter(move |known| may_have(known) && is_wanted(known))
     }
 
     /// Of each path, the youngest file of [`Self::unclaimed`].
@@ -220,8 +268,7 @@ impl SavedFiles {
         look: impl FnOnce(u32, &Path) -> T,
     ) -> Option<T> {
         let own = self.find(identity, |known| known.source == source);
-        let orphan = || self.find(identity, |known| self.is_orphaned(known.source) && looks_for(known.origin()));
-        let slot = own.or_else(orphan)?;
+        let slot = own.or_else(|| self.find_orphan(identity, looks_for))?;
         self.look(slot, |known| look(slot, known.origin()))
     }
 }
@@ -248,7 +295,7 @@ mod tests {
         let mark = Mark::default().encode();
         let slot = store.define(&encode_key(source, &identity), b"/var/log/a", 10, &mark);
         store.unclaim(slot);
-        (SavedFiles::new(store, sources.iter().map(|&name| name.into()).collect()), dir)
+        (SavedFiles::new(store, sources.iter().map(|&name| name.into()).collect(), |_, _| true), dir)
     }
 
     fn take(files: &mut SavedFiles, source: &str, identity: &Identity) -> Option<u64> {
@@ -311,5 +358,43 @@ mod tests {
         assert_eq!(renamed.unclaimed("new", |_| false, |_| true).count(), 0);
         assert_eq!(renamed.newest_by_origin("new", is_it, |_| true).len(), 1);
         assert!(!renamed.has_own("new", &FILE));
+        assert!(renamed.orphaned_s(is_it).is_some_and(|seen| seen > 0));
+        assert_eq!((renamed.orphaned_s(|_| false), both.orphaned_s(is_it)), (None, None));
+    }
+
+    /// Three checkpoints of one file, of sources that are gone but the last, at positions 20, 10, 15.
+    fn orphans(sources: &[&str]) -> (SavedFiles, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Checkpoints::open(dir.path(), Clock::System, &Registry::default()).unwrap();
+        for (source, position) in [("gone", 20), ("too", 10), ("here", 15)] {
+            let slot = store.define(&encode_key(source, &FILE), b"/var/log/a", position, &Mark::default().encode());
+            store.unclaim(slot);
+        }
+        (SavedFiles::new(store, sources.iter().map(|&name| name.into()).collect(), |_, _| true), dir)
+    }
+
+    #[test]
+    fn an_orphan_is_not_for_who_has_met_the_file_and_the_one_furthest_behind_comes_first() {
+        let (mut files, _dir) = orphans(&["here", "new"]);
+        let positions = |files: &SavedFiles, source: &str| {
+            files.unclaimed(source, |_| true, |_| true).map(|known| known.position).collect::<Vec<_>>()
+        };
+        assert_eq!(positions(&files, "here"), [15]);
+        assert_eq!(positions(&files, "new").len(), 2);
+        assert_eq!(take(&mut files, "here", &FILE), Some(15));
+        assert_eq!(positions(&files, "here"), [0; 0], "it has it still");
+        assert_eq!(take(&mut files, "new", &FILE), Some(10));
+        files.forget_orphans(&FILE);
+        assert_eq!(positions(&files, "new"), [0; 0]);
+        assert!(take(&mut files, "new", &FILE).is_none());
+        assert_eq!(files.store.saved(b"").len(), 2, "those in use stay");
+    }
+
+    #[test]
+    fn what_its_source_does_not_look_for_any_more_is_an_orphan() {
+        let (files, _dir) = files("old", FILE, &["old", "new"]);
+        let narrowed = |number: usize, _: &Path| number == 1;
+        let mut files = SavedFiles::new(files.store, files.sources, narrowed);
+        assert_eq!(take(&mut files, "new", &FILE), Some(10));
     }
 }

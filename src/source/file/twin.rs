@@ -10,7 +10,7 @@
 
 use super::begin::{Sorted, is_rotated_name};
 use super::follow::Follow;
-use super::identity::{encode_key, tail_len};
+use super::identity::{Identity, encode_key, stat_path, tail_len};
 use super::saved::Known;
 use super::tracked::{Tracked, open_for_reading};
 use super::tree::{DirId, Found};
@@ -48,20 +48,35 @@ impl Follow {
         packed.sort_unstable();
         let sources: Vec<(u16, String)> =
             (0..).zip(&self.sources).filter(|(_, s)| !s.carried).map(|(n, s)| (n, s.settings.name.clone())).collect();
-        for (number, name) in sources {
+        let mut met: Vec<Identity> = Vec::new();
+        'all: for (number, name) in sources {
+            let first = met.len();
             // Without a byte of its own a file cannot be recognised.
             let is_gone = |known: &Known| !sorted.at_path.contains(&known.slot) && known.mark.head_len > 0;
             let looks_for = |path: &Path| self.looks_for(number, path);
-            for known in self.saved.unclaimed(&name, looks_for, is_gone).collect::<Vec<_>>() {
+            let mut gone: Vec<Known> = self.saved.unclaimed(&name, looks_for, is_gone).collect();
+            // Of several orphans of one file the one that is furthest behind.
+            gone.sort_by_key(|known| known.position);
+            for known in gone {
                 if self.is_stopping() {
-                    return;
+                    break 'all;
+                }
+                let is_met = met.get(first..).is_some_and(|met| met.contains(&known.identity));
+                let is_there = || stat_path(&known.origin).is_ok_and(|stat| known.identity.is_still(&stat.identity));
+                if is_met || is_there() {
+                    continue;
                 }
                 for path in self.beside(&known, &packed) {
                     if self.try_twin(number, &known, &path) {
+                        met.push(known.identity);
                         break;
                     }
                 }
             }
+        }
+        // When every source has had its turn: nobody else wants them.
+        for identity in met {
+            self.saved.forget_orphans(&identity);
         }
     }
 
@@ -97,7 +112,7 @@ impl Follow {
                 tracing::info!(
                     source = %known.source, path = %known.origin.display(), compressed_to = %path.display(),
                     unread_bytes = size - known.position,
-                    "a file was rotated and compressed while lugger was not running: its rest is read"
+                    "a file was rotated and compressed while it was not followed: its rest is read"
                 );
                 self.track_twin(number, known, rest, size);
                 true

@@ -7,8 +7,10 @@
 //! files is still seen, and those with unread content stay open. Stopping flushes, waits for what is in flight as long as it may, and closes
 //! the checkpoints.
 
+use super::begin::alive_ns;
 use super::encoding::Encoding;
 use super::follow::Follow;
+use super::heirs::looks_for;
 use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
 use super::reload::{Next, Orders, has_run};
@@ -118,19 +120,21 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { next, store, wake, clock, registry, alive } = parts;
     let (planned, rules, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
-    let saved = SavedFiles::new(store.clone(), names);
+    let tree = Tree::new(rules, new_watcher());
+    let looks_for = |number: usize, path: &Path| looks_for(&tree, number as u16, path);
+    let saved = SavedFiles::new(store.clone(), names, looks_for);
     let mut states = Vec::new();
-    for planned in planned {
+    for (number, planned) in planned.into_iter().enumerate() {
         let is_new = !has_run(&saved, &store, planned.name());
-        states.push(planned.begin(&registry, is_new));
+        let replaces = is_new && saved.orphaned_s(|path| looks_for(number, path)).is_some();
+        states.push(planned.begin(&registry, is_new, replaces.then(|| alive_ns(&store))));
     }
-    let watcher = new_watcher();
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
     let stop = Arc::new(Stop::default());
     let orders = Arc::new(Orders::default());
     let reader = Reader::new(clock, saved.latest_ns());
     let worker = Worker {
-        follow: Follow::new(states, Tree::new(rules, watcher), saved, store, Arc::clone(&stop.stopping)),
+        follow: Follow::new(states, tree, saved, store, Arc::clone(&stop.stopping)),
         reader,
         outputs,
         orders: Arc::clone(&orders),
@@ -140,6 +144,11 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         overflows: registry.counter(
             "lugger_watch_overflows_total",
             "Times that events of the file system were lost and everything was looked at again.",
+            &[],
+        ),
+        removed_lost_bytes: registry.counter(
+            "lugger_removed_source_lost_bytes_total",
+            "Bytes of deleted files of sources that were removed that nobody has read.",
             &[],
         ),
         scratch: Vec::new(),
@@ -167,7 +176,7 @@ pub(super) fn new_watcher() -> Option<Watcher> {
 
 pub(super) struct Worker {
     pub(super) follow: Follow,
-    reader: Reader,
+    pub(super) reader: Reader,
     pub(super) outputs: Vec<Box<dyn Output>>,
     pub(super) orders: Arc<Orders>,
     pub(super) registry: Registry,
@@ -175,6 +184,7 @@ pub(super) struct Worker {
     stop: Arc<Stop>,
     events: Events,
     overflows: Counter,
+    pub(super) removed_lost_bytes: Counter,
     scratch: Vec<FileId>,
 }
 
