@@ -285,7 +285,7 @@ impl Follow {
             Kind::Gone => {
                 let dirs: Vec<DirId> = self.dirs_of(event).collect();
                 for dir in dirs {
-                    self.vanished(dir, name, event.cookie);
+                    self.vanished(event.watch, dir, name, event.cookie);
                 }
             }
         }
@@ -346,9 +346,14 @@ impl Follow {
         }
     }
 
-    fn vanished(&mut self, dir: DirId, name: &OsStr, cookie: u32) {
-        if let Some(path) = self.path_of(dir, name) {
+    fn vanished(&mut self, watch: i32, dir: DirId, name: &OsStr, cookie: u32) {
+        let is_there = |follow: &Self| follow.tree.watched(watch).contains(&dir);
+        if let Some(path) = self.path_of(dir, name).filter(|_| is_there(self)) {
             self.directory_gone(&path);
+        }
+        // With the directory all its names were taken back. Another one may have its number by now, with a file of this name.
+        if !is_there(self) {
+            return;
         }
         if cookie != 0 {
             // Whoever appears under this cookie was, a moment ago, what this name says: even if it was never met under it.
