@@ -18,6 +18,8 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const FIELD_1_BYTES: u8 = 0x0a;
 /// Field 2, length-delimited.
 const FIELD_2_BYTES: u8 = 0x12;
+/// Field 3, length-delimited.
+const FIELD_3_BYTES: u8 = 0x1a;
 /// Field 1, varint.
 const FIELD_1_VARINT: u8 = 0x08;
 /// Field 2, varint.
@@ -75,7 +77,39 @@ pub fn append_entries(buffer: &mut Vec<u8>, bytes: &[u8], lines: &[Span], time_n
     }
 }
 
+/// Appends one entry with structured metadata: names and values. Field 3 of an entry: `LabelPairAdapter { name = 1; value = 2 }`.
+pub fn append_entry_with<'a>(
+    buffer: &mut Vec<u8>,
+    line: &[u8],
+    time_ns: i64,
+    metadata: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+) {
+    let (seconds, nanos) = (time_ns.div_euclid(NANOS_PER_SECOND), time_ns.rem_euclid(NANOS_PER_SECOND));
+    let text_len = |text: &[u8]| if text.is_empty() { 0 } else { 1 + varint_len(text.len() as u64) + text.len() };
+    let pair_len = |(name, value): (&[u8], &[u8])| text_len(name) + text_len(value);
+    let field_len = |pair| 1 + varint_len(pair_len(pair) as u64) + pair_len(pair);
+    let extra: usize = metadata.clone().map(field_len).sum();
+    append_head(buffer, line, seconds, nanos, extra);
+    for (name, value) in metadata {
+        buffer.push(FIELD_3_BYTES);
+        push_varint(buffer, pair_len((name, value)) as u64);
+        for (tag, text) in [(FIELD_1_BYTES, name), (FIELD_2_BYTES, value)] {
+            if !text.is_empty() {
+                buffer.push(tag);
+                push_varint(buffer, text.len() as u64);
+                buffer.extend_from_slice(text);
+            }
+        }
+    }
+}
+
 fn append_entry(buffer: &mut Vec<u8>, line: &[u8], seconds: i64, nanos: i64) {
+    append_head(buffer, line, seconds, nanos, 0);
+}
+
+/// An entry up to its line, with `extra` bytes to come. Inlined: the usual entry has none, and costs what it did.
+#[inline(always)]
+fn append_head(buffer: &mut Vec<u8>, line: &[u8], seconds: i64, nanos: i64, extra: usize) {
     let mut time = Head::new();
     if seconds != 0 {
         time.push(FIELD_1_VARINT);
@@ -90,7 +124,7 @@ fn append_entry(buffer: &mut Vec<u8>, line: &[u8], seconds: i64, nanos: i64) {
 
     let mut head = Head::new();
     head.push(FIELD_2_BYTES);
-    head.varint((2 + time.len() + line_field) as u64);
+    head.varint((2 + time.len() + line_field + extra) as u64);
     head.push(FIELD_1_BYTES);
     head.push(time.len() as u8);
     head.extend(time);

@@ -21,6 +21,8 @@ pub struct Batch {
     pub entries: u32,
     /// When the first entry came in.
     pub opened: Instant,
+    /// Whose it is, if not the endpoint's own tenant's.
+    pub tenant: Option<Arc<str>>,
     ticket: Ticket,
     charge: Charge,
 }
@@ -28,7 +30,12 @@ pub struct Batch {
 impl Batch {
     /// A batch that reports to `ticket` and holds `charge` for as long as it lives.
     pub fn new(body: Bytes, raw_bytes: usize, entries: u32, opened: Instant, ticket: Ticket, charge: Charge) -> Self {
-        Batch { body, raw_bytes, entries, opened, ticket, charge }
+        Batch { body, raw_bytes, entries, opened, tenant: None, ticket, charge }
+    }
+
+    /// This one, as another tenant's.
+    pub fn of_tenant(self, tenant: Option<Arc<str>>) -> Self {
+        Batch { tenant, ..self }
     }
 
     /// Called by each endpoint, once, after it has stored the whole batch (or has settled every entry of it: stored, or refused for good

@@ -22,6 +22,18 @@ pub struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(pub u32);
 
+/// What has to be known of a chunk beside its range and time, so that a pipeline that gets it again makes the same entries of it. Without a pipeline
+/// that puts lines aside there is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Note {
+    /// No lines: at this place and time entries that waited for further lines were sent without.
+    pub released: bool,
+    /// What lies in the chunk was there when the one before it was read: what waits for further lines waited on.
+    pub goes_on: bool,
+    /// The last known time before its first line.
+    pub last_ns: Option<i64>,
+}
+
 /// The range of a cursor that a chunk covers, and what makes its entries' timestamps a function of what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -37,8 +49,12 @@ pub struct Receipt {
     pub time_ns: i64,
     /// How many lines the chunk has.
     pub lines: u32,
-    /// What the source needs to recognise the place `end` again (for a file, a checksum of the bytes before it).
+    /// How far the cursor may move when the chunk is stored. Before `end`, where entries that began there wait for further lines.
+    pub safe: u64,
+    /// What the source needs to recognise the place `safe` again (for a file, a checksum of the bytes before it).
     pub mark: u32,
+    /// For a pipeline.
+    pub note: Note,
     /// Its lines are in the source's merged stream, as there were too many streams. The output says so, and of what was sent before
     /// the source.
     pub merged: bool,
@@ -90,6 +106,47 @@ pub struct Chunk<'a> {
     pub receipt: Receipt,
 }
 
+/// One entry of [`Entries`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryAt {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Nanoseconds since 1970.
+    pub time_ns: i64,
+    /// Its text.
+    pub line: Span,
+    /// Its structured metadata: from and up to this place of [`Entries::metadata`].
+    pub metadata: Span,
+}
+
+/// Entries that a pipeline made of lines. Recycled: clearing keeps the memory.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// What spans refer to: valid UTF-8 within each.
+    pub text: Vec<u8>,
+    /// In the order in which they are sent.
+    pub list: Vec<EntryAt>,
+    /// Names and values.
+    pub metadata: Vec<(Span, Span)>,
+}
+
+impl Entries {
+    /// Appends a text.
+    pub fn push_text(&mut self, text: &str) -> Span {
+        // What is gathered is bounded far below 4 GiB.
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text.as_bytes());
+        Span { start, end: self.text.len() as u32 }
+    }
+
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.list.clear();
+        self.metadata.clear();
+    }
+}
+
 /// Where receipts are written down. Implemented by sources.
 pub trait Ledger {
     /// These chunks are about to be sent for the first time.
@@ -101,7 +158,8 @@ pub trait Ledger {
 /// Where a source's chunks go. Implemented by the batcher of the sink floor; `agent` connects the two.
 pub trait Output: Send {
     /// The stream with these labels. `merged` are those under which its lines go when there are too many streams.
-    fn stream(&mut self, labels: &Labels, merged: &Labels) -> StreamId;
+    /// `tenant`: whose they are, if not the endpoint's own tenant's.
+    fn stream(&mut self, labels: &Labels, merged: &Labels, tenant: Option<&str>) -> StreamId;
 
     /// The stream is not used by the caller any more.
     fn release(&mut self, stream: StreamId);
@@ -111,6 +169,10 @@ pub trait Output: Send {
 
     /// Encodes a chunk; seals and sends the batch when that makes it large enough.
     fn write(&mut self, chunk: &Chunk<'_>, ledger: &mut dyn Ledger);
+
+    /// Encodes what a pipeline made of one chunk, which may be cut into several `receipts`; seals and sends the batch when that makes it
+    /// large enough. All of it goes into one batch of each tenant. `replayed`: as in [`Chunk::replayed`].
+    fn write_entries(&mut self, entries: &Entries, receipts: &[Receipt], replayed: bool, ledger: &mut dyn Ledger);
 
     /// Seals what is old enough, takes in what has been stored, and tells when it wants to be called again.
     fn tick(&mut self, now: Instant, ledger: &mut dyn Ledger) -> Option<Instant>;

@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub lines: usize,
     /// When it is complete, whatever comes; nanoseconds since 1970.
     pub due_ns: i64,
+    /// How long it waits for a further line, nanoseconds.
+    wait_ns: i64,
     /// Where the chunk of its first line begins.
     since: u64,
 }
@@ -160,7 +162,14 @@ impl State {
     }
 
     /// Begins to hold an entry with this text; nothing may be held there. How many a stage holds is its own affair.
-    pub(super) fn hold(&mut self, stage: usize, stream: &[u8], due_ns: i64, entry: &Entry<'_>, text: Value) {
+    pub(super) fn hold(
+        &mut self,
+        stage: usize,
+        stream: &[u8],
+        (now_ns, wait_ns): (i64, i64),
+        entry: &Entry<'_>,
+        text: Value,
+    ) {
         if self.slots.is_empty() && self.resumed.is_none() {
             self.quiet = Some(Quiet { line: self.line, last_ns: self.before_ns });
         }
@@ -169,9 +178,18 @@ impl State {
         slot.stream.clear();
         slot.stream.extend_from_slice(stream);
         slot.held.put(entry, text);
-        slot.held.due_ns = due_ns;
+        slot.held.due_ns = now_ns.saturating_add(wait_ns);
+        slot.held.wait_ns = wait_ns;
         slot.held.since = self.resumed.unwrap_or(self.chunk);
         self.slots.push(slot);
+        self.set_due();
+    }
+
+    /// What is held waits on from now, as if its last line had come only now: the next ones were there all the time.
+    pub fn go_on(&mut self, now_ns: i64) {
+        for Slot { held, .. } in &mut self.slots {
+            held.due_ns = held.due_ns.max(now_ns.saturating_add(held.wait_ns));
+        }
         self.set_due();
     }
 
@@ -240,25 +258,27 @@ mod tests {
         state.begin_chunk(100);
         assert_eq!((state.quiet(), state.is_holding(), state.due_ns()), (None, false, None));
         state.begin_line(3);
-        state.hold(1, b"a", 50, &entry, entry.line);
+        state.hold(1, b"a", (0, 50), &entry, entry.line);
         state.last_ns = Some(8);
         state.begin_line(4);
-        state.hold(1, b"b", 40, &entry, entry.line);
+        state.hold(1, b"b", (0, 40), &entry, entry.line);
         assert_eq!((state.due_ns(), state.count(1), state.held_since()), (Some(40), 2, Some(100)));
         assert_eq!(state.quiet(), Some(Quiet { line: 3, last_ns: Some(7) }));
         state.begin_chunk(200);
         state.begin_line(0);
         let taken = state.take(1, b"a").unwrap();
         state.give_back(taken);
-        state.hold(1, b"a", 60, &entry, entry.line);
+        state.hold(1, b"a", (0, 60), &entry, entry.line);
         // One was held all the time.
         assert_eq!((state.quiet(), state.held_since()), (None, Some(100)));
         assert!(state.take_due(Some(39)).is_none());
-        assert_eq!(state.take_due(Some(40)).map(|slot| slot.stream), Some(b"b".to_vec()));
-        assert_eq!((state.held_since(), state.due_ns()), (Some(200), Some(60)));
+        state.go_on(5);
+        assert_eq!(state.due_ns(), Some(45));
+        assert_eq!(state.take_due(Some(45)).map(|slot| slot.stream), Some(b"b".to_vec()));
+        assert_eq!((state.held_since(), state.due_ns()), (Some(200), Some(65)));
         assert!(state.take_due(None).is_some());
         state.begin_line(5);
-        state.hold(1, b"c", 60, &entry, entry.line);
+        state.hold(1, b"c", (0, 60), &entry, entry.line);
         assert_eq!(state.quiet(), Some(Quiet { line: 5, last_ns: Some(8) }));
     }
 }

@@ -16,11 +16,13 @@
 use super::status::OverStreams;
 use super::streams::Places;
 use crate::base::wake::Wake;
-use crate::format::loki_encode::{append_entries, begin_stream, finish_stream, labels_field};
+use crate::format::loki_encode::{append_entries, append_entry_with, begin_stream, finish_stream, labels_field};
 use crate::model::batch::{Batch, Inbox, Ticket};
 use crate::model::budget::{Budget, Charge};
 pub use crate::model::flow::Limits;
-use crate::model::flow::{Chunk, Ledger, Output, Receipt, StreamId, StreamPolicy};
+use crate::model::flow::{
+    Chunk, Entries, EntryAt, Ledger, Output, Receipt, Span, StreamBound, StreamId, StreamPolicy,
+};
 use crate::model::labels::Labels;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
@@ -38,8 +40,12 @@ const OVERHEAD_BYTES: u64 = 256;
 
 struct Stream {
     labels_field: Arc<[u8]>,
+    /// Whose it is, if not the endpoint's own tenant's.
+    tenant: Option<Arc<str>>,
     /// Empty while the stream has nothing in the open batch.
     buffer: Vec<u8>,
+    /// What it has in the open batch.
+    entries: u32,
     users: u32,
     /// Where its lines go when there are too many streams; this stream is one of that one's users.
     merged: Option<u32>,
@@ -63,6 +69,7 @@ pub struct Batcher {
     inbox: Inbox,
     streams: Vec<Stream>,
     free: Vec<u32>,
+    /// By labels; those of tenants have the name behind them.
     by_labels: HashMap<Arc<[u8]>, u32>,
     places: Places,
     /// Streams with entries in the open batch, in order of their first entry.
@@ -119,9 +126,13 @@ impl Batcher {
 
     fn seal(&mut self, ledger: &mut dyn Ledger) {
         let Some(opened) = self.opened.take() else { return };
-        self.sequence += 1;
         let receipts = std::mem::take(&mut self.receipts);
         if self.entries == 0 {
+            self.sequence += 1;
+            if receipts.iter().any(|receipt| receipt.lines > 0) {
+                // Lines that wait for further ones: what they become depends on how they were cut.
+                ledger.intend(&receipts);
+            }
             // Only skipped bytes: nothing to send, but the cursors move, in their turn.
             // What waits for what is before it is charged: a source that drops nearly all could go on with that for hours.
             let charge = (!self.pending.is_empty()).then(|| self.budget.charge(held_by(&receipts), &self.wake));
@@ -134,29 +145,56 @@ impl Batcher {
             });
             return;
         }
-        let body = self.encode();
         ledger.intend(&receipts);
+        let mut active = std::mem::take(&mut self.active);
+        // One request is one tenant's. The receipts wait for the last one, and so for all of them.
+        while let Some(tenant) = self.other_tenant(&active) {
+            let is_its = |id: &mut u32| self.streams.get(*id as usize).is_some_and(|s| s.tenant == tenant);
+            let its: Vec<u32> = active.extract_if(.., is_its).collect();
+            self.send(&its, tenant, opened, Vec::new());
+        }
+        let tenant = active.first().and_then(|id| self.streams.get(*id as usize)?.tenant.clone());
+        self.send(&active, tenant, opened, receipts);
+        active.clear();
+        self.active = active;
+        self.raw_bytes = 0;
+        self.entries = 0;
+    }
+
+    /// A tenant of some of these streams, but not of all.
+    fn other_tenant(&self, streams: &[u32]) -> Option<Option<Arc<str>>> {
+        let mut tenants = streams.iter().filter_map(|id| Some(&self.streams.get(*id as usize)?.tenant));
+        let first = tenants.next()?;
+        tenants.any(|tenant| tenant != first).then(|| first.clone())
+    }
+
+    /// Sends what these streams have.
+    fn send(&mut self, streams: &[u32], tenant: Option<Arc<str>>, opened: Instant, receipts: Vec<Receipt>) {
+        self.sequence += 1;
+        let count = |stream: &Stream| (stream.buffer.len(), stream.entries);
+        let counts = streams.iter().filter_map(|id| self.streams.get(*id as usize)).map(count);
+        let (raw_bytes, entries) = counts.fold((0, 0), |(bytes, sum), (len, entries)| (bytes + len, sum + entries));
+        let body = self.encode(streams);
         let held = body.len() as u64 + held_by(&receipts);
         let charge = self.budget.charge(held, &self.wake);
         let ticket = Ticket::new(self.sequence, self.targets.len() as u32, self.inbox.clone());
-        let batch = Arc::new(Batch::new(body, self.raw_bytes, self.entries, opened, ticket, charge));
+        let batch = Arc::new(Batch::new(body, raw_bytes, entries, opened, ticket, charge).of_tenant(tenant));
         self.pending.push_back(Pending { sequence: self.sequence, opened, receipts, settled: false, _charge: None });
-        self.raw_bytes = 0;
-        self.entries = 0;
         for target in &self.targets {
             target(batch.clone());
         }
     }
 
-    /// Joins the streams of the open batch and compresses them; leaves every stream without entries.
-    fn encode(&mut self) -> Bytes {
+    /// Joins streams of the open batch and compresses them; leaves them without entries.
+    fn encode(&mut self, streams: &[u32]) -> Bytes {
         self.joined.clear();
         let mut single = None;
-        for &id in &self.active {
+        for &id in streams {
             let Some(stream) = self.streams.get_mut(id as usize) else { continue };
             let mut buffer = std::mem::take(&mut stream.buffer);
+            stream.entries = 0;
             let field = finish_stream(&mut buffer, &stream.labels_field);
-            if self.active.len() == 1 {
+            if streams.len() == 1 {
                 // The usual case of one busy file: compressed from where it is.
                 single = Some(compress(&mut self.encoder, field, &mut self.compressed));
             } else {
@@ -167,9 +205,8 @@ impl Batcher {
                 self.pool.push(buffer);
             }
         }
-        let used: Vec<u32> = self.active.drain(..).collect();
-        for id in used {
-            self.drop_if_unused(id);
+        for id in streams {
+            self.drop_if_unused(*id);
         }
         match single {
             Some(body) => body,
@@ -183,8 +220,9 @@ impl Batcher {
             && stream.buffer.is_empty()
         {
             let labels = std::mem::take(&mut stream.labels_field);
+            let key = key_of(&labels, stream.tenant.take().as_deref());
             let merged = stream.merged.take();
-            if self.by_labels.remove(&labels).is_some() {
+            if self.by_labels.remove(&key).is_some() {
                 self.free.push(id);
             }
             if let Some(merged) = merged {
@@ -194,16 +232,18 @@ impl Batcher {
     }
 
     /// The stream with these labels, with one more user.
-    fn intern(&mut self, labels: &Labels, merged: Option<&Labels>) -> u32 {
+    fn intern(&mut self, labels: &Labels, merged: Option<&Labels>, tenant: Option<&str>) -> u32 {
         let field: Arc<[u8]> = labels_field(&labels.encoded()).into();
-        if let Some(&id) = self.by_labels.get(&field) {
+        let key = key_of(&field, tenant);
+        if let Some(&id) = self.by_labels.get(&key) {
             if let Some(stream) = self.streams.get_mut(id as usize) {
                 stream.users += 1;
             }
             return id;
         }
-        let merged = merged.map(|labels| self.intern(labels, None));
-        let stream = Stream { labels_field: field.clone(), buffer: Vec::new(), users: 1, merged };
+        let merged = merged.map(|labels| self.intern(labels, None, tenant));
+        let tenant = tenant.map(Arc::from);
+        let stream = Stream { labels_field: field, tenant, buffer: Vec::new(), entries: 0, users: 1, merged };
         let id = match self.free.pop() {
             Some(id) if (id as usize) < self.streams.len() => {
                 self.streams[id as usize] = stream;
@@ -214,7 +254,7 @@ impl Batcher {
                 (self.streams.len() - 1) as u32
             }
         };
-        self.by_labels.insert(field, id);
+        self.by_labels.insert(key, id);
         id
     }
 
@@ -250,6 +290,43 @@ impl Batcher {
         }
     }
 
+    /// Whether a stream of these entries is above the bound, where that means that lines are merged. Then all of them go there, so that a replay
+    /// does the same.
+    fn merges(&mut self, entries: &Entries, opened: Instant) -> bool {
+        if !matches!(self.limits.streams, Some(StreamBound { policy: StreamPolicy::Merge, .. })) {
+            return false;
+        }
+        let mut last = None;
+        entries.list.iter().any(|entry| {
+            if last.replace(entry.stream) == Some(entry.stream) {
+                return false;
+            }
+            let stream = self.streams.get(entry.stream.0 as usize).filter(|stream| stream.buffer.is_empty());
+            stream.is_some_and(|stream| self.places.refuses(&stream.labels_field, opened).is_some())
+        })
+    }
+
+    /// Appends an entry to a stream.
+    fn append(&mut self, id: u32, entries: &Entries, entry: &EntryAt) {
+        let Some(stream) = self.streams.get_mut(id as usize) else { return };
+        let mut before = stream.buffer.len();
+        if stream.buffer.is_empty() {
+            stream.buffer = self.pool.pop().unwrap_or_default();
+            self.pooled_bytes -= stream.buffer.capacity();
+            begin_stream(&mut stream.buffer, &stream.labels_field);
+            self.active.push(id);
+            before = 0;
+        }
+        let text = |span: Span| entries.text.get(span.start as usize..span.end as usize).unwrap_or_default();
+        let range = entry.metadata.start as usize..entry.metadata.end as usize;
+        let metadata = entries.metadata.get(range).unwrap_or_default();
+        let pairs = metadata.iter().map(|(name, value)| (text(*name), text(*value)));
+        append_entry_with(&mut stream.buffer, text(entry.line), entry.time_ns, pairs);
+        stream.entries += 1;
+        self.raw_bytes += stream.buffer.len() - before;
+        self.entries += 1;
+    }
+
     fn settle(&mut self, ledger: &mut dyn Ledger) {
         self.inbox.drain(&mut self.arrived);
         for sequence in self.arrived.drain(..) {
@@ -265,6 +342,15 @@ impl Batcher {
                 ledger.commit(&done.receipts);
             }
         }
+    }
+}
+
+/// What a stream is found by.
+fn key_of(labels_field: &Arc<[u8]>, tenant: Option<&str>) -> Arc<[u8]> {
+    match tenant {
+        None => Arc::clone(labels_field),
+        // The field says how long the labels are: no two pairs give the same bytes.
+        Some(tenant) => [labels_field, tenant.as_bytes()].concat().into(),
     }
 }
 
@@ -289,8 +375,8 @@ fn compress(encoder: &mut snap::raw::Encoder, raw: &[u8], scratch: &mut Vec<u8>)
 }
 
 impl Output for Batcher {
-    fn stream(&mut self, labels: &Labels, merged: &Labels) -> StreamId {
-        StreamId(self.intern(labels, Some(merged)))
+    fn stream(&mut self, labels: &Labels, merged: &Labels, tenant: Option<&str>) -> StreamId {
+        StreamId(self.intern(labels, Some(merged), tenant))
     }
 
     fn release(&mut self, stream: StreamId) {
@@ -323,10 +409,41 @@ impl Output for Batcher {
             self.raw_bytes += stream.buffer.len();
             self.active.push(id);
         }
+        stream.entries += chunk.lines.len() as u32;
         let before = stream.buffer.len();
         append_entries(&mut stream.buffer, chunk.bytes, chunk.lines, chunk.receipt.time_ns);
         self.raw_bytes += stream.buffer.len() - before;
         self.entries += chunk.lines.len() as u32;
+        if self.raw_bytes >= self.limits.bytes {
+            self.seal(ledger);
+        }
+    }
+
+    fn write_entries(&mut self, entries: &Entries, receipts: &[Receipt], replayed: bool, ledger: &mut dyn Ledger) {
+        let opened = *self.opened.get_or_insert_with(Instant::now);
+        let is_merged = match receipts.first() {
+            Some(receipt) if replayed => receipt.merged,
+            _ => self.merges(entries, opened),
+        };
+        self.receipts.extend(receipts.iter().map(|receipt| Receipt { merged: is_merged, ..*receipt }));
+        if is_merged && !replayed {
+            self.places.merged(entries.list.len() as u64);
+        }
+        for entry in &entries.list {
+            let Some(stream) = self.streams.get(entry.stream.0 as usize) else { continue };
+            let mut id = entry.stream.0;
+            if is_merged {
+                id = stream.merged.unwrap_or(id);
+            } else if stream.buffer.is_empty() {
+                if replayed {
+                    self.places.take(&stream.labels_field, opened);
+                } else if self.places.refuses(&stream.labels_field, opened).is_some() {
+                    self.places.dropped(1, u64::from(entry.line.end.saturating_sub(entry.line.start)));
+                    continue;
+                }
+            }
+            self.append(id, entries, entry);
+        }
         if self.raw_bytes >= self.limits.bytes {
             self.seal(ledger);
         }

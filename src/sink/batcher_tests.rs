@@ -4,7 +4,7 @@ use super::*;
 use crate::base::metrics::Gauge;
 use crate::base::metrics::Registry;
 use crate::format::loki::{PushRequest, decode_snappy};
-use crate::model::flow::{Span, StreamBound};
+use crate::model::flow::{Note, Span, StreamBound};
 use crate::sink::queue::Queue;
 use crate::sink::status::Status;
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ impl Rig {
     }
 
     fn stream(&mut self, name: &str) -> StreamId {
-        self.batcher.stream(&labels(name), &merged())
+        self.batcher.stream(&labels(name), &merged(), None)
     }
 
     /// Writes lines; gives the receipt.
@@ -86,7 +86,9 @@ impl Rig {
             end: self.position,
             time_ns: 1_000_000 * start as i64,
             lines: lines.len() as u32,
+            safe: self.position,
             mark: 0,
+            note: Note::default(),
             merged: sent == Some(true),
         };
         let replayed = sent.is_some();

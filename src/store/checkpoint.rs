@@ -294,8 +294,8 @@ impl Checkpoints {
         let mut state = self.shared.lock();
         for (slot, intent) in intents {
             if state.table.get_mut(slot).is_some_and(|cursor| cursor.intend(intent)) {
-                let Intent { start, end, time_ns, merged } = intent;
-                state.put(&Record::Intend { slot, start, end, time_ns, merged });
+                let Intent { start, end, time_ns, merged, note } = intent;
+                state.put(&Record::Intend { slot, start, end, time_ns, merged, note });
             }
         }
         self.shared.append(state);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::limits::CHECKPOINT_KEEP_S;
+use crate::model::flow::Note;
 use crate::store::files;
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ fn open(directory: &TempDir) -> Checkpoints {
 }
 
 fn intent(start: u64, end: u64) -> Intent {
-    Intent { start, end, time_ns: 1000 + start as i64, merged: false }
+    Intent { start, end, time_ns: 1000 + start as i64, merged: false, note: Note::default() }
 }
 
 /// Opens the directory as it stands, as if the first process had been killed: without closing it.
@@ -61,7 +62,7 @@ fn an_intent_replaces_those_for_the_same_bytes() {
     let directory = TempDir::new().unwrap();
     let store = open(&directory);
     let slot = store.define(b"a", b"", 0, b"");
-    let later = |start, end| Intent { start, end, time_ns: 5, merged: true };
+    let later = |start, end| Intent { start, end, time_ns: 5, merged: true, note: Note::default() };
     store.intend([intent(0, 10), intent(10, 20), intent(20, 30), intent(30, 40)].map(|i| (slot, i)).into_iter());
     store.intend([later(10, 25), intent(30, 40), later(40, 41)].map(|i| (slot, i)).into_iter());
     let (_copy, saved) = reopen_copy(&directory);

@@ -10,6 +10,7 @@ use super::frame;
 use super::record::Record;
 use super::shared::{self, Shared};
 use crate::base::limits::CHECKPOINT_KEEP_S;
+use crate::model::flow::Note;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
@@ -24,6 +25,8 @@ pub struct Intent {
     pub time_ns: i64,
     /// They went into the source's merged stream instead of their own.
     pub merged: bool,
+    /// For a pipeline.
+    pub note: Note,
 }
 
 /// A cursor as it was found on disk.
@@ -187,6 +190,10 @@ impl Cursor {
         if intents.get(place) == Some(&intent) {
             return false;
         }
+        // What has no length stands behind all that ends where it is.
+        if intent.start == intent.end && intents.iter().take(place).rev().take_while(|i| i.start == i.end).any(|i| *i == intent) {
+            return false;
+        }
         let replaced = intents.iter().skip(place).take_while(|known| known.start < intent.end).count();
         intents.drain(place..place + replaced);
         intents.insert(place, intent);
@@ -337,9 +344,9 @@ impl Table {
                     known.advance(position, mark);
                 }
             }
-            Record::Intend { slot, start, end, time_ns, merged } => {
+            Record::Intend { slot, start, end, time_ns, merged, note } => {
                 if let Some(known) = self.get_mut(slot) {
-                    known.intend(Intent { start, end, time_ns, merged });
+                    known.intend(Intent { start, end, time_ns, merged, note });
                 }
             }
             Record::Restart { slot, position, mark } => {
@@ -374,8 +381,8 @@ impl Table {
         self.for_each(now_s, |SavedRef { slot, key, meta, position, mark, intents, seen_s, .. }| {
             put(Record::Define { slot, seen_s, key, meta });
             records = put(Record::Move { slot, position, mark });
-            for &Intent { start, end, time_ns, merged } in intents {
-                records = put(Record::Intend { slot, start, end, time_ns, merged });
+            for &Intent { start, end, time_ns, merged, note } in intents {
+                records = put(Record::Intend { slot, start, end, time_ns, merged, note });
             }
         });
         put(Record::End { count: records });

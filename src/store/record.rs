@@ -4,6 +4,8 @@
 //!
 //! Promises: any bytes decode to a record or to `None`; what [`Record::encode`] writes, [`Record::decode`] reads.
 
+use crate::model::flow::Note;
+
 /// A change of a cursor, or a mark of the file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {
@@ -15,8 +17,8 @@ pub(super) enum Record<'a> {
     Define { slot: u32, seen_s: i64, key: &'a [u8], meta: &'a [u8] },
     /// Everything before `position` is stored; `mark` is the source's.
     Move { slot: u32, position: u64, mark: &'a [u8] },
-    /// These bytes are about to be sent under this time; `merged`: not to their own stream but to the merged one.
-    Intend { slot: u32, start: u64, end: u64, time_ns: i64, merged: bool },
+    /// These bytes are about to be sent under this time; `merged`: not to their own stream but to the merged one; `note`: for a pipeline.
+    Intend { slot: u32, start: u64, end: u64, time_ns: i64, merged: bool, note: Note },
     /// The cursor starts again at `position`; its intents are void.
     Restart { slot: u32, position: u64, mark: &'a [u8] },
     /// The cursor is gone.
@@ -55,12 +57,22 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&position.to_le_bytes());
                 put_bytes(out, mark);
             }
-            Record::Intend { slot, start, end, time_ns, merged } => {
-                out.push(if merged { 8 } else { 4 });
+            Record::Intend { slot, start, end, time_ns, merged, note } => {
+                out.push(match (note == Note::default(), merged) {
+                    (true, false) => 4,
+                    (true, true) => 8,
+                    (false, _) => 9,
+                });
                 out.extend_from_slice(&slot.to_le_bytes());
                 out.extend_from_slice(&start.to_le_bytes());
                 out.extend_from_slice(&end.to_le_bytes());
                 out.extend_from_slice(&time_ns.to_le_bytes());
+                if note != Note::default() {
+                    let Note { released, goes_on, last_ns } = note;
+                    let flags = [merged, released, goes_on, last_ns.is_some()];
+                    out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
+                    out.extend_from_slice(&last_ns.unwrap_or_default().to_le_bytes());
+                }
             }
             Record::Restart { slot, position, mark } => {
                 out.push(5);
@@ -89,9 +101,12 @@ impl<'a> Record<'a> {
             1 => Record::End { count: input.u64()? },
             2 => Record::Define { slot: input.u32()?, seen_s: input.i64()?, key: input.bytes()?, meta: input.bytes()? },
             3 => Record::Move { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
-            4 | 8 => {
+            4 | 8 | 9 => {
                 let (slot, start, end, time_ns) = (input.u32()?, input.u64()?, input.u64()?, input.i64()?);
-                Record::Intend { slot, start, end, time_ns, merged: kind == 8 }
+                let flags = if kind == 9 { input.array::<1>()?[0] } else { u8::from(kind == 8) };
+                let last_ns = if kind == 9 { Some(input.i64()?).filter(|_| flags & 8 != 0) } else { None };
+                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns };
+                Record::Intend { slot, start, end, time_ns, merged: flags & 1 != 0, note }
             }
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
             6 => Record::Forget { slot: input.u32()? },
@@ -146,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            slot: u32, number: u64, end: u64, time: i64, merged: bool,
+            slot: u32, number: u64, end: u64, time: i64, merged: bool, released: bool, goes_on: bool, last_ns: Option<i64>,
             key in prop::collection::vec(any::<u8>(), 0..50),
             meta in prop::collection::vec(any::<u8>(), 0..50),
         ) {
@@ -155,7 +170,8 @@ mod tests {
                 Record::End { count: number },
                 Record::Define { slot, seen_s: time, key: &key, meta: &meta },
                 Record::Move { slot, position: number, mark: &meta },
-                Record::Intend { slot, start: number, end, time_ns: time, merged },
+                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note::default() },
+                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, goes_on, last_ns } },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
                 Record::Alone,

@@ -165,6 +165,7 @@ impl World {
             encoding: Default::default(),
             line_bytes: 1024 * 1024,
             rate: None,
+            stages: Vec::new(),
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);

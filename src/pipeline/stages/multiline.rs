@@ -46,7 +46,7 @@ impl Stage for Multiline {
             // More streams than are gathered at the same time: this line goes alone.
             return Flow::Next;
         }
-        context.state.hold(context.at, context.stream, due_ns, entry, entry.line);
+        context.state.hold(context.at, context.stream, (context.now_ns, self.max_wait_ns), entry, entry.line);
         Flow::Hold
     }
 

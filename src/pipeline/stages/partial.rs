@@ -39,7 +39,7 @@ impl Joining {
 
     /// Takes a text that is not blocked. The entry is as it shall be, but for its text.
     pub(super) fn take(self, entry: &mut Entry<'_>, context: &mut Context<'_>, text: Value, is_partial: bool) -> Flow {
-        let due_ns = context.now_ns.saturating_add((PARTIAL_WAIT_MS * 1_000_000) as i64);
+        let wait_ns = (PARTIAL_WAIT_MS * 1_000_000) as i64;
         let text = self.cut_off(entry, text);
         entry.line = text;
         if let Some(held) = context.state.held(context.at, context.stream) {
@@ -47,7 +47,7 @@ impl Joining {
             if let Some(cut) = self.cut {
                 held.text.truncate(held.text.floor_char_boundary(cut));
             }
-            held.due_ns = due_ns;
+            held.due_ns = context.now_ns.saturating_add(wait_ns);
             context.state.set_due();
             if is_partial {
                 return Flow::Hold;
@@ -59,7 +59,7 @@ impl Joining {
             return Flow::Next;
         }
         if is_partial {
-            context.state.hold(context.at, context.stream, due_ns, entry, text);
+            context.state.hold(context.at, context.stream, (context.now_ns, wait_ns), entry, text);
             return Flow::Hold;
         }
         Flow::Next

@@ -77,8 +77,13 @@ impl Follow {
     pub(super) fn release_stream(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id) else { return };
         let source = usize::from(file.source);
-        if let (Some(stream), Some(source)) = (file.stream.take(), self.sources.get(source)) {
-            self.released.push((source.output, stream));
+        let Some(output) = self.sources.get(source).map(|source| source.output) else { return };
+        self.released.extend(file.stream.take().map(|stream| (output, stream)));
+        if let Some(pipe) = &mut file.pipe {
+            pipe.forget_streams(|stream| self.released.push((output, stream)));
+            if !pipe.remembers() {
+                file.pipe = None;
+            }
         }
     }
 

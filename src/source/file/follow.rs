@@ -9,6 +9,7 @@
 
 use super::files::Files;
 use super::identity::{Identity, stat_file, stat_path};
+use super::pipe::Pipeline;
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -47,6 +48,8 @@ pub(super) struct Source {
     pub in_flight: u64,
     /// What may be read now.
     pub rate: Option<Rate>,
+    /// What happens to its lines; `None`: nothing.
+    pub pipeline: Option<Box<Pipeline>>,
     /// Paths that a person wrote out, without wildcards, and whether it was told that there is no file.
     pub literals: Vec<(PathBuf, bool)>,
 }

@@ -13,7 +13,7 @@ use super::tracked::{LongLine, Tracked};
 use crate::base::clock::Clock;
 use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, CLOCK_AHEAD_NS, HEAD_BYTES, TAIL_BYTES};
 use crate::base::rate::Allowance;
-use crate::model::flow::Span;
+use crate::model::flow::{Note, Span};
 use crate::store::checkpoint::Intent;
 use rustix::io::Errno;
 use std::fs::File;
@@ -25,6 +25,8 @@ use std::os::unix::fs::FileExt;
 pub(super) enum Outcome {
     /// A chunk: see [`Reader::lines`] and [`Reader::bytes`]. With `more`, the file has probably more.
     Chunk { piece: Piece, more: bool },
+    /// At this place what waited for further lines was sent without, when this was read before.
+    Release(Intent),
     /// A part of a long line was passed over; there is more.
     Scanned,
     /// Nothing new, or only a line that has not ended yet.
@@ -48,6 +50,8 @@ pub(super) struct Piece {
     pub repairs: Repairs,
     /// The file's checksums at `end`.
     pub mark: Mark,
+    /// What a pipeline noted of them when they were sent.
+    pub note: Note,
 }
 
 /// Recycled space for reading, and the time of the last chunk.
@@ -57,6 +61,9 @@ pub(super) struct Reader {
     /// Where the data of the last chunk is in the buffer.
     data: (usize, usize),
     cutter: Cutter,
+    /// Where the last chunk begins in its file, and what its bytes mean.
+    start: u64,
+    decoding: Option<Decoding>,
     clock: Clock,
     /// The time after the last line's: chunks never go back behind it.
     next_ns: i64,
@@ -67,12 +74,37 @@ impl Reader {
     pub(super) fn new(clock: Clock, after_ns: i64) -> Self {
         let buffer = vec![0; TAIL_BYTES + CHUNK_BYTES];
         let next_ns = after_ns.saturating_add(CHUNK_LINES as i64);
-        Reader { buffer, data: (0, 0), cutter: Cutter::default(), clock, next_ns }
+        Reader { buffer, data: (0, 0), cutter: Cutter::default(), start: 0, decoding: None, clock, next_ns }
+    }
+
+    /// The present time, as chunks have it, for something that has no lines.
+    pub(super) fn stamp(&mut self) -> i64 {
+        self.time_now(1)
     }
 
     /// The present time, nanoseconds since 1970.
     pub(super) fn now_ns(&self) -> i64 {
         self.clock.now_ns()
+    }
+
+    /// Where this line of the last chunk begins in the file, and the checksum of the bytes before it.
+    pub(super) fn place_of(&self, line: usize) -> (u64, u32) {
+        let data = self.buffer.get(self.data.0..self.data.1).unwrap_or_default();
+        let at = match &self.decoding {
+            None => line.checked_sub(1).and_then(|before| memchr::memchr_iter(b'\n', data).nth(before)).map_or(0, |at| at + 1),
+            Some(decoding) => {
+                let mut from = decoding.torn(self.start).min(data.len());
+                let mut at = 0;
+                for _ in 0..line {
+                    let Some(newline) = decoding.newline(data, from, self.start) else { break };
+                    from = newline + decoding.unit();
+                    at = from;
+                }
+                at
+            }
+        };
+        let seen = self.buffer.get(..self.data.0 + at).unwrap_or_default();
+        (self.start + at as u64, tail_mark(seen))
     }
 
     /// The lines of the last chunk.
@@ -102,6 +134,11 @@ impl Reader {
         last_too: bool,
         allowance: Allowance,
     ) -> io::Result<Outcome> {
+        if let Some(replay) = &mut file.replay
+            && let Some(intent) = replay.pop_front_if(|i| i.start == i.end && i.start == file.offset)
+        {
+            return Ok(Outcome::Release(intent));
+        }
         let decoding = encoding.of_file(handle)?;
         if file.long.is_some() {
             return self.read_long(file, handle, decoding.as_ref(), line_bytes, last_too);
@@ -149,12 +186,15 @@ impl Reader {
         extend_head(&mut mark, file.offset, seen);
         mark.tail = tail_mark(self.buffer.get(..before + consumed).unwrap_or_default());
         self.data = (before, before + consumed);
+        self.start = file.offset;
+        self.decoding = decoding;
         let start = file.offset;
         let end = start + consumed as u64;
         let (time_ns, known) = self.time_of(file, start, end);
         let (replayed, merged) = (known.is_some(), known.is_some_and(|intent| intent.merged));
         let more = !file.at_end || before + consumed < got;
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark }, more })
+        let note = known.map(|intent| intent.note).unwrap_or_default();
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark, note }, more })
     }
 
     /// Goes on looking for the end of a line that is longer than a chunk.
@@ -247,9 +287,11 @@ impl Reader {
         handle.read_exact_at(&mut tail, end - TAIL_BYTES as u64)?;
         mark.tail = tail_mark(&tail);
         self.data = (0, 0);
+        self.start = start;
         let (time_ns, known) = self.time_of(file, start, end);
         let (replayed, merged) = (known.is_some(), known.is_some_and(|intent| intent.merged));
-        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark }, more: true })
+        let note = known.map(|intent| intent.note).unwrap_or_default();
+        Ok(Outcome::Chunk { piece: Piece { start, end, time_ns, replayed, merged, repairs, mark, note }, more: true })
     }
 
     /// The chunk's time: the one of the intent that it was sent under before, or now.
@@ -263,10 +305,15 @@ impl Reader {
                 return (intent.time_ns, Some(intent));
             }
         }
+        (self.time_now(self.lines().len()), None)
+    }
+
+    /// The time for so many lines.
+    fn time_now(&mut self, lines: usize) -> i64 {
         let now = self.clock.now_ns();
         let time = if self.next_ns.saturating_sub(now) > CLOCK_AHEAD_NS { now } else { now.max(self.next_ns) };
-        self.next_ns = time.saturating_add(self.lines().len().max(1) as i64);
-        (time, None)
+        self.next_ns = time.saturating_add(lines.max(1) as i64);
+        time
     }
 }
 

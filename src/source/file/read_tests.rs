@@ -3,6 +3,7 @@
 use super::*;
 use crate::source::file::identity::Identity;
 use crate::store::checkpoint::Intent;
+use crate::model::flow::Note;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
@@ -125,8 +126,8 @@ fn a_hole_is_told_by_its_length() {
 fn what_was_sent_before_is_cut_and_stamped_the_same() {
     let mut rig = Rig::new(b"a\nb\nc\nd\ne");
     rig.tracked.replay = Some(Box::new(VecDeque::from([
-        Intent { start: 0, end: 4, time_ns: 7, merged: false },
-        Intent { start: 4, end: 6, time_ns: 9, merged: false },
+        Intent { start: 0, end: 4, time_ns: 7, merged: false, note: Note::default() },
+        Intent { start: 4, end: 6, time_ns: 9, merged: false, note: Note::default() },
     ])));
     rig.append(b"\n");
     let times: Vec<(Vec<String>, i64)> = std::iter::from_fn(|| match rig.read(false) {
@@ -150,7 +151,7 @@ fn bounds_of_other_content_do_not_tear_lines() {
     let mut rig = Rig::new(b"first\nsecond\nthird\n");
     for (start, end) in [(0, 8), (0, 12), (8, 12)] {
         rig.tracked.restart(1);
-        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent { start, end, time_ns: 7, merged: false }])));
+        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent { start, end, time_ns: 7, merged: false, note: Note::default() }])));
         assert_eq!(rig.lines(false), ["first", "second", "third"]);
         assert_eq!(rig.tracked.replay, None);
     }
@@ -263,8 +264,8 @@ fn chunks_of_other_encodings_are_replayed_as_they_were() {
     rig.encoding = Encoding::named("utf-16").unwrap();
     rig.tracked.rotated = true;
     let intents = [
-        Intent { start: 0, end: first, time_ns: 7, merged: false },
-        Intent { start: first, end: bytes.len() as u64, time_ns: 9, merged: false },
+        Intent { start: 0, end: first, time_ns: 7, merged: false, note: Note::default() },
+        Intent { start: first, end: bytes.len() as u64, time_ns: 9, merged: false, note: Note::default() },
     ];
     rig.tracked.replay = Some(Box::new(VecDeque::from(intents)));
     for (expected, time) in [(vec!["one"], 7), (vec!["Ċ two", "three"], 9)] {
@@ -279,7 +280,7 @@ fn chunks_of_other_encodings_are_replayed_as_they_were() {
         let mut rig = Rig::new(&bytes);
         rig.encoding = Encoding::named("utf-16").unwrap();
         rig.tracked.replay =
-            Some(Box::new(VecDeque::from([Intent { start: 0, end: wrong, time_ns: 7, merged: false }])));
+            Some(Box::new(VecDeque::from([Intent { start: 0, end: wrong, time_ns: 7, merged: false, note: Note::default() }])));
         let Outcome::Chunk { piece, .. } = rig.read(false) else { panic!("no chunk") };
         assert_ne!(piece.time_ns, 7);
         assert_eq!(piece.end, utf16("\u{feff}one\nĊ two\n", true).len() as u64);

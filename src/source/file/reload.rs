@@ -15,6 +15,7 @@ use super::follow::{Follow, Source};
 use super::heirs::{Estate, Heirs};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
+use super::pipe::Pipeline;
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -24,6 +25,7 @@ use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
 use crate::model::flow::{Limits, Output};
+use crate::pipeline::{Program, compile};
 use crate::store::checkpoint::Checkpoints;
 use foldhash::{HashMap, HashMapExt, HashSet};
 use std::ffi::OsStr;
@@ -56,6 +58,8 @@ pub(super) struct Planned {
     settings: Settings,
     literals: Vec<PathBuf>,
     output: usize,
+    /// Its stages, compiled.
+    program: Option<Box<Program>>,
 }
 
 /// Sources whose settings are understood.
@@ -77,7 +81,8 @@ impl Sources {
             }
             let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
             let literals = patterns.iter().filter_map(Pattern::literal_path).collect();
-            parsed.planned.push(Planned { literals, output, settings });
+            let program = program_of(&settings)?;
+            parsed.planned.push(Planned { literals, output, program, settings });
             parsed.rules.push(Rules { patterns, excludes });
         }
         Ok(parsed)
@@ -121,7 +126,9 @@ impl Planned {
         let literals = self.literals.into_iter().map(|path| (path, false)).collect();
         let (settings, output) = (self.settings, self.output);
         let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
-        Source { settings, status, output, is_new, replaces_since_ns, carried: false, in_flight: 0, rate, literals }
+        let pipeline = self.program.map(|program| Pipeline::new(program, &settings, registry));
+        let (carried, in_flight) = (false, 0);
+        Source { settings, status, output, is_new, replaces_since_ns, carried, in_flight, rate, pipeline, literals }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -214,8 +221,9 @@ impl Worker {
             places().map(|(old, new)| new.is_none_or(|new| !same_files(&old.settings, &new.settings))).collect();
         let moved: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| !keeps_output(&outputs, new, old.output))).collect();
-        let relabelled: Vec<bool> =
-            places().map(|(old, new)| new.is_some_and(|new| !same_labels(&old.settings, &new.settings))).collect();
+        let relabelled: Vec<bool> = places()
+            .map(|(old, new)| new.is_some_and(|new| !same_entries(&old.settings, &new.settings)))
+            .collect();
         let recoded: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.encoding != old.settings.encoding)).collect();
 
@@ -227,6 +235,14 @@ impl Worker {
             self.drain_events();
             (tree, found)
         });
+        // What waits for further lines is sent without, before other stages or labels get the rest, or another source.
+        let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
+        let changed = |source: u16| is(&relabelled, source) || is(&may_leave, source);
+        let held: Vec<FileId> =
+            self.follow.files.iter().filter(|(_, file)| changed(file.source)).map(|(id, _)| id).collect();
+        for id in held {
+            self.release_held(id, None);
+        }
         // What was stored by now counts. What is written is sealed, and has its intents, before anything of it is read again or let go.
         if !same_places || moved.contains(&true) {
             for output in &mut self.outputs {
@@ -248,7 +264,6 @@ impl Worker {
             self.follow.uproot(&map, tree, found)
         });
         let Estate { heirs, unwanted, .. } = &estate;
-        let is = |list: &[bool], source: u16| list.get(usize::from(source)).copied().unwrap_or_default();
         let files: Vec<(FileId, u16)> = self.follow.files.iter().map(|(id, file)| (id, file.source)).collect();
         let mut rewound = Vec::new();
         for (id, source) in files {
@@ -263,8 +278,12 @@ impl Worker {
             };
             if is_moved || is_relabelled {
                 self.follow.release_stream(id);
-                if let Some(file) = self.follow.files.get_mut(id).filter(|file| file.cut_counted()) {
-                    file.set_cut_counted(false);
+                if let Some(file) = self.follow.files.get_mut(id) {
+                    if file.cut_counted() {
+                        file.set_cut_counted(false);
+                    }
+                    // What it remembers is of the old stages, or of what is read again.
+                    file.pipe = None;
                 }
             }
             if is_recoded && let Some(file) = self.follow.files.get_mut(id) {
@@ -318,9 +337,23 @@ fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
     matches!(outputs.get(source.output), Some(NextOutput::Kept { number, .. }) if *number == now)
 }
 
-/// Whether both give the same labels to a file.
-fn same_labels(a: &Settings, b: &Settings) -> bool {
-    a.labels == b.labels && a.label_caps == b.label_caps
+/// Whether both make the same entries of a file, with the same labels.
+fn same_entries(a: &Settings, b: &Settings) -> bool {
+    a.labels == b.labels && a.label_caps == b.label_caps && a.stages == b.stages
+}
+
+/// The stages of a source, compiled; `None`: it has none.
+fn program_of(settings: &Settings) -> Result<Option<Box<Program>>, StartError> {
+    if settings.stages.is_empty() {
+        return Ok(None);
+    }
+    match compile(&settings.stages) {
+        Ok(mut program) => {
+            program.set_line_bytes(settings.line_bytes);
+            Ok(Some(Box::new(program)))
+        }
+        Err(error) => Err(StartError::Stages { source_name: settings.name.clone(), error }),
+    }
 }
 
 /// Whether the output with this number stays.
@@ -438,7 +471,7 @@ impl Follow {
         for ((number, planned), is_new) in (0u16..).zip(planned).zip(is_new.iter().copied()) {
             let before = map.iter().position(|new| *new == Some(number));
             let source = match before.and_then(|before| old.get_mut(before)?.take()) {
-                Some(before) => before.go_on(planned, same_places),
+                Some(before) => before.go_on(planned, same_places, registry),
                 None => {
                     let orphaned = || self.saved.orphaned_s(|path| self.looks_for(number, path));
                     let orphaned_ns =
@@ -585,8 +618,8 @@ struct Uprooted {
 
 impl Source {
     /// This source under its settings of the next set. Problems are told anew when files are looked for anew.
-    fn go_on(self, planned: Planned, same_places: bool) -> Source {
-        let Planned { settings, literals, output } = planned;
+    fn go_on(self, planned: Planned, same_places: bool, registry: &Registry) -> Source {
+        let Planned { settings, literals, output, program } = planned;
         let literals = if same_places {
             self.literals
         } else {
@@ -597,7 +630,15 @@ impl Source {
             Some(rate) if Some(rate.limit()) == settings.rate => Some(rate),
             _ => settings.rate.map(|limit| Rate::new(limit, Instant::now())),
         };
-        Source { settings, output, literals, rate, is_new: false, replaces_since_ns: None, carried: true, ..self }
+        let pipeline = match (self.pipeline, program) {
+            (Some(mut pipeline), Some(_)) if self.settings.stages == settings.stages => {
+                pipeline.take_settings(&settings);
+                Some(pipeline)
+            }
+            (_, program) => program.map(|program| Pipeline::new(program, &settings, registry)),
+        };
+        let (is_new, replaces_since_ns, carried) = (false, None, true);
+        Source { settings, output, literals, rate, pipeline, is_new, replaces_since_ns, carried, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::encoding::Encoding;
 use crate::base::rate::RateLimit;
 use crate::model::labels::{LabelCaps, Labels};
+use crate::pipeline::settings::Stage;
 
 /// Where to start in a file that has no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,7 +16,7 @@ pub enum StartAt {
 }
 
 /// One `logs` entry with a `file` source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Name in metrics, messages and checkpoints; unique among file sources.
     pub name: String,
@@ -35,4 +36,6 @@ pub struct Settings {
     pub line_bytes: usize,
     /// What may be read a second, of all its files together; `None`: all there is.
     pub rate: Option<RateLimit>,
+    /// What happens to its lines; empty: they are sent as they are.
+    pub stages: Vec<Stage>,
 }

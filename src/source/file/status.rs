@@ -58,6 +58,17 @@ struct Failing {
     by_path: Mutex<BTreeMap<PathBuf, String>>,
 }
 
+/// Lines, and their bytes, of a source that were read and not sent for a reason.
+pub(super) fn dropped(registry: &Registry, source: &str, reason: &str) -> (Counter, Counter) {
+    let labels = [("source", source), ("reason", reason)];
+    let lines = "Lines that were read and not sent, by reason.";
+    let bytes = "Bytes that were read and not sent, by reason.";
+    (
+        registry.counter("lugger_source_dropped_lines_total", lines, &labels),
+        registry.counter("lugger_source_dropped_bytes_total", bytes, &labels),
+    )
+}
+
 impl Status {
     /// Registers the series of source `name`.
     pub fn new(registry: &Registry, name: &str) -> Self {
@@ -69,6 +80,7 @@ impl Status {
                 &[("source", name), ("reason", reason)],
             )
         };
+        let dropped = dropped(registry, name, "rate");
         Status {
             bytes: registry.counter("lugger_source_bytes_total", "Bytes read as complete lines.", &source),
             lines: registry.counter("lugger_source_lines_total", "Lines read.", &source),
@@ -102,16 +114,8 @@ impl Status {
                 "Labels changed so that Loki takes them, by reason.",
                 &[("source", name), ("reason", "value_too_long")],
             ),
-            dropped_lines: registry.counter(
-                "lugger_source_dropped_lines_total",
-                "Lines that were read and not sent, by reason.",
-                &[("source", name), ("reason", "rate")],
-            ),
-            dropped_bytes: registry.counter(
-                "lugger_source_dropped_bytes_total",
-                "Bytes that were read and not sent, by reason.",
-                &[("source", name), ("reason", "rate")],
-            ),
+            dropped_lines: dropped.0,
+            dropped_bytes: dropped.1,
             errors: registry.counter("lugger_file_errors_total", "Failed attempts to open or read a file.", &source),
             compressed: registry.counter(
                 "lugger_file_compressed_total",

@@ -2,6 +2,7 @@
 //!
 //! Promises: small, since there may be a hundred thousand; what only few files have is boxed. Leaves to others: reading.
 
+use super::pipe::Pipe;
 use super::identity::{Identity, Mark, stat_file};
 use super::tree::DirId;
 use crate::model::flow::StreamId;
@@ -72,6 +73,8 @@ pub(super) struct Tracked {
     /// Its cursor, once there is something to remember.
     pub slot: Option<u32>,
     pub stream: Option<StreamId>,
+    /// What its source's pipeline remembers of it, in the place of the stream.
+    pub pipe: Option<Box<Pipe>>,
     /// Checksums of the head and of the bytes before `offset`.
     pub mark: Mark,
     /// In the queue of files to read.
@@ -120,6 +123,7 @@ impl Tracked {
             generation,
             slot: None,
             stream: None,
+            pipe: None,
             mark: Mark::default(),
             queued: false,
             gated: false,

@@ -9,13 +9,14 @@
 
 use super::begin::alive_ns;
 use super::encoding::Encoding;
-use super::follow::Follow;
+use super::follow::{Follow, Source};
 use super::heirs::looks_for;
 use super::pattern::PatternError;
 use super::read::{Outcome, Piece, Reader};
 use super::reload::{Next, Orders, has_run};
 use super::saved::SavedFiles;
 use super::settings::Settings;
+use super::staged::Held;
 use super::status::Status;
 use super::tracked::FileId;
 use super::tree::Tree;
@@ -26,8 +27,9 @@ use crate::base::metrics::{Counter, Registry};
 use crate::base::rate::{Allowance, WhenOver};
 use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
-use crate::model::flow::{Chunk, Ledger, Output, Receipt};
+use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
+use crate::pipeline::CompileError;
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +47,14 @@ pub enum StartError {
         source_name: String,
         /// What is wrong with the pattern.
         error: PatternError,
+    },
+    /// Stages that the configuration should have refused.
+    #[error("source {source_name}: {error}")]
+    Stages {
+        /// The source's name.
+        source_name: String,
+        /// What is wrong with them.
+        error: CompileError,
     },
     /// No thread could be made.
     #[error("cannot start the thread that reads files: {0}")]
@@ -152,6 +162,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
             &[],
         ),
         scratch: Vec::new(),
+        held: Held::default(),
         registry,
     };
     let run = move || {
@@ -186,6 +197,7 @@ pub(super) struct Worker {
     overflows: Counter,
     pub(super) removed_lost_bytes: Counter,
     scratch: Vec<FileId>,
+    pub(super) held: Held,
 }
 
 /// Chunks read before events are looked at again.
@@ -212,12 +224,13 @@ impl Worker {
             self.take_events(&mut timers);
             let due = self.tick();
             let (has_read, enough_at) = self.read_files();
+            let held_until = self.release_due();
             let now = Instant::now();
             self.look_after(now, &mut timers);
             if has_read && self.follow.files.ready_len() > 0 {
                 continue;
             }
-            let next = [due, timers.next(), enough_at].into_iter().flatten().min();
+            let next = [due, timers.next(), enough_at, held_until].into_iter().flatten().min();
             self.wait(&timers, next);
         }
         self.finish();
@@ -310,7 +323,14 @@ impl Worker {
     /// Until when the file has to wait because its source has used up its rate; `None`: it has not, or drops what is over it.
     fn rate_of(&mut self, id: FileId) -> Option<Instant> {
         let source = self.follow.files.get(id)?.source;
-        let rate = self.follow.sources.get_mut(usize::from(source))?.rate.as_mut()?;
+        let source = self.follow.sources.get_mut(usize::from(source))?;
+        if let Some(until) = source.pipeline.as_ref().and_then(|pipeline| pipeline.wait_until_ns()) {
+            let wait = u64::try_from(until.saturating_sub(self.reader.now_ns())).unwrap_or(0);
+            if wait > 0 {
+                return Some(Instant::now() + Duration::from_nanos(wait));
+            }
+        }
+        let rate = source.rate.as_mut()?;
         match rate.limit().when_over {
             WhenOver::Block => rate.next_share(Instant::now()),
             WhenOver::Drop => None,
@@ -335,11 +355,14 @@ impl Worker {
             }
             let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
             let Some(handle) = file.file.take() else { return };
+            // What is read now was there when the last chunk was read.
+            let goes_on = !file.at_end;
             let (encoding, line_bytes) = (source.settings.encoding, source.settings.line_bytes);
             let allowance = source.rate.as_mut().map_or(Allowance::ALL, |rate| rate.allowance(Instant::now()));
             // Who has to wait for its rate does not get here with nothing left, except for the last line of a file.
             let is_over = allowance.is_empty() && source.settings.rate.is_some_and(|r| r.when_over == WhenOver::Drop);
             let allowance = if is_over { Allowance::ALL } else { allowance };
+            let has_stages = source.pipeline.is_some();
             let result = self.reader.read(file, &handle, encoding, line_bytes, last_too, allowance);
             file.file = Some(handle);
             if result.is_ok() {
@@ -350,13 +373,21 @@ impl Worker {
                     if piece.start == 0 && self.reader.begins_as_utf16() {
                         self.tell_of_utf16(id);
                     }
-                    self.hand_on(id, &piece, is_over);
+                    if has_stages {
+                        self.hand_on_by_stages(id, &piece, is_over, goes_on);
+                    } else {
+                        self.hand_on(id, &piece, is_over);
+                    }
                     if more {
                         self.follow.files.make_ready(id);
                     } else if self.follow.at_end(id) {
                         last_too = true;
                         continue;
                     }
+                }
+                Ok(Outcome::Release(intent)) => {
+                    self.release_again(id, intent);
+                    self.follow.files.make_ready(id);
                 }
                 Ok(Outcome::Scanned) => self.follow.files.make_ready(id),
                 Ok(Outcome::End) if last_too => self.follow.files.finished(id),
@@ -366,7 +397,11 @@ impl Worker {
                         continue;
                     }
                 }
-                Ok(Outcome::Truncated) => self.follow.truncated(id),
+                Ok(Outcome::Truncated) => {
+                    // Its further lines will not come.
+                    self.release_held(id, None);
+                    self.follow.truncated(id);
+                }
                 Ok(Outcome::Compressed) => self.follow.compressed(id),
                 Err(error) => {
                     let path = self.follow.path(id);
@@ -403,30 +438,16 @@ impl Worker {
                     file.set_cut_counted(true);
                     source.status.labels_too_long.add(repairs.value_too_long);
                 }
-                let stream = output.stream(&labels, &merged_labels(&source.settings));
+                let stream = output.stream(&labels, &merged_labels(&source.settings), None);
                 file.stream = Some(stream);
                 stream
             }
         };
-        let bytes = piece.end - piece.start;
         let read = self.reader.lines();
         // What was sent before is sent again, or it would be there in parts.
         let is_dropped = is_over && !piece.replayed;
         let lines = if is_dropped { &[] } else { read };
-        let status = &source.status;
-        if is_dropped {
-            status.dropped_lines.add(read.len() as u64);
-            status.dropped_bytes.add(bytes);
-        } else if let Some(rate) = &mut source.rate {
-            rate.take(read.len() as u64, bytes);
-        }
-        status.bytes.add(bytes);
-        status.lines.add(read.len() as u64);
-        status.lines_truncated.add(piece.repairs.truncated);
-        status.lines_not_utf8.add(piece.repairs.not_utf8);
-        status.lines_not_decodable.add(piece.repairs.not_decodable);
-        status.lines_nul.add(piece.repairs.nul_runs);
-        source.in_flight += bytes;
+        source.count(piece, read.len(), is_dropped);
         let receipt = Receipt {
             cursor: id,
             generation: file.generation,
@@ -434,8 +455,10 @@ impl Worker {
             end: piece.end,
             time_ns: piece.time_ns,
             lines: lines.len() as u32,
+            safe: piece.end,
             mark: piece.mark.tail,
             merged: piece.merged,
+            note: Note::default(),
         };
         file.advance(piece);
         if file.rotated {
@@ -576,9 +599,9 @@ impl Ledger for Books<'_> {
     fn intend(&mut self, receipts: &[Receipt]) {
         let files = &self.0.files;
         // A chunk without lines is not sent: it needs not be cut in the same way again.
-        self.0.store.intend(receipts.iter().filter(|r| r.lines > 0).filter_map(|r| {
+        self.0.store.intend(receipts.iter().filter(|r| r.lines > 0 || r.note.released).filter_map(|r| {
             let file = files.get(r.cursor).filter(|f| f.generation == r.generation)?;
-            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns, merged: r.merged }))
+            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns, merged: r.merged, note: r.note }))
         }));
     }
 
@@ -588,27 +611,52 @@ impl Ledger for Books<'_> {
             let file = self.0.files.get_mut(receipt.cursor).filter(|f| f.generation == receipt.generation);
             // A file that began again has nothing to do with what was read before.
             let Some(file) = file else { continue };
-            file.stored = receipt.end;
-            if let Some(source) = self.0.sources.get_mut(usize::from(file.source)) {
-                source.in_flight = source.in_flight.saturating_sub(receipt.end - receipt.start);
+            if receipt.safe <= file.stored {
+                // Its lines wait for further ones.
+                continue;
             }
+            if let Some(source) = self.0.sources.get_mut(usize::from(file.source)) {
+                source.in_flight = source.in_flight.saturating_sub(receipt.safe - file.stored);
+            }
+            file.stored = receipt.safe;
             let Some(slot) = file.slot else { continue };
             let mut mark = file.mark;
             mark.tail = receipt.mark;
-            moves.push((slot, receipt.end, mark.encode()));
+            moves.push((slot, receipt.safe, mark.encode()));
         }
         self.0.store.commit(moves.iter().map(|(slot, end, mark)| (*slot, *end, mark.as_slice())));
     }
 }
 
+impl Source {
+    /// Counts what was read.
+    pub(super) fn count(&mut self, piece: &Piece, lines: usize, is_dropped: bool) {
+        let (lines, bytes) = (lines as u64, piece.end - piece.start);
+        let status = &self.status;
+        if is_dropped {
+            status.dropped_lines.add(lines);
+            status.dropped_bytes.add(bytes);
+        } else if let Some(rate) = &mut self.rate {
+            rate.take(lines, bytes);
+        }
+        status.bytes.add(bytes);
+        status.lines.add(lines);
+        status.lines_truncated.add(piece.repairs.truncated);
+        status.lines_not_utf8.add(piece.repairs.not_utf8);
+        status.lines_not_decodable.add(piece.repairs.not_decodable);
+        status.lines_nul.add(piece.repairs.nul_runs);
+        self.in_flight += bytes;
+    }
+}
+
 /// A source's labels and the file's name. A path that is longer than a label may be is cut; the configuration leaves room for the name.
-fn labels_of(settings: &Settings, origin: &Path) -> (Labels, Repairs) {
+pub(super) fn labels_of(settings: &Settings, origin: &Path) -> (Labels, Repairs) {
     let path = origin.to_string_lossy();
     Labels::capped(settings.labels.iter().chain([("filename", path.as_ref())]), settings.label_caps)
 }
 
 /// What the lines of all files of a source have in common. A label in the place of the name tells that it is missing, and that a stream without
 /// any other label is one.
-fn merged_labels(settings: &Settings) -> Labels {
+pub(super) fn merged_labels(settings: &Settings) -> Labels {
     Labels::capped(settings.labels.iter().chain([(MERGED, "true")]), settings.label_caps).0
 }

@@ -1,0 +1,301 @@
+//! Between reading and the output: the lines of a chunk run through the source's pipeline, and what comes out is gathered for its streams.
+//!
+//! Lines that wait for further ones hold back the cursor: a chunk's receipt says how far it may move, which is a place at which nothing waited
+//! (see [`State`]). So what is read again after a crash gives the same entries again, if it is cut and stamped in the same way; that
+//! is what intents are for, and they say here also where something was sent because nothing more came ([`Note`]).
+//!
+//! Promises: nothing is allocated for a line in the steady state; what is gathered at once is bounded; every line that does not come out is
+//! counted with a reason. Leaves to others: reading, writing to the output, cursors.
+
+use super::read::{Piece, Reader};
+use super::settings::Settings;
+use super::status::{Status, dropped};
+use crate::base::limits::{PIPELINE_STAGED_BYTES, PIPELINE_UNQUIET_BYTES, TENANT_BYTES};
+use crate::base::metrics::{Counter, Registry};
+use crate::model::flow::{Entries, EntryAt, Note, Output, Receipt, Span, StreamId};
+use crate::model::labels::Labels;
+use crate::pipeline::entry::{Entry, Work};
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::state::State;
+use crate::pipeline::streams::{Streams, pairs_of};
+use crate::pipeline::{Emit, LabelNames, Program};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The pipeline of a source.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    program: Box<Program>,
+    remembers_time: bool,
+    /// By the program's reasons.
+    dropped: Vec<(Counter, Counter)>,
+    no_labels: (Counter, Counter),
+    bad_tenant: (Counter, Counter),
+    line_bytes: usize,
+}
+
+impl Pipeline {
+    pub(super) fn new(program: Box<Program>, settings: &Settings, registry: &Registry) -> Box<Self> {
+        let counters = |reason: &str| dropped(registry, &settings.name, reason);
+        Box::new(Pipeline {
+            remembers_time: program.remembers_time(),
+            dropped: program.reasons().iter().map(|reason| counters(reason)).collect(),
+            no_labels: counters("no_labels"),
+            bad_tenant: counters("bad_tenant"),
+            line_bytes: settings.line_bytes,
+            program,
+        })
+    }
+
+    /// Goes on under other settings with equal stages.
+    pub(super) fn take_settings(&mut self, settings: &Settings) {
+        self.line_bytes = settings.line_bytes;
+        self.program.set_line_bytes(settings.line_bytes);
+    }
+
+    /// The metrics that its stages keep.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.program.metrics()
+    }
+
+    /// Until when nothing more should be read, because more than a rate went through; nanoseconds since 1970.
+    pub(super) fn wait_until_ns(&self) -> Option<i64> {
+        self.program.wait_until_ns()
+    }
+}
+
+/// What a pipeline remembers of one file.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    work: Work,
+    state: State,
+    streams: Streams<StreamId>,
+    /// The last place known at which nothing waited, and the mark of it. Counts while something waits.
+    safe: (u64, u32),
+}
+
+/// A part of a chunk that has been run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    /// The first line behind it; `None`: it was the last part.
+    pub next: Option<usize>,
+}
+
+/// Where entries go.
+pub(super) struct Outlet<'a> {
+    pub entries: &'a mut Entries,
+    pub receipts: &'a mut Vec<Receipt>,
+    pub output: &'a mut dyn Output,
+    pub settings: &'a Settings,
+    pub status: &'a Status,
+    /// Under which lines go when there are too many streams.
+    pub merged: &'a Labels,
+}
+
+impl Pipe {
+    /// For a file with these labels, from the place of a piece on.
+    pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, last_ns: Option<i64>) -> Box<Self> {
+        let work = pipeline.program.work(Arc::new(labels));
+        Box::new(Pipe { work, state: State::new(last_ns), streams: Streams::default(), safe: (0, 0) })
+    }
+
+    /// Forgets its streams; each is given to `release`.
+    pub(super) fn forget_streams(&mut self, release: impl FnMut(StreamId)) {
+        self.streams.forget(release);
+    }
+
+    /// Whether anything would be lost with it.
+    pub(super) fn remembers(&self) -> bool {
+        self.is_holding() || self.state.last_ns().is_some()
+    }
+
+    /// Whether lines wait for further ones.
+    pub(super) fn is_holding(&self) -> bool {
+        self.state.is_holding()
+    }
+
+    /// Until when they wait; nanoseconds since 1970.
+    pub(super) fn due_ns(&self) -> Option<i64> {
+        self.state.due_ns()
+    }
+
+    /// How far the cursor may move when nothing is left of what lies before `place`.
+    pub(super) fn safe(&self, place: (u64, u32)) -> (u64, u32) {
+        if self.is_holding() { self.safe } else { place }
+    }
+
+    /// Runs the lines of a chunk from `first` on, or as many as may be gathered at once. `before`: the place of the chunk's beginning. `goes_on`:
+    /// its lines were there when the chunk before was read. `receipt`: what is the same in all receipts.
+    pub(super) fn run(
+        &mut self,
+        pipeline: &mut Pipeline,
+        reader: &Reader,
+        piece: &Piece,
+        first: usize,
+        goes_on: bool,
+        receipt: Receipt,
+        outlet: &mut Outlet<'_>,
+    ) -> Part {
+        let lines = reader.lines();
+        let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
+        let had_held = self.is_holding();
+        let note = Note { released: false, goes_on: goes_on && had_held && first == 0, last_ns: self.noted(pipeline) };
+        if note.goes_on {
+            self.state.go_on(piece.time_ns);
+        }
+        self.state.begin_chunk(start);
+        let time_of = |line: usize| piece.time_ns.saturating_add(line as i64);
+        let mut next = None;
+        let bytes = reader.bytes();
+        for (at, span) in lines.iter().enumerate().skip(first) {
+            let line = bytes.get(span.start as usize..span.end as usize).unwrap_or_default();
+            // What was cut is UTF-8.
+            let line = std::str::from_utf8(line).unwrap_or_default();
+            let Pipe { work, state, streams, .. } = self;
+            let mut sorter = Sorter { streams, outlet, line_bytes: pipeline.line_bytes, counters: &pipeline.dropped, no_labels: &pipeline.no_labels, bad_tenant: &pipeline.bad_tenant };
+            pipeline.program.run(line, at - first, time_of(at), work, state, &mut sorter);
+            if outlet.entries.text.len() >= PIPELINE_STAGED_BYTES && at + 1 < lines.len() {
+                next = Some(at + 1);
+                break;
+            }
+        }
+        let behind = next.unwrap_or(lines.len());
+        let end = next.map_or((piece.end, piece.mark.tail), |next| reader.place_of(next));
+        if self.is_holding() && self.state.quiet().is_none() && end.0.saturating_sub(self.safe.0) > PIPELINE_UNQUIET_BYTES {
+            // Streams overlap without end. They are let go at a place that follows from the bytes alone.
+            self.let_go(pipeline, None, time_of(behind), outlet);
+        }
+        let count = |lines: usize| lines as u32;
+        let receipt = Receipt { start, end: end.0, time_ns: time_of(first), lines: count(behind - first), note, ..receipt };
+        let receipts = &mut outlet.receipts;
+        match self.state.quiet().filter(|_| self.is_holding()) {
+            Some(quiet) if quiet.line > 0 => {
+                // Cut in two, so that it can be gone on with from there.
+                let place = reader.place_of(first + quiet.line);
+                self.safe = place;
+                let (safe, mark) = place;
+                let before = Receipt { end: safe, lines: count(quiet.line), safe, mark, ..receipt };
+                let last_ns = quiet.last_ns.filter(|_| pipeline.remembers_time);
+                let after = Receipt {
+                    start: safe,
+                    time_ns: time_of(first + quiet.line),
+                    lines: receipt.lines - before.lines,
+                    safe,
+                    mark,
+                    note: Note { last_ns, ..Note::default() },
+                    ..receipt
+                };
+                receipts.extend([before, after]);
+            }
+            quiet => {
+                if quiet.is_some() {
+                    self.safe = (start, start_mark);
+                }
+                let (safe, mark) = self.safe(end);
+                receipts.push(Receipt { safe, mark, ..receipt });
+            }
+        }
+        if outlet.entries.list.is_empty() && !had_held && !self.is_holding() {
+            // Nothing is sent of them: they need not be cut in the same way again.
+            receipts.iter_mut().for_each(|receipt| receipt.lines = 0);
+        }
+        if self.streams.is_full() {
+            self.streams.forget(|stream| outlet.output.release(stream));
+        }
+        Part { next }
+    }
+
+    /// Sends what waits no longer at `time_ns`, or all that waits. `place`: how far the file is read. `receipt`: as for [`Pipe::run`].
+    pub(super) fn release(
+        &mut self,
+        pipeline: &mut Pipeline,
+        due_ns: Option<i64>,
+        time_ns: i64,
+        place: (u64, u32),
+        receipt: Receipt,
+        outlet: &mut Outlet<'_>,
+    ) {
+        let note = Note { released: true, goes_on: false, last_ns: self.noted(pipeline) };
+        self.state.begin_chunk(place.0);
+        self.let_go(pipeline, due_ns, time_ns, outlet);
+        let (safe, mark) = self.safe(place);
+        outlet.receipts.push(Receipt { start: place.0, end: place.0, time_ns, lines: 0, safe, mark, note, ..receipt });
+    }
+
+    fn let_go(&mut self, pipeline: &mut Pipeline, due_ns: Option<i64>, time_ns: i64, outlet: &mut Outlet<'_>) {
+        let Pipe { state, streams, .. } = self;
+        let mut sorter = Sorter { streams, outlet, line_bytes: pipeline.line_bytes, counters: &pipeline.dropped, no_labels: &pipeline.no_labels, bad_tenant: &pipeline.bad_tenant };
+        pipeline.program.release(due_ns, time_ns, state, &mut sorter);
+    }
+
+    fn noted(&self, pipeline: &Pipeline) -> Option<i64> {
+        self.state.last_ns().filter(|_| pipeline.remembers_time)
+    }
+}
+
+/// Takes what comes out of a program.
+struct Sorter<'a, 'o> {
+    streams: &'a mut Streams<StreamId>,
+    outlet: &'a mut Outlet<'o>,
+    line_bytes: usize,
+    counters: &'a [(Counter, Counter)],
+    no_labels: &'a (Counter, Counter),
+    bad_tenant: &'a (Counter, Counter),
+}
+
+fn count(counters: &(Counter, Counter), entry: &Entry<'_>) {
+    counters.0.add(1);
+    counters.1.add(entry.line_text().len() as u64);
+}
+
+/// Whether a tenant can be named in a header of HTTP.
+fn is_tenant(text: &str) -> bool {
+    !text.is_empty() && text.len() <= TENANT_BYTES && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+impl Emit for Sorter<'_, '_> {
+    fn emit(&mut self, entry: &Entry<'_>, names: &LabelNames) {
+        let Outlet { entries, output, settings, status, merged, .. } = &mut *self.outlet;
+        let tenant = entry.tenant.map(|tenant| entry.text(tenant));
+        if tenant.is_some_and(|tenant| !is_tenant(tenant)) {
+            return count(self.bad_tenant, entry);
+        }
+        let stream = self.streams.of(entry, || {
+            let (labels, repairs) = Labels::capped(pairs_of(entry, names), settings.label_caps);
+            status.labels_too_long.add(repairs.value_too_long);
+            (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
+        });
+        let Some(stream) = stream else { return count(self.no_labels, entry) };
+        let text = entry.line_text();
+        let mut line = entries.push_text(text.get(..text.floor_char_boundary(self.line_bytes)).unwrap_or_default());
+        if text.len() > self.line_bytes {
+            status.lines_truncated.add(1);
+            line.end = cut_short(entries, line, text, self.line_bytes);
+        }
+        let first = entries.metadata.len() as u32;
+        for (name, value) in entry.metadata() {
+            let name = entries.push_text(names.names().label_name(*name));
+            let value = entries.push_text(entry.text(*value));
+            entries.metadata.push((name, value));
+        }
+        let metadata = Span { start: first, end: entries.metadata.len() as u32 };
+        entries.list.push(EntryAt { stream, time_ns: entry.time_ns, line, metadata });
+    }
+
+    fn dropped(&mut self, entry: &Entry<'_>, reason: u16) {
+        if let Some(counters) = self.counters.get(usize::from(reason)) {
+            count(counters, entry);
+        }
+    }
+}
+
+/// Makes a line that was cut say so, within the cap, as lines do that are too long when they are read. Gives its end.
+fn cut_short(entries: &mut Entries, line: Span, text: &str, line_bytes: usize) -> u32 {
+    let mut mark = String::new();
+    // Writing to a String cannot fail.
+    let _ = write!(mark, " [truncated: line of {} bytes]", text.len());
+    let keep = text.floor_char_boundary(line_bytes.saturating_sub(mark.len()));
+    entries.text.truncate(line.start as usize + keep);
+    entries.text.extend_from_slice(mark.as_bytes());
+    entries.text.len() as u32
+}

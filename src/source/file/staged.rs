@@ -1,0 +1,209 @@
+//! The part of the worker that hands on by way of stages: chunks, and what waited for further lines that did not come.
+//!
+//! Promises: as the worker's; sources without stages do not come here. Leaves to others: what stages do (`pipe`).
+
+use super::pipe::{Outlet, Pipe, Pipeline};
+use super::read::{Piece, Reader};
+use super::tracked::FileId;
+use super::worker::{Books, Worker, labels_of, merged_labels};
+use crate::model::flow::{Entries, Note, Receipt};
+use crate::store::checkpoint::Intent;
+use foldhash::HashSet;
+use std::time::{Duration, Instant};
+
+/// Files of which lines wait for further ones, and space for what comes out.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    files: HashSet<FileId>,
+    /// When the first of them is due, or before; nanoseconds since 1970.
+    due_ns: Option<i64>,
+    entries: Entries,
+    receipts: Vec<Receipt>,
+}
+
+/// What is taken out of its places while it works.
+struct Taken {
+    pipe: Box<Pipe>,
+    pipeline: Box<Pipeline>,
+    /// What all receipts have in common; its mark is that of the place where the file is read.
+    receipt: Receipt,
+    offset: u64,
+}
+
+/// How long a file that was not read to its end is looked at again.
+const UNREAD: Duration = Duration::from_millis(500);
+
+impl Worker {
+    /// Gives a chunk to the output by way of the source's stages; if it is over the source's rate, without its lines.
+    pub(super) fn hand_on_by_stages(&mut self, id: FileId, piece: &Piece, is_over: bool, goes_on: bool) {
+        let last_ns = piece.note.last_ns;
+        let Some(mut taken) = self.take(id, piece.time_ns, piece.merged, last_ns, true) else { return };
+        let is_dropped = is_over && !piece.replayed;
+        let count = self.reader.lines().len();
+        let Some(file) = self.follow.files.get_mut(id) else { return };
+        file.advance(piece);
+        let is_rotated = file.rotated;
+        if let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) {
+            source.count(piece, count, is_dropped);
+        }
+        if is_rotated {
+            self.follow.unsettle(id);
+        }
+        // What was sent before is sent again as it was, also where it waited.
+        let goes_on = if piece.replayed { piece.note.goes_on } else { goes_on };
+        let mut first = if is_dropped { None } else { Some(0) };
+        if is_dropped {
+            let (safe, mark) = taken.pipe.safe((piece.end, piece.mark.tail));
+            let receipt = Receipt { start: piece.start, end: piece.end, safe, mark, ..taken.receipt };
+            self.held.receipts.push(receipt);
+            self.write_out(id, piece.replayed);
+        }
+        while let Some(at) = first {
+            first = self
+                .with_outlet(id, |reader, outlet| {
+                    let Taken { pipe, pipeline, receipt, .. } = &mut taken;
+                    pipe.run(pipeline, reader, piece, at, goes_on, *receipt, outlet)
+                })
+                .and_then(|part| part.next);
+            self.write_out(id, piece.replayed);
+        }
+        self.put_back(id, taken);
+    }
+
+    /// Sends what waits no longer in any file. Says when to ask again.
+    pub(super) fn release_due(&mut self) -> Option<Instant> {
+        let due_ns = self.held.due_ns?;
+        let now_ns = self.reader.now_ns();
+        if due_ns <= now_ns {
+            self.held.due_ns = None;
+            let mut is_unread = false;
+            for id in std::mem::take(&mut self.held.files) {
+                let Some(file) = self.follow.files.get(id) else { continue };
+                let Some(due) = file.pipe.as_ref().and_then(|pipe| pipe.due_ns()) else { continue };
+                if due > now_ns {
+                    self.note_held(id, due);
+                } else if file.at_end && !file.queued {
+                    let stamp = self.reader.stamp();
+                    self.release_held(id, Some(stamp));
+                } else {
+                    // Its further lines may be there already.
+                    self.held.files.insert(id);
+                    is_unread = true;
+                }
+            }
+            if is_unread {
+                let later = now_ns.saturating_add(UNREAD.as_nanos() as i64);
+                self.held.due_ns = Some(self.held.due_ns.map_or(later, |due| due.min(later)));
+            }
+        }
+        let wait = u64::try_from(self.held.due_ns?.saturating_sub(now_ns)).unwrap_or(0);
+        Some(Instant::now() + Duration::from_nanos(wait))
+    }
+
+    /// Sends what waits no longer in a file at this time, or everything that waits there.
+    pub(super) fn release_held(&mut self, id: FileId, stamp: Option<i64>) {
+        if !self.follow.files.get(id).is_some_and(|file| file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding())) {
+            return;
+        }
+        let time_ns = stamp.unwrap_or_else(|| self.reader.stamp());
+        let due_ns = stamp.or(Some(i64::MAX));
+        self.release(id, due_ns, time_ns, false, false);
+    }
+
+    /// Does what was done here when the file was read before.
+    pub(super) fn release_again(&mut self, id: FileId, intent: Intent) {
+        self.release(id, Some(intent.time_ns), intent.time_ns, intent.merged, true);
+    }
+
+    fn release(&mut self, id: FileId, due_ns: Option<i64>, time_ns: i64, merged: bool, replayed: bool) {
+        let Some(mut taken) = self.take(id, time_ns, merged, None, false) else { return };
+        self.with_outlet(id, |_, outlet| {
+            let Taken { pipe, pipeline, receipt, offset } = &mut taken;
+            pipe.release(pipeline, due_ns, time_ns, (*offset, receipt.mark), *receipt, outlet);
+        });
+        self.write_out(id, replayed);
+        self.put_back(id, taken);
+    }
+
+    /// Takes out what works on a file. With `begins`, what the pipeline remembers of it is made if it is not there.
+    fn take(&mut self, id: FileId, time_ns: i64, merged: bool, last_ns: Option<i64>, begins: bool) -> Option<Taken> {
+        let has_pipe = self.follow.files.get(id)?.pipe.is_some();
+        if !has_pipe && !begins {
+            return None;
+        }
+        let origin = if has_pipe { None } else { Some(self.follow.origin(id)) };
+        let file = self.follow.files.get_mut(id)?;
+        let source = self.follow.sources.get_mut(usize::from(file.source))?;
+        let mut pipeline = source.pipeline.take()?;
+        let pipe = match (file.pipe.take(), origin) {
+            (Some(pipe), _) => pipe,
+            (None, origin) => {
+                let (labels, repairs) = labels_of(&source.settings, &origin.unwrap_or_default());
+                source.status.labels_too_long.add(repairs.value_too_long);
+                Pipe::new(&mut pipeline, labels, last_ns)
+            }
+        };
+        let receipt = Receipt {
+            cursor: id,
+            generation: file.generation,
+            start: file.offset,
+            end: file.offset,
+            time_ns,
+            lines: 0,
+            safe: file.offset,
+            mark: file.mark.tail,
+            merged,
+            note: Note::default(),
+        };
+        Some(Taken { pipe, pipeline, receipt, offset: file.offset })
+    }
+
+    fn put_back(&mut self, id: FileId, taken: Taken) {
+        let Some(file) = self.follow.files.get_mut(id) else { return };
+        let due = taken.pipe.due_ns();
+        file.pipe = Some(taken.pipe);
+        if let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) {
+            source.pipeline = Some(taken.pipeline);
+        }
+        if let Some(due) = due {
+            self.note_held(id, due);
+        }
+    }
+
+    fn note_held(&mut self, id: FileId, due_ns: i64) {
+        self.held.files.insert(id);
+        self.held.due_ns = Some(self.held.due_ns.map_or(due_ns, |first| first.min(due_ns)));
+    }
+
+    /// Lets something be put into the space for what comes out.
+    fn with_outlet<R>(
+        &mut self,
+        id: FileId,
+        work: impl FnOnce(&Reader, &mut Outlet<'_>) -> R,
+    ) -> Option<R> {
+        let file = self.follow.files.get(id)?;
+        let source = self.follow.sources.get(usize::from(file.source))?;
+        let output = self.outputs.get_mut(source.output)?;
+        let merged = merged_labels(&source.settings);
+        let mut outlet = Outlet {
+            entries: &mut self.held.entries,
+            receipts: &mut self.held.receipts,
+            output: output.as_mut(),
+            settings: &source.settings,
+            status: &source.status,
+            merged: &merged,
+        };
+        Some(work(&self.reader, &mut outlet))
+    }
+
+    /// Hands on what came out.
+    fn write_out(&mut self, id: FileId, replayed: bool) {
+        let Held { entries, receipts, .. } = &mut self.held;
+        let output = self.follow.files.get(id).and_then(|file| self.follow.sources.get(usize::from(file.source)));
+        if let Some(output) = output.and_then(|source| self.outputs.get_mut(source.output)) {
+            output.write_entries(entries, receipts, replayed, &mut Books(&mut self.follow));
+        }
+        entries.clear();
+        receipts.clear();
+    }
+}
