@@ -72,6 +72,8 @@ pub(super) struct Pipe {
     streams: Streams<StreamId>,
     /// The last place known at which nothing waited, and the mark of it. Counts while something waits.
     safe: (u64, u32),
+    /// There was more when the last chunk was read.
+    more: bool,
 }
 
 /// A part of a chunk that has been run.
@@ -96,7 +98,7 @@ impl Pipe {
     /// For a file with these labels, from the place of a piece on.
     pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, last_ns: Option<i64>) -> Box<Self> {
         let work = pipeline.program.work(Arc::new(labels));
-        Box::new(Pipe { work, state: State::new(last_ns), streams: Streams::default(), safe: (0, 0) })
+        Box::new(Pipe { work, state: State::new(last_ns), streams: Streams::default(), safe: (0, 0), more: false })
     }
 
     /// Forgets its streams; each is given to `release`.
@@ -112,6 +114,11 @@ impl Pipe {
     /// Whether lines wait for further ones.
     pub(super) fn is_holding(&self) -> bool {
         self.state.is_holding()
+    }
+
+    /// Whether what is read now was there when the last chunk was read. `more`: whether there is more now.
+    pub(super) fn goes_on(&mut self, more: bool) -> bool {
+        std::mem::replace(&mut self.more, more)
     }
 
     /// Until when they wait; nanoseconds since 1970.

@@ -34,8 +34,8 @@ struct Taken {
 const UNREAD: Duration = Duration::from_millis(500);
 
 impl Worker {
-    /// Gives a chunk to the output by way of the source's stages; if it is over the source's rate, without its lines.
-    pub(super) fn hand_on_by_stages(&mut self, id: FileId, piece: &Piece, is_over: bool, goes_on: bool) {
+    /// Gives a chunk to the output by way of the source's stages; if it is over the source's rate, without its lines. `more`: there is more to read.
+    pub(super) fn hand_on_by_stages(&mut self, id: FileId, piece: &Piece, is_over: bool, more: bool) {
         let last_ns = piece.note.last_ns;
         let Some(mut taken) = self.take(id, piece.time_ns, piece.merged, last_ns, true) else { return };
         let is_dropped = is_over && !piece.replayed;
@@ -50,6 +50,7 @@ impl Worker {
             self.follow.unsettle(id);
         }
         // What was sent before is sent again as it was, also where it waited.
+        let goes_on = taken.pipe.goes_on(more);
         let goes_on = if piece.replayed { piece.note.goes_on } else { goes_on };
         let mut first = if is_dropped { None } else { Some(0) };
         if is_dropped {
@@ -68,6 +69,13 @@ impl Worker {
             self.write_out(id, piece.replayed);
         }
         self.put_back(id, taken);
+    }
+
+    /// All that there is of the file was read.
+    pub(super) fn found_end(&mut self, id: FileId) {
+        if let Some(pipe) = self.follow.files.get_mut(id).and_then(|file| file.pipe.as_mut()) {
+            pipe.goes_on(false);
+        }
     }
 
     /// Sends what waits no longer in any file. Says when to ask again.

@@ -355,8 +355,6 @@ impl Worker {
             }
             let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
             let Some(handle) = file.file.take() else { return };
-            // What is read now was there when the last chunk was read.
-            let goes_on = !file.at_end;
             let (encoding, line_bytes) = (source.settings.encoding, source.settings.line_bytes);
             let allowance = source.rate.as_mut().map_or(Allowance::ALL, |rate| rate.allowance(Instant::now()));
             // Who has to wait for its rate does not get here with nothing left, except for the last line of a file.
@@ -368,13 +366,16 @@ impl Worker {
             if result.is_ok() {
                 self.follow.works(id);
             }
+            if has_stages && matches!(result, Ok(Outcome::End)) {
+                self.found_end(id);
+            }
             match result {
                 Ok(Outcome::Chunk { piece, more }) => {
                     if piece.start == 0 && self.reader.begins_as_utf16() {
                         self.tell_of_utf16(id);
                     }
                     if has_stages {
-                        self.hand_on_by_stages(id, &piece, is_over, goes_on);
+                        self.hand_on_by_stages(id, &piece, is_over, more);
                     } else {
                         self.hand_on(id, &piece, is_over);
                     }

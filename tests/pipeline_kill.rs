@@ -1,0 +1,346 @@
+//! The real worker with a pipeline that gathers lines, killed again and again: every line comes in one entry, and what is sent again is the same.
+//!
+//! The endpoint stands behind the real batcher and keeps what it is given as Loki does: entries that are equal in stream, time and text are one.
+//! `LUGGER_KILLS` sets the number of kills of each test (25).
+
+use lugger::base::clock::Clock;
+use lugger::base::metrics::Registry;
+use lugger::base::shutdown;
+use lugger::base::wake::Wake;
+use lugger::format::loki::decode_snappy;
+use lugger::model::batch::Batch;
+use lugger::model::budget::Budget;
+use lugger::model::labels::Labels;
+use lugger::pipeline::settings::{Multiline, Regex, Stage, TimeFailure, Timestamp};
+use lugger::sink::batcher::{Batcher, Limits};
+use lugger::source::file::reload::{Next, NextOutput, Sources};
+use lugger::source::file::settings::{Settings, StartAt};
+use lugger::source::file::worker::{self, Handle, Parts};
+use lugger::store::checkpoint::Checkpoints;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long blocks wait, where they are not to be let go.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+/// Stream, time, text.
+type Kept = (String, i64, String);
+
+#[derive(Default)]
+struct Shelf {
+    life: u32,
+    kept: BTreeSet<Kept>,
+    /// How often something came that was there.
+    repeated: usize,
+    /// Of so many batches one is stored and not acknowledged.
+    silent: u64,
+    count: u64,
+    unsettled: Vec<Arc<Batch>>,
+}
+
+impl Shelf {
+    fn take(&mut self, life: u32, batch: &Arc<Batch>) {
+        if life != self.life {
+            return;
+        }
+        let request = decode_snappy(&batch.body, 1 << 26).unwrap();
+        for stream in request.streams {
+            for entry in stream.entries {
+                let kept = (stream.labels.clone(), entry.ns(), entry.text().into_owned());
+                self.repeated += usize::from(!self.kept.insert(kept));
+            }
+        }
+        self.count += 1;
+        if self.silent > 0 && self.count.is_multiple_of(self.silent) {
+            // Kept, so that it is neither settled nor gone.
+            self.unsettled.push(Arc::clone(batch));
+        } else {
+            batch.settled();
+        }
+    }
+}
+
+struct World {
+    logs: TempDir,
+    state: TempDir,
+    shelf: Arc<Mutex<Shelf>>,
+    stages: Vec<Stage>,
+    agent: Option<Handle>,
+}
+
+impl World {
+    fn new(stages: Vec<Stage>) -> Self {
+        let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        World { logs, state, shelf: Arc::default(), stages, agent: None }
+    }
+
+    fn file(&self) -> File {
+        OpenOptions::new().create(true).append(true).open(self.logs.path().join("a.log")).unwrap()
+    }
+
+    fn start(&mut self) {
+        let (registry, clock) = (Registry::default(), Clock::System);
+        let store = Checkpoints::open(self.state.path(), clock.clone(), &registry).unwrap();
+        let wake = Wake::new().unwrap();
+        let limits = Limits { bytes: 16 * 1024, wait: Duration::from_millis(5), streams: None };
+        let budget = Budget::new(1024 * 1024, lugger::base::metrics::Gauge::default());
+        let shelf = Arc::clone(&self.shelf);
+        let life = {
+            let mut shelf = shelf.lock().unwrap();
+            shelf.life += 1;
+            shelf.life
+        };
+        let target = Box::new(move |batch: Arc<Batch>| shelf.lock().unwrap().take(life, &batch));
+        let output = Box::new(Batcher::new(limits, vec![target], budget, &wake));
+        let settings = Settings {
+            name: "kill".into(),
+            include: vec![format!("{}/*.log", self.logs.path().display())],
+            exclude: Vec::new(),
+            start_at: StartAt::Beginning,
+            labels: Labels::new([("job", "kill")]).unwrap(),
+            label_caps: Default::default(),
+            encoding: Default::default(),
+            line_bytes: 256 * 1024,
+            rate: None,
+            stages: self.stages.clone(),
+        };
+        let (alive, _) = shutdown::channel();
+        let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
+        self.agent = Some(worker::start(Parts { next, store, wake, clock, registry, alive }).unwrap());
+    }
+
+    /// What `kill -9` does: nothing counts from this moment on, and the next agent finds the files of the state as they are now.
+    fn kill(&mut self) {
+        let Some(agent) = self.agent.take() else { return };
+        let unsettled = {
+            let mut shelf = self.shelf.lock().unwrap();
+            shelf.life += 1;
+            std::mem::take(&mut shelf.unsettled)
+        };
+        let state = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(self.state.path()).unwrap().flatten() {
+            // A file that is being replaced may be gone by now.
+            let _ = fs::copy(entry.path(), state.path().join(entry.file_name()));
+        }
+        agent.abandon();
+        agent.stop();
+        assert!(agent.join(), "the agent's thread panicked");
+        drop(unsettled);
+        self.state = state;
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.shelf.lock().unwrap().kept.iter().map(|(_, _, text)| text.clone()).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.texts().iter().flat_map(|text| text.split('\n').map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Waits until so many lines are there, whatever they are.
+    fn wait_lines(&self, wanted: usize) {
+        let start = Instant::now();
+        while self.lines().len() < wanted {
+            assert!(start.elapsed() < DEADLINE, "{} of {wanted} lines", self.lines().len());
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn kills() -> u64 {
+    std::env::var("LUGGER_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25)
+}
+
+fn multiline(max_wait_time: Duration) -> Stage {
+    Stage::Multiline(Multiline { firstline: "^F".into(), max_lines: 1000, max_wait_time })
+}
+
+/// Appends blocks `from..to`, in pieces that end anywhere between lines; gives the expected texts.
+fn write_blocks(file: &mut File, random: &mut Random, from: u64, to: u64, pause: bool) -> Vec<String> {
+    let mut texts = Vec::new();
+    for block in from..to {
+        let mut text = format!("F{block}");
+        writeln!(file, "{text}").unwrap();
+        for line in 0..random.below(6) {
+            let rest = format!(" {block}.{line} {}", "x".repeat(random.below(200) as usize));
+            writeln!(file, "{rest}").unwrap();
+            text.push('\n');
+            text.push_str(&rest);
+            if pause && random.below(10) == 0 {
+                sleep(Duration::from_millis(random.below(40)));
+            }
+        }
+        texts.push(text);
+    }
+    texts
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts
+}
+
+#[track_caller]
+fn assert_same(seen: Vec<String>, expected: Vec<String>) {
+    let count = |texts: &[String], text: &String| texts.iter().filter(|one| *one == text).count();
+    let is_other = |text: &&String| count(&seen, text) != count(&expected, text);
+    if sorted(seen.clone()) != sorted(expected.clone()) {
+        let wrong: BTreeSet<&String> = seen.iter().chain(&expected).filter(is_other).collect();
+        let shown: Vec<&str> = wrong.iter().take(10).map(|text| text.get(..80).unwrap_or(text)).collect();
+        panic!("{} of {} texts are not as expected: {shown:?}", wrong.len(), expected.len());
+    }
+}
+
+/// Blocks that are written without long pauses come whole, once each, wherever the agent is killed.
+#[test]
+fn blocks_come_whole_and_once() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut world = World::new(vec![multiline(WAIT)]);
+    world.shelf.lock().unwrap().silent = 5;
+    let mut file = world.file();
+    let mut expected = Vec::new();
+    for kill in 0..kills() {
+        world.start();
+        let from = kill * 400;
+        expected.extend(write_blocks(&mut file, &mut random, from, from + 200, false));
+        sleep(Duration::from_millis(random.below(30)));
+        expected.extend(write_blocks(&mut file, &mut random, from + 200, from + 400, false));
+        sleep(Duration::from_millis(random.below(30)));
+        if kill % 10 == 5 {
+            // A block that is open for longer than blocks wait, because nobody reads.
+            writeln!(file, "Fopen {kill}").unwrap();
+            sleep(Duration::from_millis(50));
+            world.kill();
+            writeln!(file, " rest").unwrap();
+            expected.push(format!("Fopen {kill}\n rest"));
+            sleep(WAIT + Duration::from_millis(100));
+        }
+        world.kill();
+    }
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    world.wait_lines(expected.iter().map(|text| text.split('\n').count()).sum());
+    let repeated = world.shelf.lock().unwrap().repeated;
+    println!("{} blocks, {repeated} sent again", expected.len());
+    assert_same(world.texts(), expected);
+    assert!(repeated > 0, "no kill made anything be sent again: nothing was tested");
+    world.kill();
+}
+
+/// Blocks that are let go because nothing more came: where that happened is known after a kill, so that every line is there once.
+#[test]
+fn lines_come_once_where_blocks_were_let_go() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut world = World::new(vec![multiline(Duration::from_millis(15))]);
+    world.shelf.lock().unwrap().silent = 3;
+    let mut file = world.file();
+    let mut expected = Vec::new();
+    for kill in 0..kills() {
+        world.start();
+        expected.extend(write_blocks(&mut file, &mut random, kill * 20, kill * 20 + 20, true));
+        sleep(Duration::from_millis(random.below(40)));
+        world.kill();
+        // It would go on with the block before, had that not been let go.
+        let more = format!(" more {kill}");
+        writeln!(file, "{more}").unwrap();
+        expected.push(more);
+    }
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    let lines = |texts: &[String]| sorted(texts.iter().flat_map(|text| text.split('\n').map(str::to_owned)).collect());
+    let expected = lines(&expected);
+    world.wait_lines(expected.len());
+    let (texts, repeated) = (world.texts(), world.shelf.lock().unwrap().repeated);
+    println!("{} lines in {} entries, {repeated} sent again", expected.len(), texts.len());
+    assert_same(lines(&texts), expected);
+    assert!(repeated > 0, "no kill made anything be sent again: nothing was tested");
+    world.kill();
+}
+
+/// Lines without a time of their own have the last known one and a nanosecond, also when they are sent again.
+#[test]
+fn times_that_depend_on_the_line_before_come_again() {
+    let mut random = Random(0xfeed_beef_1234_5678);
+    let timestamp = Timestamp {
+        source: "at".into(),
+        format: "Unix".into(),
+        fallback_formats: Vec::new(),
+        location: None,
+        action_on_failure: TimeFailure::Fudge,
+    };
+    let regex = Regex { expression: r"^F(?P<at>\d+)".into(), source: None, labels_from_groups: false };
+    let mut world = World::new(vec![Stage::Regex(regex), Stage::Timestamp(timestamp)]);
+    world.shelf.lock().unwrap().silent = 3;
+    let mut file = world.file();
+    let mut expected = Vec::new();
+    let mut at = 1_700_000_000;
+    for _ in 0..kills() {
+        world.start();
+        for _ in 0..200 {
+            at += 1;
+            for line in 0..1 + random.below(5) {
+                let text = if line == 0 { format!("F{at}") } else { format!(" {at}.{line}") };
+                writeln!(file, "{text}").unwrap();
+                expected.push((at * 1_000_000_000 + line as i64, text));
+            }
+            if random.below(20) == 0 {
+                sleep(Duration::from_millis(random.below(5)));
+            }
+        }
+        world.kill();
+    }
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    world.wait_lines(expected.len());
+    let shelf = world.shelf.lock().unwrap();
+    let seen: Vec<(i64, String)> = shelf.kept.iter().map(|(_, time, text)| (*time, text.clone())).collect();
+    println!("{} lines, {} sent again", seen.len(), shelf.repeated);
+    expected.sort_unstable();
+    let wrong: Vec<_> = seen.iter().filter(|one| expected.binary_search(one).is_err()).collect();
+    assert_eq!(seen.len(), expected.len(), "{wrong:?}");
+    assert!(wrong.is_empty() || seen == expected, "{wrong:?}");
+    assert!(shelf.repeated > 0, "no kill made anything be sent again: nothing was tested");
+    drop(shelf);
+    world.kill();
+}
+
+/// A file that is deleted, truncated or rotated while lines of it wait: they are not lost.
+#[test]
+fn what_waits_is_sent_when_its_file_goes() {
+    let mut world = World::new(vec![multiline(Duration::from_millis(300))]);
+    world.start();
+    let path = world.logs.path().join("a.log");
+    let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
+    write(&path, "F1\n a\n");
+    world.wait_lines(2);
+    write(&path, "F2\n");
+    world.wait_lines(3);
+    write(&path, "F3\n b\n c\n");
+    fs::rename(&path, world.logs.path().join("a.log.1")).unwrap();
+    write(&path, "F4\n");
+    world.wait_lines(7);
+    fs::remove_file(&path).unwrap();
+    let texts = sorted(world.texts());
+    assert_eq!(texts, ["F1\n a", "F2", "F3\n b\n c", "F4"]);
+    world.kill();
+}
