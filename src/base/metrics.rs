@@ -55,9 +55,21 @@ struct Family {
     series: BTreeMap<String, Value>,
 }
 
+/// Writes metrics that somebody else keeps.
+type Writer = Box<dyn Fn(&mut String) + Send>;
+
+#[derive(Default)]
+struct Writers(Mutex<Vec<Writer>>);
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writers")
+    }
+}
+
 /// All metrics of one agent. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>);
+pub struct Registry(Arc<Mutex<BTreeMap<&'static str, Family>>>, Arc<Writers>);
 
 impl Registry {
     /// The counter `name` (it should end in `_total`) with these labels, made at the first call.
@@ -92,6 +104,11 @@ impl Registry {
         }
     }
 
+    /// From now on this writes metrics behind the registry's own, in the same format and under other names.
+    pub fn add_writer(&self, write: impl Fn(&mut String) + Send + 'static) {
+        self.1.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(write));
+    }
+
     fn series(
         &self,
         name: &'static str,
@@ -121,6 +138,9 @@ impl Registry {
                     Value::Gauge(gauge) => writeln!(text, "{name}{labels} {}", gauge.get()),
                 };
             }
+        }
+        for write in self.1.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            write(&mut text);
         }
         text
     }
@@ -160,6 +180,14 @@ pub fn render_labels(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn others_write_behind_it() {
+        let registry = Registry::default();
+        registry.gauge("z", "Z.", &[]).set(1.0);
+        registry.add_writer(|text| text.push_str("a 2\n"));
+        assert!(registry.clone().render().ends_with("z 1\na 2\n"));
+    }
 
     #[test]
     fn what_is_gone_is_not_shown() {

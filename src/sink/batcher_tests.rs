@@ -574,3 +574,122 @@ proptest! {
         prop_assert_eq!(rig.batcher.free.len(), rig.batcher.streams.len());
     }
 }
+
+/// Entries as a pipeline makes them: text, stream, time, metadata.
+fn entries(list: &[(&str, StreamId, i64, &[(&str, &str)])]) -> Entries {
+    let mut entries = Entries::default();
+    for (text, stream, time_ns, pairs) in list {
+        let line = entries.push_text(text);
+        let start = entries.metadata.len() as u32;
+        for (name, value) in *pairs {
+            let pair = (entries.push_text(name), entries.push_text(value));
+            entries.metadata.push(pair);
+        }
+        let metadata = Span { start, end: entries.metadata.len() as u32 };
+        entries.list.push(EntryAt { stream: *stream, time_ns: *time_ns, line, metadata });
+    }
+    entries
+}
+
+fn receipt(start: u64, end: u64, lines: u32) -> Receipt {
+    let note = Note::default();
+    Receipt { cursor: 1, generation: 0, start, end, time_ns: 5, lines, safe: end, mark: 0, merged: false, note }
+}
+
+#[test]
+fn entries_go_to_their_streams_with_their_times_and_metadata() {
+    let mut rig = Rig::new(1 << 20, Duration::from_secs(60), 1);
+    let (a, b) = (rig.stream("a"), rig.stream("b"));
+    let pairs = [("trace", "x1"), ("user", "")];
+    let written = entries(&[("one", a, 7, &pairs), ("two", b, -3, &[]), ("", a, 1_000_000_001, &[("k", "ü")])]);
+    rig.batcher.write_entries(&written, &[receipt(0, 4, 2), receipt(4, 9, 1)], false, &mut rig.book);
+    rig.flush();
+    let batch = rig.seen().into_iter().find_map(|seen| match seen {
+        Seen::Batch(_, batch) => Some(batch),
+        _ => None,
+    });
+    let batch = batch.unwrap();
+    let request = decode_snappy(&batch.body, 1 << 24).unwrap();
+    let shown: Vec<(String, i64, String, Vec<(String, String)>)> = request
+        .streams
+        .iter()
+        .flat_map(|stream| {
+            stream.entries.iter().map(|entry| {
+                let pairs = entry.structured_metadata.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
+                (stream.labels.clone(), entry.ns(), entry.text().into_owned(), pairs.collect())
+            })
+        })
+        .collect();
+    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let (a, b) = (labels("a").encoded(), labels("b").encoded());
+    assert_eq!(
+        shown,
+        [
+            (a.clone(), 7, "one".to_owned(), own(&pairs)),
+            (a, 1_000_000_001, String::new(), own(&[("k", "ü")])),
+            (b, -3, "two".to_owned(), own(&[])),
+        ]
+    );
+    assert_eq!(prost::Message::encoded_len(&request), batch.body_len_raw(), "the size told is the size sent");
+    assert_eq!(batch.entries, 3);
+}
+
+#[test]
+fn lines_that_wait_are_intended_though_nothing_is_sent() {
+    let mut rig = Rig::new(1 << 20, Duration::from_secs(60), 1);
+    let waits = Receipt { safe: 0, ..receipt(0, 4, 2) };
+    rig.batcher.write_entries(&Entries::default(), &[waits], false, &mut rig.book);
+    let (intents, lines, commits) = rig.round();
+    assert_eq!((intents, lines.len(), commits), (vec![waits], 0, vec![waits]));
+    let nothing = receipt(4, 8, 0);
+    rig.batcher.write_entries(&Entries::default(), &[nothing], false, &mut rig.book);
+    assert_eq!(rig.round().0, []);
+}
+
+/// Each tenant has a batch of its own; the receipts come back when all of them are stored.
+#[test]
+fn a_batch_is_one_tenants() {
+    let mut rig = Rig::new(1 << 20, Duration::from_secs(60), 1);
+    let stream = |rig: &mut Rig, tenant| rig.batcher.stream(&labels("a"), &merged(), tenant);
+    let own = stream(&mut rig, None);
+    let (one, two) = (stream(&mut rig, Some("one")), stream(&mut rig, Some("two")));
+    assert!(own != one && one != two);
+    assert_eq!(stream(&mut rig, Some("one")), one);
+    let written = entries(&[("a", one, 1, &[]), ("b", own, 2, &[]), ("c", two, 3, &[]), ("d", one, 4, &[])]);
+    rig.batcher.write_entries(&written, &[receipt(0, 9, 4)], false, &mut rig.book);
+    rig.flush();
+    let mut batches = Vec::new();
+    for seen in rig.seen() {
+        match seen {
+            Seen::Batch(_, batch) => batches.push(batch),
+            Seen::Intent(receipts) => assert!(batches.is_empty() && receipts.len() == 1, "before anything is sent"),
+            _ => {}
+        }
+    }
+    let shown: Vec<(Option<&str>, u32)> = batches.iter().map(|b| (b.tenant.as_deref(), b.entries)).collect();
+    assert_eq!(shown, [(Some("one"), 2), (None, 1), (Some("two"), 1)]);
+    for (at, batch) in batches.iter().enumerate().rev() {
+        batch.settled();
+        rig.flush();
+        let is_done = rig.seen().iter().any(|seen| matches!(seen, Seen::Commit(_)));
+        assert_eq!(is_done, at == 0);
+    }
+}
+
+/// Where one stream of a chunk is above the bound, all of the chunk is merged, and a replay does the same.
+#[test]
+fn a_chunk_is_merged_as_a_whole() {
+    let mut rig = Rig::new(1 << 20, Duration::from_secs(60), 1);
+    rig.bound(1, StreamPolicy::Merge);
+    let (a, b) = (rig.stream("a"), rig.stream("b"));
+    let written = entries(&[("one", a, 1, &[]), ("two", b, 2, &[])]);
+    rig.batcher.write_entries(&entries(&[("zero", a, 0, &[])]), &[receipt(0, 4, 1)], false, &mut rig.book);
+    rig.round();
+    rig.batcher.write_entries(&written, &[receipt(4, 9, 2)], false, &mut rig.book);
+    let (intents, lines, _) = rig.round();
+    assert!(intents.iter().all(|receipt| receipt.merged));
+    assert_eq!(lines.get(&merged().encoded()).map(Vec::len), Some(2));
+    rig.bound(9, StreamPolicy::Merge);
+    rig.batcher.write_entries(&written, &intents, true, &mut rig.book);
+    assert_eq!(rig.round().1, lines);
+}

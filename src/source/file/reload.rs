@@ -325,6 +325,7 @@ impl Worker {
         let gets = estate.heirs.values().chain(estate.copies.iter().map(|(_, heir)| heir));
         let replaces: HashMap<u16, i64> = gets.map(|heir| (*heir, met_ns)).collect();
         self.follow.exchange_sources(planned, &is_new, &map, &self.registry, same_places, &replaces);
+        self.show_kept();
         if let Some(uprooted) = uprooted {
             self.follow.replant(uprooted, &map, heirs);
         }

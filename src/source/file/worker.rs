@@ -30,9 +30,10 @@ use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::pipeline::CompileError;
+use crate::pipeline::metrics::{Metrics, render};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -142,8 +143,14 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
     let stop = Arc::new(Stop::default());
     let orders = Arc::new(Orders::default());
+    let kept: Kept = Kept::default();
+    let (shown, now) = (Arc::clone(&kept), clock.clone());
+    registry.add_writer(move |text| {
+        let kept = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        render(kept.iter(), now.now_ns(), text);
+    });
     let reader = Reader::new(clock, saved.latest_ns());
-    let worker = Worker {
+    let mut worker = Worker {
         follow: Follow::new(states, tree, saved, store, Arc::clone(&stop.stopping)),
         reader,
         outputs,
@@ -163,8 +170,10 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         ),
         scratch: Vec::new(),
         held: Held::default(),
+        kept,
         registry,
     };
+    worker.show_kept();
     let run = move || {
         let _alive = alive;
         worker.run();
@@ -198,7 +207,11 @@ pub(super) struct Worker {
     pub(super) removed_lost_bytes: Counter,
     scratch: Vec<FileId>,
     pub(super) held: Held,
+    kept: Kept,
 }
+
+/// The metrics that stages of the sources keep, for whoever serves them.
+type Kept = Arc<Mutex<Vec<Metrics>>>;
 
 /// Chunks read before events are looked at again.
 const TURNS: usize = 32;
@@ -234,6 +247,13 @@ impl Worker {
             self.wait(&timers, next);
         }
         self.finish();
+    }
+
+    /// From now on the metrics are shown that stages of these sources keep.
+    pub(super) fn show_kept(&mut self) {
+        let pipelines = self.follow.sources.iter().filter_map(|source| source.pipeline.as_ref());
+        let all = pipelines.map(|pipeline| pipeline.metrics().clone()).filter(|metrics| !metrics.is_empty()).collect();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
     /// Takes in the events that have gathered, if the last time is long enough ago.
