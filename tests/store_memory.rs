@@ -37,7 +37,9 @@ fn a_hundred_thousand_cursors() {
     let calls = figure("io", "syscw") - calls;
     // Every file has been sent once.
     for slot in 0..CURSORS {
-        store.intend([(slot, Intent { start: 0, end: 9, time_ns: 1, merged: false, note: Note::default() })].into_iter());
+        store.intend(
+            [(slot, Intent { start: 0, end: 9, time_ns: 1, merged: false, note: Note::default() })].into_iter(),
+        );
         store.commit([(slot, 9, [2u8; 40].as_slice())].into_iter());
     }
     let each = (kib("VmRSS") - memory) * 1024 / u64::from(CURSORS);

@@ -264,7 +264,7 @@ async fn deliver(
         .map(|(_, letter)| {
             let mut entry = letter.entry.clone();
             entry.timestamp = Some(Timestamp::from_ns(at(letter)));
-            Outgoing { labels: letter.labels.clone(), entry }
+            Outgoing { tenant: letter.tenant.clone(), labels: letter.labels.clone(), entry }
         })
         .collect();
     let mut save_at = Instant::now() + Duration::from_millis(RESEND_SAVE_MS);

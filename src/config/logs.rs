@@ -77,8 +77,18 @@ pub(super) fn plan(
         let encoding = encoding(file, place, check);
         let rate = check.rate(log.rate.as_ref(), node);
         let Caps { line_bytes, labels: label_caps } = caps;
-        let settings =
-            settings::Settings { name, include, exclude, start_at, encoding, labels, label_caps, line_bytes, rate, stages: Vec::new() };
+        let settings = settings::Settings {
+            name,
+            include,
+            exclude,
+            start_at,
+            encoding,
+            labels,
+            label_caps,
+            line_bytes,
+            rate,
+            stages: Vec::new(),
+        };
         files.push(FileSource { settings, to });
     }
     files

@@ -1,6 +1,6 @@
 //! A dead letter: an entry that an endpoint refused for good, as one line of JSON.
 //!
-//! `time` (of the refusal), `endpoint`, `reason`, `message` (what the endpoint said), `labels`, `timestamp` (the entry's, nanoseconds as
+//! `time` (of the refusal), `endpoint`, `reason`, `message` (what the endpoint said), `tenant` (if it was not the endpoint's own), `labels`, `timestamp` (the entry's, nanoseconds as
 //! text, for JSON's numbers are not exact), `line`, `metadata`. What JSON's text cannot carry as it is, bytes that are not UTF-8 and lines
 //! that escapes would blow up, is in `line_base64` too, and `line` is then only for reading. `stamp` is the time under which the entry
 //! is being sent anew. `truncated`: too large to be kept whole.
@@ -28,6 +28,8 @@ pub struct Letter {
     pub reason: String,
     /// What the endpoint said.
     pub message: String,
+    /// Whose it is, if not the endpoint's own tenant's.
+    pub tenant: Option<String>,
     /// The stream's labels as they were sent.
     pub labels: String,
     /// The entry as it was sent.
@@ -58,6 +60,8 @@ struct Wire {
     endpoint: String,
     reason: String,
     message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
     labels: String,
     timestamp: String,
     line: String,
@@ -121,6 +125,7 @@ impl Letter {
             endpoint: self.endpoint.clone(),
             reason: self.reason.clone(),
             message: self.message.clone(),
+            tenant: self.tenant.clone(),
             labels: self.labels.clone(),
             timestamp: self.entry.ns().to_string(),
             line: self.entry.text().into_owned(),
@@ -167,6 +172,7 @@ impl Letter {
             endpoint: wire.endpoint,
             reason: wire.reason,
             message: wire.message,
+            tenant: wire.tenant,
             labels: wire.labels,
             stamp: wire.stamp.as_deref().map(number).transpose()?,
             truncated: wire.truncated,
@@ -185,6 +191,7 @@ mod tests {
             endpoint: "home".into(),
             reason: "too_old".into(),
             message: "no".into(),
+            tenant: None,
             labels: "{a=\"b\"}".into(),
             entry: EntryAdapter {
                 timestamp: Some(Timestamp::from_ns(5)),
@@ -197,6 +204,14 @@ mod tests {
             stamp: None,
             truncated: false,
         }
+    }
+
+    #[test]
+    fn another_tenant_is_named() {
+        let other = Letter { tenant: Some("t1".into()), ..letter(b"x".to_vec(), Vec::new()) };
+        let json = other.encode();
+        assert!(String::from_utf8_lossy(&json).contains("\"tenant\":\"t1\",\"labels\""));
+        assert_eq!(Letter::decode(&json).unwrap(), other);
     }
 
     #[test]

@@ -20,9 +20,7 @@ use crate::format::loki_encode::{append_entries, append_entry_with, begin_stream
 use crate::model::batch::{Batch, Inbox, Ticket};
 use crate::model::budget::{Budget, Charge};
 pub use crate::model::flow::Limits;
-use crate::model::flow::{
-    Chunk, Entries, EntryAt, Ledger, Output, Receipt, Span, StreamBound, StreamId, StreamPolicy,
-};
+use crate::model::flow::{Chunk, Entries, EntryAt, Ledger, Output, Receipt, Span, StreamBound, StreamId, StreamPolicy};
 use crate::model::labels::Labels;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};

@@ -575,8 +575,12 @@ proptest! {
     }
 }
 
-/// Entries as a pipeline makes them: text, stream, time, metadata.
-fn entries(list: &[(&str, StreamId, i64, &[(&str, &str)])]) -> Entries {
+/// An entry as a pipeline makes it: text, stream, time, metadata.
+type Made<'a> = (&'a str, StreamId, i64, &'a [(&'a str, &'a str)]);
+/// One as it was sent: labels, time, text, metadata.
+type Sent = (String, i64, String, Vec<(String, String)>);
+
+fn entries(list: &[Made<'_>]) -> Entries {
     let mut entries = Entries::default();
     for (text, stream, time_ns, pairs) in list {
         let line = entries.push_text(text);
@@ -610,7 +614,7 @@ fn entries_go_to_their_streams_with_their_times_and_metadata() {
     });
     let batch = batch.unwrap();
     let request = decode_snappy(&batch.body, 1 << 24).unwrap();
-    let shown: Vec<(String, i64, String, Vec<(String, String)>)> = request
+    let shown: Vec<Sent> = request
         .streams
         .iter()
         .flat_map(|stream| {
@@ -620,7 +624,8 @@ fn entries_go_to_their_streams_with_their_times_and_metadata() {
             })
         })
         .collect();
-    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let own =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
     let (a, b) = (labels("a").encoded(), labels("b").encoded());
     assert_eq!(
         shown,

@@ -69,10 +69,10 @@ impl DeadLetters {
         }))
     }
 
-    /// Begins to write entries that `endpoint` refused with `message`.
-    pub fn begin<'a>(&'a self, endpoint: &'a str, message: &'a str) -> Writing<'a> {
+    /// Begins to write entries that `endpoint` refused with `message`. `tenant`: whose they are, if not its own tenant's.
+    pub fn begin<'a>(&'a self, endpoint: &'a str, tenant: Option<&'a str>, message: &'a str) -> Writing<'a> {
         let time = civil::format_rfc3339_ms(self.0.clock.now_ns());
-        Writing { letters: self, endpoint, message, time, gathered: Vec::new(), count: 0 }
+        Writing { letters: self, endpoint, tenant, message, time, gathered: Vec::new(), count: 0 }
     }
 }
 
@@ -83,6 +83,7 @@ impl DeadLetters {
 pub struct Writing<'a> {
     letters: &'a DeadLetters,
     endpoint: &'a str,
+    tenant: Option<&'a str>,
     message: &'a str,
     time: String,
     gathered: Vec<u8>,
@@ -97,6 +98,7 @@ impl Writing<'_> {
             endpoint: self.endpoint.to_owned(),
             reason: reason.as_str().to_owned(),
             message: self.message.to_owned(),
+            tenant: self.tenant.map(str::to_owned),
             labels: labels.to_owned(),
             entry: entry.clone(),
             stamp: None,
@@ -216,7 +218,7 @@ mod tests {
 
     /// Writes entries to the end.
     async fn write(letters: &DeadLetters, entries: &[(&str, EntryAdapter, Reason)]) {
-        let mut writing = letters.begin("home", "no");
+        let mut writing = letters.begin("home", None, "no");
         for (labels, entry, reason) in entries {
             writing.add(labels, entry, *reason).await;
         }

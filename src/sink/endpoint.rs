@@ -192,6 +192,7 @@ pub fn launch(
         refusals_said: None,
         trouble_said: None,
         rate: settings.rate.map(|limit| Rate::new(limit, Instant::now())),
+        tenant: None,
     };
     let task = tokio::spawn(run(sender, Arc::clone(&queue)));
     Handle { queue, task, status, change }
@@ -291,6 +292,8 @@ struct Sender {
     trouble_said: Option<Instant>,
     /// What may be sent now.
     rate: Option<Rate>,
+    /// Whose the batch is that is being sent, if not the endpoint's own tenant's.
+    tenant: Option<Arc<str>>,
 }
 
 impl Sender {
@@ -342,6 +345,7 @@ impl Sender {
 
     /// Returns when every entry is stored or refused for good.
     async fn deliver(&mut self, batch: &Load) -> Result<(), Stopped> {
+        self.tenant.clone_from(&batch.tenant);
         let mut work = vec![Work::Whole];
         let mut probe: Option<Probe> = None;
         let limit = self.request_limit();
@@ -557,7 +561,7 @@ impl Sender {
         if shutdown.is_raised() {
             return Err(Stopped);
         }
-        let request = self.client.send(body.clone());
+        let request = self.client.send(body.clone(), self.tenant.as_deref());
         tokio::pin!(request);
         tokio::select! {
             biased;
@@ -654,7 +658,7 @@ impl Sender {
     /// All of `piece` is stored but what `refusals` mean.
     async fn partly_stored(&mut self, piece: &Piece, body_bytes: usize, refusals: &[Refusal], text: &str) {
         let refused = push_response::refused(&piece.0, refusals);
-        let mut letters = self.dead_letters.begin(&self.name, text);
+        let mut letters = self.dead_letters.begin(&self.name, self.tenant.as_deref(), text);
         for ((stream, entry), reason) in &refused.entries {
             if let Some(stream) = piece.0.streams.get(*stream)
                 && let Some(entry) = stream.entries.get(*entry)
@@ -677,7 +681,7 @@ impl Sender {
 
     /// Every entry of `piece` is refused for good.
     async fn give_up(&mut self, piece: &Piece, reason: Reason, text: &str) {
-        let mut letters = self.dead_letters.begin(&self.name, text);
+        let mut letters = self.dead_letters.begin(&self.name, self.tenant.as_deref(), text);
         for stream in &piece.0.streams {
             for entry in &stream.entries {
                 letters.add(&stream.labels, entry, reason).await;

@@ -38,6 +38,8 @@ pub struct Load {
     pub raw_bytes: usize,
     /// Number of entries.
     pub entries: u32,
+    /// Whose it is, if not the endpoint's own tenant's.
+    pub tenant: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]

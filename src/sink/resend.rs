@@ -23,6 +23,8 @@ use std::time::Duration;
 /// An entry to send.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
+    /// Whose it is, if not the endpoint's own tenant's.
+    pub tenant: Option<String>,
     /// The stream's labels in Loki's text form.
     pub labels: String,
     /// The entry.
@@ -93,7 +95,8 @@ impl Resender {
         while let Some(part) = work.pop() {
             let (request, places) = build(entries, &part);
             let is_single = part.len() <= 1;
-            match self.attempt(&encode_snappy(&request).into(), !is_single).await? {
+            let tenant = part.first().and_then(|index| entries.get(*index)?.tenant.as_deref());
+            match self.attempt(&encode_snappy(&request).into(), tenant, !is_single).await? {
                 Step::Stored => {
                     self.accepted = true;
                     done(&all(&part, Fate::Stored));
@@ -144,7 +147,11 @@ impl Resender {
         for (index, outgoing) in entries.iter().enumerate() {
             // Labels count once a stream in fact; this is an upper bound.
             let size = outgoing.entry.encoded_len() + outgoing.labels.len();
-            if !open.is_empty() && bytes + size > self.request_bytes {
+            let is_other = open
+                .last()
+                .and_then(|last: &usize| entries.get(*last))
+                .is_some_and(|last| last.tenant != outgoing.tenant);
+            if is_other || (!open.is_empty() && bytes + size > self.request_bytes) {
                 requests.push(std::mem::take(&mut open));
                 bytes = 0;
             }
@@ -159,11 +166,11 @@ impl Resender {
     }
 
     /// Sends `body` until there is an answer that is not "later", or for a few times.
-    async fn attempt(&mut self, body: &Bytes, divisible: bool) -> Result<Step, ResendError> {
+    async fn attempt(&mut self, body: &Bytes, tenant: Option<&str>, divisible: bool) -> Result<Step, ResendError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (what, advice, wait) = match self.client.send(body.clone()).await {
+            let (what, advice, wait) = match self.client.send(body.clone(), tenant).await {
                 Err(error) => (error.text, "check that the endpoint runs and can be reached from this host", None),
                 Ok(answer) => {
                     let now_s = Clock::System.now_ns() / 1_000_000_000;

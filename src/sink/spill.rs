@@ -327,8 +327,8 @@ impl Parts {
         };
         let mut failed = false;
         for batch in batches {
-            let raw_bytes = u32::try_from(batch.raw_bytes).unwrap_or(u32::MAX);
-            match spool.append(Meta { raw_bytes, entries: batch.entries }, &batch.body) {
+            let (meta, framed) = frame_of(batch);
+            match spool.append(meta, framed.as_deref().unwrap_or(&batch.body)) {
                 Ok(frame) => frames.push(frame),
                 Err(error) => {
                     if matches!(error, AppendError::Full { .. }) {
@@ -367,19 +367,48 @@ impl Parts {
     }
 }
 
+/// In `raw_bytes` of a frame: the payload begins with the length and name of a tenant. No batch is so large.
+const HAS_TENANT: u32 = 1 << 31;
+
+/// What is written of a batch: what the spool notes, and the payload, if it is another one than the body.
+fn frame_of(batch: &Batch) -> (Meta, Option<Vec<u8>>) {
+    let raw_bytes = u32::try_from(batch.raw_bytes).unwrap_or(u32::MAX).min(HAS_TENANT - 1);
+    let meta = Meta { raw_bytes, entries: batch.entries };
+    let Some(tenant) = &batch.tenant else { return (meta, None) };
+    let len = u16::try_from(tenant.len()).unwrap_or(u16::MAX);
+    let name = tenant.as_bytes().get(..usize::from(len)).unwrap_or_default();
+    let payload = [&len.to_le_bytes(), name, &batch.body].concat();
+    (Meta { raw_bytes: raw_bytes | HAS_TENANT, ..meta }, Some(payload))
+}
+
+/// A batch as it was written.
+fn load_of(frame: Frame) -> Load {
+    let Meta { raw_bytes, entries } = frame.meta;
+    let mut body = frame.payload;
+    let mut tenant = None;
+    if raw_bytes & HAS_TENANT != 0
+        && let Some((len, rest)) = body.split_first_chunk::<2>()
+        && let Some((name, _)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))
+    {
+        tenant = std::str::from_utf8(name).ok().map(Arc::from);
+        body = body.slice(2 + name.len()..);
+    }
+    let raw_bytes = usize::try_from(raw_bytes & !HAS_TENANT).unwrap_or(usize::MAX);
+    Load { body, raw_bytes, entries, tenant }
+}
+
 impl Queue {
     /// Takes the next thing to send, as soon as there is one. [`Queue::finished`] must follow.
     pub(super) async fn next(&self) -> Load {
         loop {
             match self.choose() {
                 Choice::Batch(batch) => {
-                    return Load { body: batch.body.clone(), raw_bytes: batch.raw_bytes, entries: batch.entries };
+                    let (body, tenant) = (batch.body.clone(), batch.tenant.clone());
+                    return Load { body, raw_bytes: batch.raw_bytes, entries: batch.entries, tenant };
                 }
                 Choice::Disk(delivered) => {
                     if let Some(frame) = self.read_disk(delivered).await {
-                        let Meta { raw_bytes, entries } = frame.meta;
-                        let raw_bytes = usize::try_from(raw_bytes).unwrap_or(usize::MAX);
-                        return Load { body: frame.payload, raw_bytes, entries };
+                        return load_of(frame);
                     }
                 }
                 Choice::At(again) => tokio::select! {
@@ -472,5 +501,31 @@ impl Queue {
                 let _ = disk.spool.as_mut().map(Spool::sync);
             })
             .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::metrics::Gauge;
+    use crate::base::wake::Wake;
+    use crate::model::batch::{Inbox, Ticket};
+    use crate::model::budget::Budget;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_batch_comes_back_with_its_tenant() {
+        let wake = Wake::new().unwrap();
+        for tenant in [None, Some("t"), Some("another tenant")] {
+            let charge = Budget::new(1000, Gauge::default()).charge(10, &wake);
+            let ticket = Ticket::new(1, 1, Inbox::new(wake.clone()));
+            let body = Bytes::from_static(b"the body");
+            let batch =
+                Batch::new(body.clone(), 70_000, 3, Instant::now(), ticket, charge).of_tenant(tenant.map(Arc::from));
+            let (meta, framed) = frame_of(&batch);
+            let payload = framed.map_or(body.clone(), Bytes::from);
+            let load = load_of(Frame { sequence: 1, created_s: 0, meta, payload });
+            assert_eq!((load.body, load.raw_bytes, load.entries, load.tenant.as_deref()), (body, 70_000, 3, tenant));
+        }
     }
 }

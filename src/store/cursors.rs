@@ -191,7 +191,9 @@ impl Cursor {
             return false;
         }
         // What has no length stands behind all that ends where it is.
-        if intent.start == intent.end && intents.iter().take(place).rev().take_while(|i| i.start == i.end).any(|i| *i == intent) {
+        if intent.start == intent.end
+            && intents.iter().take(place).rev().take_while(|i| i.start == i.end).any(|i| *i == intent)
+        {
             return false;
         }
         let replaced = intents.iter().skip(place).take_while(|known| known.start < intent.end).count();

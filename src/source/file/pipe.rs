@@ -27,29 +27,31 @@ use std::sync::Arc;
 pub(super) struct Pipeline {
     program: Box<Program>,
     remembers_time: bool,
+    counters: Counters,
+}
+
+/// Lines that do not come out, and their bytes.
+#[derive(Debug)]
+struct Counters {
     /// By the program's reasons.
     dropped: Vec<(Counter, Counter)>,
     no_labels: (Counter, Counter),
     bad_tenant: (Counter, Counter),
-    line_bytes: usize,
 }
 
 impl Pipeline {
     pub(super) fn new(program: Box<Program>, settings: &Settings, registry: &Registry) -> Box<Self> {
         let counters = |reason: &str| dropped(registry, &settings.name, reason);
-        Box::new(Pipeline {
-            remembers_time: program.remembers_time(),
+        let counters = Counters {
             dropped: program.reasons().iter().map(|reason| counters(reason)).collect(),
             no_labels: counters("no_labels"),
             bad_tenant: counters("bad_tenant"),
-            line_bytes: settings.line_bytes,
-            program,
-        })
+        };
+        Box::new(Pipeline { remembers_time: program.remembers_time(), counters, program })
     }
 
     /// Goes on under other settings with equal stages.
     pub(super) fn take_settings(&mut self, settings: &Settings) {
-        self.line_bytes = settings.line_bytes;
         self.program.set_line_bytes(settings.line_bytes);
     }
 
@@ -74,6 +76,19 @@ pub(super) struct Pipe {
     safe: (u64, u32),
     /// There was more when the last chunk was read.
     more: bool,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn<'a> {
+    /// The chunk that was read last.
+    pub piece: &'a Piece,
+    /// From this line on.
+    pub first: usize,
+    /// Its lines were there when the chunk before was read.
+    pub goes_on: bool,
+    /// What is the same in all receipts. Its mark is that of the chunk's beginning.
+    pub receipt: Receipt,
 }
 
 /// A part of a chunk that has been run.
@@ -131,18 +146,15 @@ impl Pipe {
         if self.is_holding() { self.safe } else { place }
     }
 
-    /// Runs the lines of a chunk from `first` on, or as many as may be gathered at once. `before`: the place of the chunk's beginning. `goes_on`:
-    /// its lines were there when the chunk before was read. `receipt`: what is the same in all receipts.
+    /// Runs the lines of a chunk, or as many as may be gathered at once.
     pub(super) fn run(
         &mut self,
         pipeline: &mut Pipeline,
         reader: &Reader,
-        piece: &Piece,
-        first: usize,
-        goes_on: bool,
-        receipt: Receipt,
+        turn: &Turn<'_>,
         outlet: &mut Outlet<'_>,
     ) -> Part {
+        let Turn { piece, first, goes_on, receipt } = *turn;
         let lines = reader.lines();
         let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
         let had_held = self.is_holding();
@@ -159,7 +171,7 @@ impl Pipe {
             // What was cut is UTF-8.
             let line = std::str::from_utf8(line).unwrap_or_default();
             let Pipe { work, state, streams, .. } = self;
-            let mut sorter = Sorter { streams, outlet, line_bytes: pipeline.line_bytes, counters: &pipeline.dropped, no_labels: &pipeline.no_labels, bad_tenant: &pipeline.bad_tenant };
+            let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
             pipeline.program.run(line, at - first, time_of(at), work, state, &mut sorter);
             if outlet.entries.text.len() >= PIPELINE_STAGED_BYTES && at + 1 < lines.len() {
                 next = Some(at + 1);
@@ -168,12 +180,16 @@ impl Pipe {
         }
         let behind = next.unwrap_or(lines.len());
         let end = next.map_or((piece.end, piece.mark.tail), |next| reader.place_of(next));
-        if self.is_holding() && self.state.quiet().is_none() && end.0.saturating_sub(self.safe.0) > PIPELINE_UNQUIET_BYTES {
+        if self.is_holding()
+            && self.state.quiet().is_none()
+            && end.0.saturating_sub(self.safe.0) > PIPELINE_UNQUIET_BYTES
+        {
             // Streams overlap without end. They are let go at a place that follows from the bytes alone.
             self.let_go(pipeline, None, time_of(behind), outlet);
         }
         let count = |lines: usize| lines as u32;
-        let receipt = Receipt { start, end: end.0, time_ns: time_of(first), lines: count(behind - first), note, ..receipt };
+        let receipt =
+            Receipt { start, end: end.0, time_ns: time_of(first), lines: count(behind - first), note, ..receipt };
         let receipts = &mut outlet.receipts;
         match self.state.quiet().filter(|_| self.is_holding()) {
             Some(quiet) if quiet.line > 0 => {
@@ -212,7 +228,7 @@ impl Pipe {
         Part { next }
     }
 
-    /// Sends what waits no longer at `time_ns`, or all that waits. `place`: how far the file is read. `receipt`: as for [`Pipe::run`].
+    /// Sends what waits no longer at `time_ns`, or all that waits. `place`: how far the file is read. `receipt`: as in a [`Turn`].
     pub(super) fn release(
         &mut self,
         pipeline: &mut Pipeline,
@@ -231,7 +247,7 @@ impl Pipe {
 
     fn let_go(&mut self, pipeline: &mut Pipeline, due_ns: Option<i64>, time_ns: i64, outlet: &mut Outlet<'_>) {
         let Pipe { state, streams, .. } = self;
-        let mut sorter = Sorter { streams, outlet, line_bytes: pipeline.line_bytes, counters: &pipeline.dropped, no_labels: &pipeline.no_labels, bad_tenant: &pipeline.bad_tenant };
+        let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
         pipeline.program.release(due_ns, time_ns, state, &mut sorter);
     }
 
@@ -244,10 +260,7 @@ impl Pipe {
 struct Sorter<'a, 'o> {
     streams: &'a mut Streams<StreamId>,
     outlet: &'a mut Outlet<'o>,
-    line_bytes: usize,
-    counters: &'a [(Counter, Counter)],
-    no_labels: &'a (Counter, Counter),
-    bad_tenant: &'a (Counter, Counter),
+    counters: &'a Counters,
 }
 
 fn count(counters: &(Counter, Counter), entry: &Entry<'_>) {
@@ -265,19 +278,19 @@ impl Emit for Sorter<'_, '_> {
         let Outlet { entries, output, settings, status, merged, .. } = &mut *self.outlet;
         let tenant = entry.tenant.map(|tenant| entry.text(tenant));
         if tenant.is_some_and(|tenant| !is_tenant(tenant)) {
-            return count(self.bad_tenant, entry);
+            return count(&self.counters.bad_tenant, entry);
         }
         let stream = self.streams.of(entry, || {
             let (labels, repairs) = Labels::capped(pairs_of(entry, names), settings.label_caps);
             status.labels_too_long.add(repairs.value_too_long);
             (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
         });
-        let Some(stream) = stream else { return count(self.no_labels, entry) };
+        let Some(stream) = stream else { return count(&self.counters.no_labels, entry) };
         let text = entry.line_text();
-        let mut line = entries.push_text(text.get(..text.floor_char_boundary(self.line_bytes)).unwrap_or_default());
-        if text.len() > self.line_bytes {
+        let mut line = entries.push_text(text.get(..text.floor_char_boundary(settings.line_bytes)).unwrap_or_default());
+        if text.len() > settings.line_bytes {
             status.lines_truncated.add(1);
-            line.end = cut_short(entries, line, text, self.line_bytes);
+            line.end = cut_short(entries, line, text, settings.line_bytes);
         }
         let first = entries.metadata.len() as u32;
         for (name, value) in entry.metadata() {
@@ -290,7 +303,7 @@ impl Emit for Sorter<'_, '_> {
     }
 
     fn dropped(&mut self, entry: &Entry<'_>, reason: u16) {
-        if let Some(counters) = self.counters.get(usize::from(reason)) {
+        if let Some(counters) = self.counters.dropped.get(usize::from(reason)) {
             count(counters, entry);
         }
     }

@@ -91,7 +91,10 @@ impl Reader {
     pub(super) fn place_of(&self, line: usize) -> (u64, u32) {
         let data = self.buffer.get(self.data.0..self.data.1).unwrap_or_default();
         let at = match &self.decoding {
-            None => line.checked_sub(1).and_then(|before| memchr::memchr_iter(b'\n', data).nth(before)).map_or(0, |at| at + 1),
+            None => line
+                .checked_sub(1)
+                .and_then(|before| memchr::memchr_iter(b'\n', data).nth(before))
+                .map_or(0, |at| at + 1),
             Some(decoding) => {
                 let mut from = decoding.torn(self.start).min(data.len());
                 let mut at = 0;
@@ -134,8 +137,9 @@ impl Reader {
         last_too: bool,
         allowance: Allowance,
     ) -> io::Result<Outcome> {
-        if let Some(replay) = &mut file.replay
-            && let Some(intent) = replay.pop_front_if(|i| i.start == i.end && i.start == file.offset)
+        let is_release = |i: &Intent| i.start == i.end && i.start == file.offset;
+        if file.replay.as_ref().and_then(|r| r.front()).is_some_and(is_release)
+            && let Some(intent) = file.replay.as_mut().and_then(|r| r.pop_front())
         {
             return Ok(Outcome::Release(intent));
         }

@@ -1,9 +1,9 @@
 //! Tests of reading: chunk bounds, truncation, long lines, replayed chunks.
 
 use super::*;
+use crate::model::flow::Note;
 use crate::source::file::identity::Identity;
 use crate::store::checkpoint::Intent;
-use crate::model::flow::Note;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
@@ -151,7 +151,8 @@ fn bounds_of_other_content_do_not_tear_lines() {
     let mut rig = Rig::new(b"first\nsecond\nthird\n");
     for (start, end) in [(0, 8), (0, 12), (8, 12)] {
         rig.tracked.restart(1);
-        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent { start, end, time_ns: 7, merged: false, note: Note::default() }])));
+        rig.tracked.replay =
+            Some(Box::new(VecDeque::from([Intent { start, end, time_ns: 7, merged: false, note: Note::default() }])));
         assert_eq!(rig.lines(false), ["first", "second", "third"]);
         assert_eq!(rig.tracked.replay, None);
     }
@@ -279,8 +280,13 @@ fn chunks_of_other_encodings_are_replayed_as_they_were() {
     for wrong in [first + 1, first + 2] {
         let mut rig = Rig::new(&bytes);
         rig.encoding = Encoding::named("utf-16").unwrap();
-        rig.tracked.replay =
-            Some(Box::new(VecDeque::from([Intent { start: 0, end: wrong, time_ns: 7, merged: false, note: Note::default() }])));
+        rig.tracked.replay = Some(Box::new(VecDeque::from([Intent {
+            start: 0,
+            end: wrong,
+            time_ns: 7,
+            merged: false,
+            note: Note::default(),
+        }])));
         let Outcome::Chunk { piece, .. } = rig.read(false) else { panic!("no chunk") };
         assert_ne!(piece.time_ns, 7);
         assert_eq!(piece.end, utf16("\u{feff}one\nĊ two\n", true).len() as u64);

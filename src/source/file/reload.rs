@@ -221,9 +221,8 @@ impl Worker {
             places().map(|(old, new)| new.is_none_or(|new| !same_files(&old.settings, &new.settings))).collect();
         let moved: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| !keeps_output(&outputs, new, old.output))).collect();
-        let relabelled: Vec<bool> = places()
-            .map(|(old, new)| new.is_some_and(|new| !same_entries(&old.settings, &new.settings)))
-            .collect();
+        let relabelled: Vec<bool> =
+            places().map(|(old, new)| new.is_some_and(|new| !same_entries(&old.settings, &new.settings))).collect();
         let recoded: Vec<bool> =
             places().map(|(old, new)| new.is_some_and(|new| new.settings.encoding != old.settings.encoding)).collect();
 

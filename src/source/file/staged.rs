@@ -2,7 +2,7 @@
 //!
 //! Promises: as the worker's; sources without stages do not come here. Leaves to others: what stages do (`pipe`).
 
-use super::pipe::{Outlet, Pipe, Pipeline};
+use super::pipe::{Outlet, Pipe, Pipeline, Turn};
 use super::read::{Piece, Reader};
 use super::tracked::FileId;
 use super::worker::{Books, Worker, labels_of, merged_labels};
@@ -63,7 +63,8 @@ impl Worker {
             first = self
                 .with_outlet(id, |reader, outlet| {
                     let Taken { pipe, pipeline, receipt, .. } = &mut taken;
-                    pipe.run(pipeline, reader, piece, at, goes_on, *receipt, outlet)
+                    let turn = Turn { piece, first: at, goes_on, receipt: *receipt };
+                    pipe.run(pipeline, reader, &turn, outlet)
                 })
                 .and_then(|part| part.next);
             self.write_out(id, piece.replayed);
@@ -184,11 +185,7 @@ impl Worker {
     }
 
     /// Lets something be put into the space for what comes out.
-    fn with_outlet<R>(
-        &mut self,
-        id: FileId,
-        work: impl FnOnce(&Reader, &mut Outlet<'_>) -> R,
-    ) -> Option<R> {
+    fn with_outlet<R>(&mut self, id: FileId, work: impl FnOnce(&Reader, &mut Outlet<'_>) -> R) -> Option<R> {
         let file = self.follow.files.get(id)?;
         let source = self.follow.sources.get(usize::from(file.source))?;
         let output = self.outputs.get_mut(source.output)?;

@@ -2,8 +2,8 @@
 //!
 //! Promises: small, since there may be a hundred thousand; what only few files have is boxed. Leaves to others: reading.
 
-use super::pipe::Pipe;
 use super::identity::{Identity, Mark, stat_file};
+use super::pipe::Pipe;
 use super::tree::DirId;
 use crate::model::flow::StreamId;
 use crate::store::checkpoint::Intent;

@@ -33,8 +33,8 @@ use crate::pipeline::CompileError;
 use crate::pipeline::metrics::{Metrics, render};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -622,7 +622,10 @@ impl Ledger for Books<'_> {
         // A chunk without lines is not sent: it needs not be cut in the same way again.
         self.0.store.intend(receipts.iter().filter(|r| r.lines > 0 || r.note.released).filter_map(|r| {
             let file = files.get(r.cursor).filter(|f| f.generation == r.generation)?;
-            Some((file.slot?, Intent { start: r.start, end: r.end, time_ns: r.time_ns, merged: r.merged, note: r.note }))
+            Some((
+                file.slot?,
+                Intent { start: r.start, end: r.end, time_ns: r.time_ns, merged: r.merged, note: r.note },
+            ))
         }));
     }
 
