@@ -30,7 +30,7 @@ fn help_and_version_go_to_stdout() {
     }
     let version = output(&["--version"]);
     assert_eq!(text(&version.stdout), format!("lugger {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["run", "check", "demo", "receive", "dead-letters"] {
+    for command in ["run", "check", "test", "convert", "demo", "receive", "dead-letters"] {
         assert!(text(&output(&[command, "--help"]).stdout).contains("Usage: lugger"), "{command}");
     }
 }

@@ -286,6 +286,8 @@ pub const CONFIG_NODE_BYTES: usize = 64;
 pub const CONFIG_DEPTH: usize = 64;
 /// Problems of a configuration that are reported at once.
 pub const CONFIG_PROBLEMS: usize = 100;
+/// Bytes of a file with a salt that are read.
+pub const CONFIG_SALT_BYTES: u64 = 4096;
 /// Characters of a configuration line that a report shows; of a longer one, the part around the problem.
 pub const CONFIG_EXCERPT_CHARS: usize = 160;
 /// Entries of `loki` in a configuration. Each has a queue and a connection of its own.

@@ -1,5 +1,6 @@
 //! `lugger demo`: the agent and a receiver on this host, with something to see.
 
+use super::directory::Directory;
 use super::output::{count, say, size};
 use super::signals::Signals;
 use super::start::view;
@@ -13,10 +14,7 @@ use crate::demo::receiver::{Observer, Receiver};
 use crate::demo::sample::Sample;
 use crate::web::Web;
 use anyhow::Context;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +52,7 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let receiver = bind(options.listen).await?;
     let (address, watch) = (receiver.address(), receiver.watch());
-    let directory = Directory::make()?;
+    let directory = Directory::make("demo")?;
     let (sample_directory, state_directory) = (directory.make_inside("sample")?, directory.make_inside("state")?);
     let sample = Sample::start(&sample_directory)
         .with_context(|| format!("the sample log in {} cannot be written", sample_directory.display()))?;
@@ -152,55 +150,9 @@ fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
-/// A directory of our own that is removed at the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn make() -> anyhow::Result<Self> {
-        // Making it fails if somebody else has put something there; therefore the name needs no secrecy.
-        let name = format!("lugger-demo-{}-{:08x}", std::process::id(), RandomState::new().hash_one(0) >> 32);
-        let path = std::env::temp_dir().join(name);
-        Self::make_at(&path)?;
-        Ok(Directory(path))
-    }
-
-    fn make_inside(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let path = self.0.join(name);
-        Self::make_at(&path)?;
-        Ok(path)
-    }
-
-    fn make_at(path: &Path) -> anyhow::Result<()> {
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("the directory {} cannot be made; TMPDIR names another place", path.display()))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "the demo's directory cannot be removed; remove it by hand");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_directory_is_private_and_goes() {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = Directory::make().unwrap();
-        let path = directory.0.clone();
-        let inside = directory.make_inside("a").unwrap();
-        std::fs::write(inside.join("b"), "c").unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        drop(directory);
-        assert!(!path.exists());
-    }
 
     #[test]
     fn every_interface_is_reached_by_loopback() {

@@ -4,14 +4,18 @@
 //! for goes to stdout, everything else to stderr; a closed stdout or stderr is no panic. Leaves to others: doing it.
 
 mod check;
+mod convert;
 mod dead_letters;
 mod demo;
+mod directory;
 pub mod log;
 mod output;
 mod receive;
+mod rehearse;
 mod run;
 mod signals;
 mod start;
+mod trials;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -39,6 +43,8 @@ Where to go next:
 
   lugger demo                    see it work on this host, without any server
   lugger check --config FILE     find out what is wrong with a file before it runs
+  lugger test --config FILE      run the tests of its pipelines
+  lugger run --dry-run           see what would be sent; --inspect shows what each stage does
   lugger run --config FILE       run it; stop it with Ctrl-C or SIGTERM
   lugger dead-letters print      see the lines that an endpoint refused for good; `send` re-sends
   lugger help COMMAND            what a command does and takes
@@ -66,6 +72,10 @@ enum Command {
     Run(run::Options),
     /// Check a configuration file and say what would run
     Check(check::Options),
+    /// Run the tests of pipelines that stand beside a configuration
+    Test(trials::Options),
+    /// Print a configuration in another form
+    Convert(convert::Options),
     /// Show the agent at work on this host's own logs, without any server
     Demo(demo::Options),
     /// Print or re-send the lines that an endpoint refused for good
@@ -93,6 +103,8 @@ pub fn main() -> ExitCode {
         .and_then(|_guard| match command {
             Command::Run(options) => run::main(&options),
             Command::Check(options) => check::main(&options),
+            Command::Test(options) => trials::main(&options),
+            Command::Convert(options) => convert::main(&options),
             Command::Demo(options) => demo::main(&options),
             Command::DeadLetters(options) => dead_letters::main(&options),
             Command::Receive(options) => receive::main(&options),

@@ -1,6 +1,7 @@
 //! `lugger run`: the agent, until it is told to stop; with another configuration when it is told to read it again.
 
 use super::output::complain;
+use super::rehearse;
 use super::signals::{Hangups, Signals};
 use super::start::{load, view};
 use crate::agent::Agent;
@@ -18,6 +19,18 @@ pub struct Options {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "/etc/lugger/agent.yaml")]
     pub config: PathBuf,
+
+    /// Print what would be sent; send nothing and move no cursor
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Feed stdin to the pipeline of the first entry of `logs`, in place of its files
+    #[arg(long, requires = "dry_run")]
+    stdin: bool,
+
+    /// Show what each stage changes
+    #[arg(long, requires = "dry_run")]
+    inspect: bool,
 }
 
 /// Runs the command.
@@ -30,8 +43,15 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    if options.stdin {
+        return rehearse::stdin(&plan, options.inspect);
+    }
     let runtime = super::runtime()?;
-    let ended = runtime.block_on(serve(plan, options));
+    let ended = if options.dry_run {
+        runtime.block_on(rehearse::files(plan, options.inspect))
+    } else {
+        runtime.block_on(serve(plan, options))
+    };
     // A disk or a name server that does not answer is not waited for.
     runtime.shutdown_background();
     ended

@@ -7,10 +7,10 @@ use super::env::Lookup;
 use super::file::plain;
 use super::plan::Plan;
 use super::raw;
-use super::report::Finding;
+use super::report::{Finding, Severity};
 use super::source::Span;
 use super::tree::Node;
-use super::{endpoint, logs};
+use super::{de, endpoint, logs};
 use crate::base::limits::{
     LABEL_NAME_RANGE, LABEL_VALUE_RANGE, LABELS_RANGE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN,
     MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT,
@@ -20,6 +20,7 @@ use crate::base::limits::{
 use crate::base::rate::{RateLimit, WhenOver};
 use crate::base::units::{format_duration, format_size};
 use crate::model::labels::LabelCaps;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,7 +45,7 @@ pub(super) fn foreign(root: &Node) -> Option<Finding> {
 
 /// The plan; to be used only if no error was found.
 pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
-    let mut check = Check { findings };
+    let mut check = Check::new(findings);
     let limits = check.limits(raw.limits.as_ref(), root.child("limits"));
     let http = check.http(raw.http.as_ref(), root.child("http"));
     let state_dir = check.state_dir(raw.state_dir.as_deref(), root, env);
@@ -87,7 +88,21 @@ pub(super) struct Check<'a> {
     findings: &'a mut Vec<Finding>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    pub(super) fn new(findings: &'a mut Vec<Finding>) -> Self {
+        Check { findings }
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+
+    /// Reads a part of the file as a type; what does not fit is reported and removed from `node`.
+    pub(super) fn read<T: DeserializeOwned>(&mut self, node: &mut Node) -> Option<T> {
+        de::read(node, self.findings)
+    }
+
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.findings.push(Finding::error(span, message).help(help));
     }

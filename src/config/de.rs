@@ -127,7 +127,7 @@ fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
         "" => matches!(key, "remote_write" | "metrics"),
         "logs" => {
-            matches!(key, "journal" | "docker" | "syslog" | "push" | "stdin" | "format" | "stages" | "relabel_configs")
+            matches!(key, "journal" | "docker" | "syslog" | "push" | "stdin")
         }
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         "limits" => key == "spool",
@@ -157,7 +157,11 @@ impl Fault {
     }
 
     fn wrong_type(expected: impl fmt::Display, node: &Node) -> Self {
-        let expected = expected.to_string();
+        let expected = match expected.to_string().as_str() {
+            "f64" => "a number".to_owned(),
+            "u64" => "a whole number from 0".to_owned(),
+            other => other.to_owned(),
+        };
         let help = match expected.as_str() {
             "a list" => Some("begin each element with `- ` on a line of its own, or write [a, b]"),
             "text" => Some("write one value; text with characters that mean something in YAML has to be quoted"),

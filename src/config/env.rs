@@ -1,8 +1,8 @@
 //! `${NAME}` and `${NAME:-default}` in the values of a configuration.
 //!
 //! The rules: `${NAME}` is the variable's text; unset, it is an error. `${NAME:-default}` is `default` when the variable is unset or
-//! empty. `$${` is a literal `${`; a `$` before anything else is a plain dollar, so that passwords and patterns need no care. Keys are left
-//! alone. A plain value is typed after substitution: `${SKIP}` may become `true`.
+//! empty. `$${` is a literal `${`; a `$` before anything else is a plain dollar, so that passwords and patterns need no care; `${1}` stays as it is:
+//! no variable is called so, but replacements name their groups like this. Keys are left alone. A plain value is typed after substitution: `${SKIP}` may become `true`.
 //!
 //! Promises: it runs after the YAML is parsed, so that no variable can bring in structure; what a variable contains is in no message.
 //! Leaves to others: which variables there are.
@@ -97,6 +97,11 @@ fn expand(text: &str, env: &Lookup<'_>) -> Result<Option<String>, Bad> {
             Some((name, default)) => (name, Some(default)),
             None => (reference, None),
         };
+        if !reference.is_empty() && reference.bytes().all(|b| b.is_ascii_digit()) {
+            out.push_str(&written);
+            rest = tail;
+            continue;
+        }
         let mut bytes = name.bytes();
         let valid = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
             && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -150,6 +155,7 @@ mod tests {
             ("${A:-d}", "1"),
             ("$${A}", "${A}"),
             ("$$${A}", "$${A}"),
+            ("${1}:${A}", "${1}:1"),
             // What a variable brings in is not looked at again.
             ("${DOLLAR}", "${A}"),
         ] {

@@ -4,6 +4,7 @@
 //! Leaves to others: finding files.
 
 use super::check::Check;
+use super::pipeline;
 use super::plan::FileSource;
 use super::raw::{FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// The label that the file source adds.
-const FILENAME: &str = "filename";
+pub(super) const FILENAME: &str = "filename";
 
 /// What `limits` says of lines and labels.
 #[derive(Clone, Copy)]
@@ -54,9 +55,12 @@ pub(super) fn plan(
     let mut files = Vec::new();
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
-        let labels = labels(log, node, global, root, caps.labels, check);
         let to = to(log, node, root, endpoints, check);
         let Some(file) = &log.file else {
+            let own = log.labels.clone().unwrap_or_default();
+            check_labels(&own, node.child("labels"), caps.labels, check);
+            pipeline::relabelled(log, own, Vec::new(), node, caps.labels, check);
+            pipeline::stages_of(log, node, check);
             // Another source that this version does not have has been reported already.
             if !node.is_damaged() {
                 check.error(
@@ -69,6 +73,10 @@ pub(super) fn plan(
         };
         let place = node.child("file");
         let (include, exclude) = patterns(file, node, place, check);
+        let own = log.labels.clone().unwrap_or_default();
+        check_labels(&own, node.child("labels"), caps.labels, check);
+        let relabelled = pipeline::relabelled(log, own, include.clone(), node, caps.labels, check);
+        let stages = pipeline::stages_of(log, node, check);
         let name = log.name.clone().unwrap_or_else(|| unique(&derived_name(&include), &mut taken, &mut suffixes));
         let start_at = match file.start_at {
             Some(StartAt::End) => settings::StartAt::End,
@@ -76,6 +84,8 @@ pub(super) fn plan(
         };
         let encoding = encoding(file, place, check);
         let rate = check.rate(log.rate.as_ref(), node);
+        let Some((own, include)) = relabelled else { continue };
+        let labels = labels(log, own, node, global, root, caps.labels, check);
         let Caps { line_bytes, labels: label_caps } = caps;
         let settings = settings::Settings {
             name,
@@ -87,7 +97,7 @@ pub(super) fn plan(
             label_caps,
             line_bytes,
             rate,
-            stages: Vec::new(),
+            stages,
         };
         files.push(FileSource { settings, to });
     }
@@ -198,14 +208,13 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, caps:
 /// The entry's labels over the global ones.
 fn labels(
     log: &Log,
+    own: BTreeMap<String, String>,
     node: &Node,
     global: &BTreeMap<String, String>,
     root: &Node,
     caps: LabelCaps,
     check: &mut Check<'_>,
 ) -> Labels {
-    let own = log.labels.clone().unwrap_or_default();
-    check_labels(&own, node.child("labels"), caps, check);
     let mut merged = global.clone();
     merged.extend(own);
     // An empty value removes a label.

@@ -10,14 +10,18 @@ mod check;
 mod de;
 mod endpoint;
 mod env;
+mod expand;
 mod file;
 mod logs;
+mod pipeline;
 pub mod plan;
 mod raw;
+mod recipes;
 mod report;
 mod secrets;
 mod source;
 mod tree;
+pub mod trials;
 mod words;
 
 use crate::base::limits::CONFIG_PROBLEMS;
@@ -27,6 +31,7 @@ use source::Source;
 use std::path::Path;
 
 pub use env::Lookup;
+pub use expand::expand;
 pub use report::{Problem, Report, Severity};
 pub use source::Pos;
 

@@ -8,7 +8,7 @@
 use crate::base::secret::Secret;
 use crate::base::units;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -110,6 +110,10 @@ pub(super) struct Log {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
+    pub(super) format: Option<OneOrMany>,
+    /// Read from their nodes.
+    pub(super) stages: Option<IgnoredAny>,
+    pub(super) relabel_configs: Option<IgnoredAny>,
 }
 
 /// `file` of a `logs` entry.
@@ -183,7 +187,7 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 /// A list of texts, or one text in its place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct OneOrMany(pub(super) Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMany {

@@ -14,8 +14,9 @@ use super::source::{Pos, Source, Span};
 use super::tree::{Node, Value};
 use super::words::nearest;
 
-/// Keys within an endpoint whose values anybody may see.
-const HARMLESS: [&str; 23] = [
+/// Keys within an endpoint, or a stage that has a secret, whose values anybody may see.
+const HARMLESS: [&str; 24] = [
+    "kinds",
     "name",
     "url",
     "tenant_id",
@@ -42,10 +43,10 @@ const HARMLESS: [&str; 23] = [
 ];
 
 /// Keys whose values are secret, for what is near to them.
-const SECRET: [&str; 2] = ["password", "bearer_token"];
+const SECRET: [&str; 3] = ["password", "bearer_token", "hash_salt"];
 
 /// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 19] = [
+const PLAIN: [&str; 57] = [
     "labels",
     "logs",
     "file",
@@ -65,11 +66,61 @@ const PLAIN: [&str; 19] = [
     "rate",
     "basic_auth",
     "tls_config",
+    "format",
+    "stages",
+    "docker",
+    "cri",
+    "regex",
+    "json",
+    "logfmt",
+    "replace",
+    "multiline",
+    "template",
+    "match",
+    "timestamp",
+    "output",
+    "labeldrop",
+    "labelallow",
+    "structured_metadata",
+    "metrics",
+    "tenant",
+    "drop",
+    "limit",
+    "sampling",
+    "pack",
+    "redact",
+    "expression",
+    "expressions",
+    "mapping",
+    "source",
+    "selector",
+    "action",
+    "firstline",
+    "location",
+    "fallback_formats",
+    "relabel_configs",
+    "source_labels",
+    "target_label",
+    "separator",
+    "replacement",
+    "modulus",
 ];
 
 /// What a text with secrets in it contains somewhere.
-const SIGNS: [&str; 11] =
-    ["pass", "token", "secret", "credential", "auth", "bearer", "cookie", "header", "apikey", "api_key", "api-key"];
+const SIGNS: [&str; 12] = [
+    "pass",
+    "salt",
+    "token",
+    "secret",
+    "credential",
+    "auth",
+    "bearer",
+    "cookie",
+    "header",
+    "apikey",
+    "api_key",
+    "api-key",
+];
 
 /// Where a value stands, as far as its secrecy goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +129,7 @@ enum Around {
     Free,
     /// Known keys only: the slip may be in the key of a secret, or in its indentation.
     Open,
-    /// In an endpoint: harmless keys only.
+    /// In an endpoint, or a stage that has a secret: harmless keys only.
     Endpoint,
     /// Under something that sounds secret, or `headers`: nothing is shown.
     Closed,
@@ -123,7 +174,7 @@ fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
 
 /// What is around the value of `key`, and whether the value itself may be shown.
 fn enter(key: &str, around: Around) -> (Around, bool) {
-    let endpoint = matches!(key, "loki" | "clients" | "remote_write" | "basic_auth" | "tls_config");
+    let endpoint = matches!(key, "loki" | "clients" | "remote_write" | "basic_auth" | "tls_config" | "redact");
     let around = if key == "headers" || sounds_secret(key) {
         Around::Closed
     } else if endpoint {
@@ -153,9 +204,21 @@ fn sounds_secret(key: &str) -> bool {
     if key.ends_with("_file") || HARMLESS.contains(&key.as_str()) {
         return false;
     }
-    ["pass", "token", "secret", "credential", "authorization", "bearer", "cookie", "apikey", "api-key", "api_key"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "pass",
+        "salt",
+        "token",
+        "secret",
+        "credential",
+        "authorization",
+        "bearer",
+        "cookie",
+        "apikey",
+        "api-key",
+        "api_key",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
         || nearest(&key, SECRET).is_some()
 }
 
@@ -301,12 +364,13 @@ basic_auth:
   password: hunter2
   password_file: /etc/pass
 labels: { job: nginx, token: hunter2 }
+logs: [{ stages: [{ redact: { kinds: all, hash_salt: hunter2, hash_sat: hunter2 } }] }]
 shared: &pw hunter2
 again: { password: *pw }";
         let root = tree::parse(text).unwrap().root;
         let shown = shown(&mut Source::new(text), in_tree(&root, &Source::new(text)));
         assert!(!shown.contains("hunter2"), "{shown}");
-        for kept in ["http://localhost", "username: me", "batch_sise: 5", "/etc/pass", "job: nginx"] {
+        for kept in ["http://localhost", "username: me", "batch_sise: 5", "/etc/pass", "job: nginx", "kinds: all"] {
             assert!(shown.contains(kept), "{kept} in\n{shown}");
         }
     }

@@ -16,12 +16,14 @@ pub mod label_map;
 pub mod metrics;
 mod program;
 pub mod redact;
+pub mod rehearsal;
 pub mod relabel;
 pub mod settings;
 mod stages;
 pub mod state;
 pub mod streams;
 pub mod template;
+pub mod trace;
 
 pub use compile::compile;
 pub use error::{CompileError, Step};

@@ -31,15 +31,16 @@ fn it_is_accepted_without_a_warning_and_with_the_defaults() {
 /// The keys that are valid where `zzzzzzzz` stands in `template`, as the report lists them.
 fn keys(template: &str) -> Vec<String> {
     let report = load(template).expect_err(template).to_string();
-    let list = report.split("the keys here are: ").nth(1).unwrap_or_else(|| panic!("{report}"));
-    list.lines().next().unwrap_or("").split(", ").map(str::to_owned).collect()
+    let list = ["the keys here are: ", "the stages are: "].iter().find_map(|words| report.split(words).nth(1));
+    let list = list.unwrap_or_else(|| panic!("{report}"));
+    list.lines().next().unwrap_or("").split(", ").filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
 #[test]
 fn it_shows_every_key() {
     let example = text();
     let mut missing = Vec::new();
-    for template in [
+    let templates = [
         "zzzzzzzz: 1",
         "loki: [{ zzzzzzzz: 1 }]",
         "loki: [{ basic_auth: { zzzzzzzz: 1 } }]",
@@ -49,10 +50,26 @@ fn it_shows_every_key() {
         "logs: [{ rate: { zzzzzzzz: 1 } }]",
         "logs: [{ zzzzzzzz: 1 }]",
         "logs: [{ file: { zzzzzzzz: 1 } }]",
+        "logs: [{ relabel_configs: [{ zzzzzzzz: 1 }] }]",
         "http: { zzzzzzzz: 1 }",
         "limits: { zzzzzzzz: 1 }",
-    ] {
-        for key in keys(template) {
+    ];
+    let stages = keys("logs: [{ stages: [{ zzzzzzzz: 1 }] }]");
+    assert!(stages.len() > 20, "{stages:?}");
+    let of_stages = stages.iter().filter_map(|stage| {
+        let template = format!("logs: [{{ stages: [{{ {stage}: {{ zzzzzzzz: 1 }} }}] }}]");
+        // Those whose keys are names of one's own have nothing to show.
+        let report = load(&template).expect_err(&template).to_string();
+        report.contains("the keys here are: ").then_some(template)
+    });
+    let kinds = ["counter", "gauge", "histogram"];
+    let of_metrics = kinds.map(|kind| {
+        format!("logs: [{{ stages: [{{ metrics: {{ m: {{ type: {kind}, config: {{ zzzzzzzz: 1 }} }} }} }}] }}]")
+    });
+    let metric = "logs: [{ stages: [{ metrics: { m: { zzzzzzzz: 1 } } }] }]".to_owned();
+    let templates = templates.map(str::to_owned).into_iter().chain(of_stages).chain(of_metrics).chain([metric]);
+    for template in templates.collect::<Vec<_>>() {
+        for key in keys(&template).into_iter().chain(stages.clone()) {
             let stands = example.match_indices(&format!("{key}:")).any(|(at, _)| {
                 // At the start of a setting, switched on or off, not in the middle of another word.
                 example[..at].ends_with([' ', '#', '\n'])

@@ -171,22 +171,16 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
 logs:
   - journal: {}
   - file: { include: /x/*.log }
-    stages: []
 metrics: {}
 "#,
         r#"
 agent.yaml:3:5: "journal" is not supported by this version
   3 |   - journal: {}
     |     ^^^^^^^
-help: remove it; the keys here are: name, file, labels, to, rate
+help: remove it; the keys here are: name, file, labels, to, rate, format, stages, relabel_configs
 
-agent.yaml:5:5: "stages" is not supported by this version
-  5 |     stages: []
-    |     ^^^^^^
-help: remove it; the keys here are: name, file, labels, to, rate
-
-agent.yaml:6:1: "metrics" is not supported by this version
-  6 | metrics: {}
+agent.yaml:5:1: "metrics" is not supported by this version
+  5 | metrics: {}
     | ^^^^^^^
 help: remove it; the keys here are: labels, loki, logs, http, state_dir, limits"#,
     ),

@@ -19,6 +19,11 @@ loki:
       hunter2
 logs:
   - file: { include: /x/*.log }
+    stages:
+      - redact: { kinds: all, hash_salt: hunter2 }
+      - redact:
+          patterns: { a: b }
+          hash_salt: 'hunter2'
 ";
 
 fn check(text: &str) {

@@ -51,6 +51,8 @@ pub struct FileSource {
     to: Option<&'static str>,
     labels: Vec<(String, String)>,
     rate: Option<&'static str>,
+    /// Further keys, each with a YAML value on one line.
+    more: Vec<(&'static str, String)>,
 }
 
 impl FileSource {
@@ -67,6 +69,7 @@ impl FileSource {
             to: None,
             labels: Vec::new(),
             rate: None,
+            more: Vec::new(),
         }
     }
 
@@ -109,6 +112,12 @@ impl FileSource {
     /// Sets `rate` to a YAML value.
     pub fn rate(mut self, rate: &'static str) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// Sets another key to a YAML value.
+    pub fn option(mut self, key: &'static str, value: &str) -> Self {
+        self.more.push((key, value.to_owned()));
         self
     }
 }
@@ -213,6 +222,9 @@ impl Config {
             }
             if let Some(rate) = source.rate {
                 text.push_str(&format!("    rate: {rate}\n"));
+            }
+            for (key, value) in &source.more {
+                text.push_str(&format!("    {key}: {value}\n"));
             }
             if !source.labels.is_empty() {
                 text.push_str(&format!("    labels: {}\n", map(&source.labels)));

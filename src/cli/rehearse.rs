@@ -1,0 +1,253 @@
+//! `lugger run --dry-run`: what would be sent, printed.
+//!
+//! For files the agent itself runs, with all that it does about reading, but to a receiver of its own, without stages, and with a copy of the
+//! cursors; what arrives runs through the stages here and is printed. So it goes on where the real agent would, and nothing of that changes.
+//!
+//! Promises: nothing is sent to an endpoint, nothing is written to the state directory. Leaves to others: what stages do.
+
+mod show;
+
+use super::directory::Directory;
+use super::signals::Signals;
+use crate::agent::Agent;
+use crate::base::clock::Clock;
+use crate::base::limits::LINE_BYTES_MAX;
+use crate::base::metrics::Registry;
+use crate::base::shutdown;
+use crate::config::plan::{FileSource, Plan};
+use crate::demo::Push;
+use crate::demo::receiver::{PUSH_PATH, Receiver};
+use crate::model::labels::{LabelCaps, Labels};
+use crate::pipeline::rehearsal::{Lines, Rehearsal};
+use crate::pipeline::trace::stage_names;
+use crate::sink::settings::{Auth, Tls};
+use anyhow::Context;
+use show::Show;
+use std::collections::HashMap;
+use std::io::{self, BufRead, ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The label that tells the sources apart on the way to the receiver.
+const SOURCE: &str = "lugger_source";
+/// How often it is looked whether something was held long enough.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The stages of one source and what is printed of them.
+struct Stages {
+    rehearsal: Rehearsal,
+    names: Vec<String>,
+}
+
+impl Stages {
+    fn new(source: &FileSource, inspect: bool) -> anyhow::Result<Self> {
+        let settings = &source.settings;
+        let mut rehearsal = Rehearsal::new(&source.settings.stages, settings.label_caps, settings.line_bytes)?;
+        if inspect {
+            rehearsal.watch();
+        }
+        Ok(Stages { rehearsal, names: stage_names(&source.settings.stages) })
+    }
+
+    fn line(&mut self, text: &str, time_ns: i64, lines: &mut Lines, show: &mut Show) -> io::Result<()> {
+        let out = self.rehearsal.line(text, time_ns, lines);
+        show.line(text)?;
+        self.print(&out, show)
+    }
+
+    fn release(&mut self, time_ns: i64, is_end: bool, lines: &mut Lines, show: &mut Show) -> io::Result<()> {
+        let out = self.rehearsal.release(time_ns, is_end, lines);
+        self.print(&out, show)
+    }
+
+    fn print(&self, out: &[crate::pipeline::rehearsal::Outcome], show: &mut Show) -> io::Result<()> {
+        show.passages(&self.rehearsal.passages(), &self.names)?;
+        show.outcomes(out)
+    }
+}
+
+/// Feeds stdin to the first source's stages.
+pub(super) fn stdin(plan: &Plan, inspect: bool) -> anyhow::Result<ExitCode> {
+    let source = plan.files.first().context("the configuration has no entry in `logs`")?;
+    let mut stages = Stages::new(source, inspect)?;
+    let mut show = Show::stdout(inspect);
+    let mut lines = stages.rehearsal.begin(source.settings.labels.clone());
+    let mut input = io::stdin().lock();
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+    loop {
+        bytes.clear();
+        // What is longer than the longest line that can be configured comes in pieces.
+        let read = input.by_ref().take(limit).read_until(b'\n', &mut bytes).context("stdin cannot be read")?;
+        if read == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            continue;
+        }
+        if let Err(error) = stages.line(text, Clock::System.now_ns(), &mut lines, &mut show).and_then(|()| show.flush())
+        {
+            return closed(error);
+        }
+    }
+    match stages.release(Clock::System.now_ns(), true, &mut lines, &mut show).and_then(|()| show.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => closed(error),
+    }
+}
+
+/// A reader that has seen enough is no failure.
+fn closed(error: io::Error) -> anyhow::Result<ExitCode> {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(error).context("stdout cannot be written")
+}
+
+/// All that is rehearsed, and where it is shown.
+struct Stage {
+    sources: Vec<Stages>,
+    /// By source and labels as they arrive.
+    lines: HashMap<(usize, String), Lines>,
+    show: Show,
+    error: Option<io::Error>,
+}
+
+impl Stage {
+    fn push(&mut self, push: &Push) -> io::Result<()> {
+        for stream in &push.streams {
+            let source = stream.labels.iter().find(|(name, _)| name == SOURCE);
+            let Some(source) = source.and_then(|(_, index)| index.parse::<usize>().ok()) else { continue };
+            let Some(stages) = self.sources.get_mut(source) else { continue };
+            let lines = self.lines.entry((source, stream.text.clone())).or_insert_with(|| {
+                let own = stream.labels.iter().filter(|(name, _)| name != SOURCE);
+                let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+                stages.rehearsal.begin(Labels::capped(own, LabelCaps::default()).0)
+            });
+            for entry in &stream.entries {
+                stages.line(&entry.line, entry.time_ns, lines, &mut self.show)?;
+            }
+        }
+        self.show.flush()
+    }
+
+    fn release(&mut self, is_end: bool) -> io::Result<()> {
+        for ((source, _), lines) in &mut self.lines {
+            if let Some(stages) = self.sources.get_mut(*source) {
+                stages.release(Clock::System.now_ns(), is_end, lines, &mut self.show)?;
+            }
+        }
+        self.show.flush()
+    }
+}
+
+/// Shows what would be sent of the plan's files, until it is told to stop.
+pub(super) async fn files(plan: Plan, inspect: bool) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let sources = plan.files.iter().map(|source| Stages::new(source, inspect)).collect::<anyhow::Result<_>>()?;
+    let stage = Stage { sources, lines: HashMap::new(), show: Show::stdout(inspect), error: None };
+    let stage = Arc::new(Mutex::new(stage));
+    let unread = Arc::new(Notify::new());
+    let (shown, closed_now) = (stage.clone(), unread.clone());
+    let observer = move |push: &Push| {
+        let mut stage = lock(&shown);
+        if let Err(error) = stage.push(push) {
+            stage.error.get_or_insert(error);
+            closed_now.notify_one();
+        }
+    };
+    let receiver = Receiver::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Arc::new(observer)).await?;
+    let address = receiver.address();
+    let directory = Directory::make("dry-run")?;
+    let state = directory.make_inside("state")?;
+    copy_cursors(&plan.state_dir, &state);
+    let plan = diverted(plan, address, &state)?;
+    let (stop, stopping) = shutdown::channel();
+    let server = tokio::spawn(receiver.serve(stopping));
+    let agent = Agent::start(plan, Registry::default())?;
+    tracing::info!("dry run: nothing is sent and no cursor moves; Ctrl-C ends it");
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            _ = signals.next() => break,
+            () = unread.notified() => break,
+            () = agent.failed() => break,
+            _ = tick.tick() => {
+                let mut stage = lock(&stage);
+                if let Err(error) = stage.release(false) {
+                    stage.error.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+    }
+    signals.impatient(agent.stop()).await?;
+    stop.raise();
+    signals.impatient(server).await?.context("the receiver failed")?;
+    let mut stage = lock(&stage);
+    let end = match stage.error.take() {
+        Some(error) => Err(error),
+        None => stage.release(true),
+    };
+    end.map_or_else(closed, |()| Ok(ExitCode::SUCCESS))
+}
+
+fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
+    stage.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The plan with all lines going to the receiver as they are.
+fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Result<Plan> {
+    let mut endpoint = plan.loki.first().context("the configuration has no endpoint")?.clone();
+    endpoint.name = "dry-run".to_owned();
+    endpoint.url = format!("http://{receiver}{PUSH_PATH}");
+    (endpoint.tenant_id, endpoint.proxy) = (None, None);
+    (endpoint.auth, endpoint.tls) = (Auth::None, Tls::default());
+    endpoint.headers = Vec::new();
+    (endpoint.rate, endpoint.max_streams) = (None, None);
+    endpoint.batch_wait = TICK;
+    plan.loki = vec![endpoint];
+    for (index, source) in plan.files.iter_mut().enumerate() {
+        source.to = vec![0];
+        let settings = &mut source.settings;
+        settings.stages = Vec::new();
+        settings.label_caps.count += 1;
+        let index = index.to_string();
+        let own = [(SOURCE, index.as_str())];
+        settings.labels = Labels::within(settings.labels.iter().chain(own), settings.label_caps)?;
+    }
+    plan.http = None;
+    plan.state_dir = state.to_owned();
+    plan.spool_bytes = 0;
+    Ok(plan)
+}
+
+/// Copies the cursors of an agent, which may be running. Without them, everything is read as if for the first time.
+fn copy_cursors(from: &Path, to: &Path) {
+    let entries = match std::fs::read_dir(from) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != ErrorKind::NotFound {
+                let state = from.display();
+                tracing::warn!(%state, %error, "the cursors cannot be read: files are read as if for the first time");
+            }
+            return;
+        }
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("checkpoint-"))
+            && let Err(error) = std::fs::copy(entry.path(), to.join(&name))
+        {
+            let file = entry.path();
+            tracing::warn!(file = %file.display(), %error, "this file of cursors cannot be read");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Pipelines as a user meets them, by the real binary: tests of pipelines, recipes, dry runs, and what arrives at an endpoint.
+
+mod support;
+
+use lugger::base::clock::Clock;
+use lugger::format::civil::format_rfc3339_ns;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use support::agent::{Config, FileSource, Rig};
+use support::loki::{Loki, Options};
+use support::wait::wait_until;
+use support::writer::append_to;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn lugger(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lugger"));
+    // Times without a zone are the host's.
+    command.args(arguments).env("TZ", "UTC").env_remove("JOURNAL_STREAM").stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    lugger(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn shipped(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name).display().to_string()
+}
+
+/// What every recipe makes of lines as the programs write them is in tests/recipes.
+#[test]
+fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
+    let config = shipped("tests/recipes/agent.yaml");
+    let output = output(&["test", "--config", &config]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
+    assert!(shown.ends_with("18 tests, all passed\n"), "{shown}");
+    // Each recipe has a test.
+    for line in fs::read_to_string(&config).unwrap().lines().filter(|line| line.contains("format: ")) {
+        let name = line.split("name: ").nth(1).unwrap().split(',').next().unwrap();
+        let tests = fs::read_to_string(shipped("tests/recipes/agent.test.yaml")).unwrap();
+        assert!(tests.contains(&format!("source: {name}\n")), "{name}");
+    }
+}
+
+const CONFIG: &str = "\
+loki: [{ url: 'http://127.0.0.1:1' }]
+logs:
+  - name: app
+    file: { include: /nowhere/app.log }
+    labels: { job: app }
+    stages:
+      - multiline: { firstline: '^\\S' }
+      - logfmt: { mapping: { level: , user: , tenant: } }
+      - drop: { source: level, value: debug, drop_counter_reason: noise }
+      - labels: { level: }
+      - structured_metadata: { user: }
+      - tenant: { source: tenant }
+";
+
+#[test]
+fn a_test_that_fails_shows_what_is_different_and_is_exit_code_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, tests) = (directory.path().join("agent.yaml"), directory.path().join("agent.test.yaml"));
+    fs::write(&config, CONFIG).unwrap();
+    let config = config.to_str().unwrap();
+    let run = |written: &str| {
+        fs::write(&tests, written).unwrap();
+        let output = output(&["test", "--config", config]);
+        let shown = text(&output.stdout).replace(directory.path().to_str().unwrap(), "DIR");
+        (output.status.code(), shown, text(&output.stderr).replace(directory.path().to_str().unwrap(), "DIR"))
+    };
+    let right = "\
+tests:
+  - name: all of it
+    now: 2026-01-01T12:00:00Z
+    lines:
+      - level=info user=u tenant=t
+      - ' more'
+      - level=debug
+    expect:
+      - line: \"level=info user=u tenant=t\\n more\"
+        labels: { job: app, level: info }
+        timestamp: 2026-01-01T13:00:00+01:00
+        metadata: { user: u }
+        tenant: t
+      - dropped: noise
+";
+    assert_eq!(run(right), (Some(0), "ok    all of it\n1 test, all passed\n".to_owned(), String::new()));
+    let wrong = right
+        .replace("level: info }", "level: warn }")
+        .replace("13:00:00", "12:00:00")
+        .replace("{ user: u }", "{}")
+        .replace("tenant: t\n", "tenant: x\n")
+        .replace("      - dropped: noise\n", "");
+    let expected = r#"FAIL  all of it (DIR/agent.test.yaml:2)
+  entry 1 (DIR/agent.test.yaml:9)
+    labels    expected {job="app", level="warn"}
+              found    {job="app", level="info"}
+    timestamp expected 2026-01-01T11:00:00.000000000Z
+              found    2026-01-01T12:00:00.000000000Z
+    metadata  expected {}
+              found    {user="u"}
+    tenant    expected "x"
+              found    "t"
+  entry 2 is not expected: dropped, "noise"
+1 test, 1 failed
+"#;
+    assert_eq!(run(&wrong), (Some(1), expected.to_owned(), String::new()));
+    let missing = right.replace("      - dropped: noise\n", "      - dropped: other\n      - line: x\n");
+    let (code, shown, _) = run(&missing);
+    assert_eq!(code, Some(1));
+    assert!(shown.contains("    dropped   expected \"other\"\n              found    \"noise\"\n"), "{shown}");
+    assert!(shown.contains("  entry 3 (DIR/agent.test.yaml:15) did not come out\n"), "{shown}");
+
+    let mistaken = "tests:\n  - { source: ap, lines: [a], expct: [] }\n  - { lines: [a], expect: [{}, { dropped: a, line: b }] }\n";
+    let (code, _, complaint) = run(mistaken);
+    assert_eq!(code, Some(1));
+    for expected in [
+        "DIR/agent.test.yaml:2:15: no entry of `logs` is named \"ap\"",
+        "DIR/agent.test.yaml:2:31: unknown key \"expct\"",
+        "DIR/agent.test.yaml:3:28: this says nothing of what comes out",
+        "DIR/agent.test.yaml:3:34: what is dropped has nothing else",
+    ] {
+        assert!(complaint.contains(expected), "{expected}\n---\n{complaint}");
+    }
+    fs::remove_file(&tests).unwrap();
+    let output = output(&["test", "--config", config]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the file of tests cannot be read"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn recipes_can_be_written_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, out) = (directory.path().join("agent.yaml"), directory.path().join("out.yaml"));
+    let short = CONFIG.replace("    labels: { job: app }\n", "    format: nginx # ours\n    labels: { job: app }\n");
+    fs::write(&config, &short).unwrap();
+    let expanded = output(&["convert", "--expand", config.to_str().unwrap()]);
+    assert_eq!(expanded.status.code(), Some(0), "{}", text(&expanded.stderr));
+    let shown = text(&expanded.stdout);
+    assert!(shown.contains("    # format: nginx, written out below # ours\n"), "{shown}");
+    assert!(
+        shown.contains("    stages:\n      # Access log (combined, or alike) and error log.\n      - regex:\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("      - labels: { level: , method: , status: }\n      - multiline:"), "{shown}");
+    fs::write(&out, shown).unwrap();
+    assert_eq!(output(&["check", "--config", out.to_str().unwrap()]).status.code(), Some(0));
+    fs::write(&config, short.replace("nginx", "ngnix")).unwrap();
+    let refused = output(&["convert", "--expand", config.to_str().unwrap()]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    assert!(text(&refused.stderr).contains("did you mean \"nginx\"?"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn stdin_goes_through_the_first_pipeline_and_each_stage_says_what_it_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("agent.yaml");
+    fs::write(&config, CONFIG).unwrap();
+    let feed = |more: &[&str]| {
+        let mut arguments = vec!["run", "--dry-run", "--stdin", "--config", config.to_str().unwrap()];
+        arguments.extend(more);
+        let mut child = lugger(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"level=info user=u\n more\r\n\nlevel=debug\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        // The times are those of reading.
+        let without_time = |line: &str| match line.split_once("Z {") {
+            Some((_, rest)) => format!("TIME {{{rest}"),
+            None => line.to_owned(),
+        };
+        text(&output.stdout).lines().map(without_time).collect::<Vec<_>>().join("\n")
+    };
+    let plain = "TIME {job=\"app\", level=\"info\"} user=\"u\" level=info user=u\\n more\ndropped noise";
+    assert_eq!(feed(&[]), plain);
+    let inspected = feed(&["--inspect"]);
+    for expected in [
+        "read level=info user=u\n  1 multiline                waits for further lines\n",
+        "  2 logfmt                 + key level = \"info\"\n                           + key user = \"u\"\n",
+        "  3 drop                     changes nothing\n",
+        "  4 labels                 + label level = \"info\"\n",
+        "  5 structured_metadata    + metadata user = \"u\"\n",
+        "  3 drop                   - drops the entry\ndropped noise",
+    ] {
+        assert!(inspected.contains(expected), "{expected}\n---\n{inspected}");
+    }
+    // Not a terminal: no colour.
+    assert!(!inspected.contains('\x1b'));
+}
+
+#[test]
+fn options_of_a_dry_run_need_it() {
+    for option in ["--stdin", "--inspect"] {
+        assert_eq!(output(&["run", option]).status.code(), Some(2), "{option}");
+    }
+}
+
+/// A dry run goes on where the agent stopped, shows what would be sent, and leaves everything as it was.
+#[test]
+fn a_dry_run_sends_nothing_and_moves_no_cursor() {
+    let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+    let rig = Rig::new();
+    let stages = "[{ json: { expressions: { level: } } }, { labels: { level: } }]";
+    let source = FileSource::new("app", rig.log("app.log")).label("job", "app").option("stages", stages);
+    let config = Config::new(&loki.url()).source(source);
+    append_to(&rig.log("app.log"), "{\"level\":\"info\",\"n\":1}\n");
+    let mut agent = rig.start(&config);
+    wait_until("the first line", LONG, || loki.lines().len() == 1);
+    wait_until("nothing under way", LONG, || agent.metric("lugger_source_lag_bytes") == Some(0.0));
+    agent.stop(LONG);
+    let state = || {
+        let mut files: Vec<_> = fs::read_dir(rig.state())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| (fs::read(&path).unwrap(), path))
+            .collect();
+        files.sort_unstable();
+        files
+    };
+    let (before, requests) = (state(), loki.requests());
+    append_to(&rig.log("app.log"), "{\"level\":\"warn\",\"n\":2}\n");
+    let config_file = rig.config_file();
+    let mut dry = lugger(&["run", "--dry-run", "--config", config_file.to_str().unwrap()]);
+    let mut dry = dry.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(dry.stdout.take().unwrap());
+    let mut shown = String::new();
+    lines.read_line(&mut shown).unwrap();
+    let expected = format!(
+        "{{filename=\"{}\", job=\"app\", level=\"warn\"}} {{\"level\":\"warn\",\"n\":2}}\n",
+        rig.log("app.log").display()
+    );
+    assert!(shown.ends_with(&expected), "{shown}");
+    let pid = rustix::process::Pid::from_child(&dry);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(dry.wait().unwrap().code(), Some(0));
+    assert_eq!((state(), loki.requests()), (before, requests));
+}
+
+/// From the file to the endpoint: a recipe and own stages.
+#[test]
+fn what_stages_make_of_lines_arrives() {
+    let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+    let rig = Rig::new();
+    let source = FileSource::new("web", rig.log("app.log"))
+        .label("job", "web")
+        .option("format", "json")
+        .option("stages", "[{ drop: { expression: healthy } }, { labeldrop: [filename] }]");
+    // An hour ago: Loki does not take what is much older.
+    let at = Clock::System.now_ns() - 3_600_000_000_000;
+    let time = format_rfc3339_ns(at);
+    let kept = format!("{{\"level\":\"Warn\",\"time\":\"{time}\"}}");
+    append_to(&rig.log("app.log"), format!("{{\"msg\":\"healthy\"}}\n{kept}\n"));
+    let _agent = rig.start(&Config::new(&loki.url()).source(source));
+    wait_until("the line", LONG, || !loki.lines().is_empty());
+    let entries = loki.entries();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].stream, "{job=\"web\", level=\"warn\"}");
+    assert_eq!((entries[0].at, entries[0].line.as_str()), (at, kept.as_str()));
+    loki.assert_no_defects();
+}
