@@ -465,7 +465,8 @@ const DISTINCT_LABELS: u64 = 10_000;
 fn limit(mut w: Written<'_>, check: &mut Check<'_>) -> Stage {
     let raw: raw::Limit = w.read(check);
     let rate = raw.rate.unwrap_or(0.0);
-    if !(rate > 0.0 && rate.is_finite()) && !w.is_damaged() {
+    let is_rate = rate > 0.0 && rate.is_finite();
+    if !is_rate && !w.is_damaged() {
         check.error(w.place("rate"), "`limit` needs a `rate` above 0", "write entries a second, such as `rate: 100`");
     }
     let burst = raw.burst.unwrap_or(0);

@@ -20,7 +20,7 @@ fn with<T>(text: &str, read: impl Fn(&Node, &mut Check<'_>) -> Option<T>) -> Res
 }
 
 fn parse(text: &str) -> Result<Vec<Stage>, String> {
-    with(text, |node, check| stages(node, check))
+    with(text, stages)
 }
 
 /// The one stage of a list.
@@ -277,7 +277,7 @@ fn redacting_has_a_mark() {
 fn relabelling_rules_have_prometheus_names() {
     let rules = with(
         "- { source_labels: [a, b], separator: '/', regex: (.*), target_label: c, replacement: '$1', action: Replace }\n- { regex: tmp_.*, action: labeldrop }\n- { source_labels: [a], modulus: 8, target_label: h, action: hashmod }\n",
-        |node, check| relabel(node, check),
+        relabel,
     )
     .unwrap();
     let first = relabel::Settings {
@@ -408,7 +408,7 @@ fn rules_that_do_not_work_are_said() {
 - { action: rename }
 - 5
 ";
-    let report = with(written, |node, check| relabel(node, check)).unwrap_err();
+    let report = with(written, relabel).unwrap_err();
     for expected in [
         "a.yaml:1:5: unknown key \"source_label\"",
         "help: did you mean \"source_labels\"?",
