@@ -40,7 +40,12 @@ fn summary(plan: &Plan) -> String {
     for file in &plan.files {
         let to: Vec<&str> = file.to.iter().filter_map(|index| plan.loki.get(*index)).map(|e| e.name.as_str()).collect();
         let settings = &file.settings;
-        lines.push(format!("  {} (file): {} to {}", settings.name, settings.include.join(", "), to.join(", ")));
+        let stages = match settings.stages.len() {
+            0 => String::new(),
+            number => format!(", through {}", count(number as u64, "stage", "stages")),
+        };
+        let (name, include) = (&settings.name, settings.include.join(", "));
+        lines.push(format!("  {name} (file): {include} to {}{stages}", to.join(", ")));
     }
     lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {

@@ -8,7 +8,7 @@ use super::report::{Finding, Report};
 use super::source::{Pos, Source, Span};
 use super::tree::{self, Entry, Node, Value};
 use super::words::suggest;
-use super::{file, pipeline, recipes};
+use super::{file, pipeline, recipes, secrets};
 use crate::pipeline::settings::Stage;
 use std::fmt::Write;
 use std::ops::Range;
@@ -20,7 +20,16 @@ pub fn expand(path: &Path) -> Result<String, Report> {
     let nowhere = |finding| Report::new(&name, &Source::new(""), vec![finding]);
     let bytes = file::read(path).map_err(nowhere)?;
     let text = file::text(&bytes).map_err(|(_, finding)| nowhere(finding))?;
-    expand_text(text).map_err(|findings| Report::new(&name, &Source::new(text), findings))
+    expand_text(text).map_err(|findings| {
+        let mut source = Source::new(text);
+        let hidden = match tree::parse(text) {
+            Ok(parsed) => secrets::in_tree(&parsed.root, &source),
+            Err(_) => secrets::in_lines(&source),
+        };
+        source.hide(hidden);
+        source.hide(secrets::in_comments(&source));
+        Report::new(&name, &source, findings)
+    })
 }
 
 fn expand_text(text: &str) -> Result<String, Vec<Finding>> {

@@ -51,4 +51,5 @@ pub(in crate::config) fn place(list: &Node, path: &[Step]) -> Span {
 }
 
 #[cfg(test)]
+#[path = "pipeline_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! Tests of reading stages and rules: every option of every stage, and every mistake at its place.
+
 use super::*;
 use crate::config::check::Check;
 use crate::config::report::{Finding, Report};
@@ -258,10 +260,10 @@ fn redacting_has_a_mark() {
     );
     let custom = vec![Custom { name: text("badge"), expression: text("B[0-9]+") }];
     assert_eq!(
-        redact("- redact: { source: user, kinds: [ip, card, ip], patterns: { badge: 'B[0-9]+' }, replace: XXX }"),
+        redact("- redact: { source: user, kinds: [ip, card, ip], patterns: { badge: 'B[0-9]+' }, replace: '###' }"),
         Redact {
             source: Some(text("user")),
-            what: Settings { kinds: vec![Kind::Card, Kind::Ip], custom, mark: Mark::Text(text("XXX")) }
+            what: Settings { kinds: vec![Kind::Card, Kind::Ip], custom, mark: Mark::Text(text("###")) }
         }
     );
     let directory = tempfile::tempdir().unwrap();
