@@ -28,6 +28,7 @@ use crate::sink::endpoint::{self, Prepared, SinkError};
 use crate::sink::queue::Queue;
 use crate::sink::settings::Endpoint;
 use crate::sink::spill::{News, Store};
+use crate::source::file::import;
 use crate::source::file::reload::{Next, NextOutput, Sources};
 use crate::source::file::settings::Settings;
 use crate::source::file::worker;
@@ -142,6 +143,7 @@ impl Agent {
         let (sources, sets) = joints.arrange(&plan);
         let routes = Routes::new(&sources, &sets);
         let sources = Sources::parse(sources)?;
+        import::take_over(&store, &sources, &plan.imports);
         let groups: Vec<Group> =
             sets.iter().map(|to| Group { to: to.clone(), budget: budget.share(sets.len()) }).collect();
         let outputs = groups.iter().map(|group| NextOutput::New(joints.output(group, &plan, &endpoints))).collect();

@@ -290,6 +290,10 @@ pub const CONFIG_PROBLEMS: usize = 100;
 pub const CONFIG_SALT_BYTES: u64 = 4096;
 /// Characters of a configuration line that a report shows; of a longer one, the part around the problem.
 pub const CONFIG_EXCERPT_CHARS: usize = 160;
+/// Largest positions file that is taken over. One of a hundred thousand files is a third of this.
+pub const POSITIONS_BYTES: usize = 64 * 1024 * 1024;
+/// How long before its position was written a rotated file may have been written to last, milliseconds: Promtail writes positions every 10 s.
+pub const IMPORT_MARGIN_MS: u64 = 60_000;
 /// Entries of `loki` in a configuration. Each has a queue and a connection of its own.
 pub const ENDPOINTS_MAX: usize = 100;
 /// Longest pattern of files, bytes: Linux takes no longer path (`PATH_MAX`).

@@ -52,6 +52,13 @@ fn summary(plan: &Plan) -> String {
         let tenant = endpoint.tenant_id.as_ref().map_or(String::new(), |tenant| format!(", tenant {tenant}"));
         lines.push(format!("  {} (loki): {}{tenant}", endpoint.name, endpoint.url));
     }
+    for positions in &plan.imports {
+        let files = count(positions.files.len() as u64, "file", "files");
+        lines.push(format!(
+            "positions of {files} are taken over from {}, if they were not before",
+            positions.path.display()
+        ));
+    }
     let http = plan.http.map_or("off".to_owned(), |address| format!("http://{address}/"));
     lines.push(format!(
         "status page {http}; state in {}; memory at most {}",

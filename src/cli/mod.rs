@@ -46,6 +46,7 @@ Where to go next:
   lugger test --config FILE      run the tests of its pipelines
   lugger run --dry-run           see what would be sent; --inspect shows what each stage does
   lugger run --config FILE       run it; stop it with Ctrl-C or SIGTERM
+  lugger convert FILE            print a Promtail file in lugger's form; run and check take it as it is
   lugger dead-letters print      see the lines that an endpoint refused for good; `send` re-sends
   lugger help COMMAND            what a command does and takes
   agent.example.yaml             every option, explained, in lugger's source directory
@@ -74,7 +75,7 @@ enum Command {
     Check(check::Options),
     /// Run the tests of pipelines that stand beside a configuration
     Test(trials::Options),
-    /// Print a configuration in another form
+    /// Print a Promtail file in lugger's own form, or recipes as their stages
     Convert(convert::Options),
     /// Show the agent at work on this host's own logs, without any server
     Demo(demo::Options),

@@ -10,7 +10,7 @@ use super::raw;
 use super::report::{Finding, Severity};
 use super::source::Span;
 use super::tree::Node;
-use super::{de, endpoint, logs};
+use super::{de, endpoint, logs, positions};
 use crate::base::limits::{
     LABEL_NAME_RANGE, LABEL_VALUE_RANGE, LABELS_RANGE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN,
     MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT,
@@ -20,6 +20,7 @@ use crate::base::limits::{
 use crate::base::rate::{RateLimit, WhenOver};
 use crate::base::units::{format_duration, format_size};
 use crate::model::labels::LabelCaps;
+use crate::source::file::import::Positions;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -32,23 +33,13 @@ const STATE_DIR: &str = "/var/lib/lugger";
 /// The port of /ready and /metrics.
 const HTTP_PORT: u16 = 9080;
 
-/// A file that is meant for another program.
-pub(super) fn foreign(root: &Node) -> Option<Finding> {
-    let entry = root.entry("scrape_configs").or_else(|| root.entry("clients"))?;
-    Some(
-        Finding::error(entry.key_span, "this is a Promtail file; this version does not read Promtail files yet").help(
-            "write `loki:` (where logs go; Promtail's clients) and `logs:` (where they come from; Promtail's scrape_configs); \
-             agent.example.yaml shows both",
-        ),
-    )
-}
-
 /// The plan; to be used only if no error was found.
 pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     let mut check = Check::new(findings);
     let limits = check.limits(raw.limits.as_ref(), root.child("limits"));
     let http = check.http(raw.http.as_ref(), root.child("http"));
     let state_dir = check.state_dir(raw.state_dir.as_deref(), root, env);
+    let imports = check.imports(raw.import_positions.as_ref(), root.child("import_positions"));
     let global = raw.labels.clone().unwrap_or_default();
     logs::check_labels(&global, root.child("labels"), limits.label_caps, &mut check);
 
@@ -71,7 +62,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let shared = (0..loki.len()).filter(|i| files.iter().any(|file| file.to.len() > 1 && file.to.contains(i))).count();
     check.spool_share(limits.spool_bytes, shared, root.child("limits").child("spool"));
     let Limits { memory_bytes, spool_bytes, spool_age, .. } = limits;
-    Some(Plan { loki, files, http, state_dir, memory_bytes, spool_bytes, spool_age })
+    Some(Plan { loki, files, imports, http, state_dir, memory_bytes, spool_bytes, spool_age })
 }
 
 /// What `limits` comes to.
@@ -101,6 +92,25 @@ impl<'a> Check<'a> {
     /// Reads a part of the file as a type; what does not fit is reported and removed from `node`.
     pub(super) fn read<T: DeserializeOwned>(&mut self, node: &mut Node) -> Option<T> {
         de::read(node, self.findings)
+    }
+
+    /// How much was found so far, for [`Check::said_since`].
+    pub(super) fn count(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// What was found since then, other than errors, as comments for people.
+    pub(super) fn said_since(&self, count: usize) -> Vec<String> {
+        let said = self.findings.iter().skip(count).filter(|finding| finding.severity != Severity::Error);
+        let text = |finding: &Finding| {
+            let line = finding.span.map_or(String::new(), |span| format!("Line {}: ", span.start.line));
+            format!("{line}{}", finding.message)
+        };
+        said.map(text).collect()
+    }
+
+    pub(super) fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.findings.push(Finding::note(span, message));
     }
 
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
@@ -320,6 +330,31 @@ impl<'a> Check<'a> {
             self.error(span, "this is not a directory", "name a directory; it is created if it is not there");
         }
         path
+    }
+
+    /// Positions of another agent. A file that is not there is none: it may go once it was taken over.
+    fn imports(&mut self, paths: Option<&raw::OneOrMany>, node: &Node) -> Vec<Positions> {
+        let mut imports: Vec<Positions> = Vec::new();
+        for (i, path) in paths.map_or(&[][..], |paths| &paths.0).iter().enumerate() {
+            let span = node.item(i).span;
+            if !Path::new(path).is_absolute() {
+                self.error(
+                    span,
+                    "this path is not absolute",
+                    "begin it with /, such as /var/lib/promtail/positions.yaml",
+                );
+                continue;
+            }
+            match positions::read(Path::new(path)) {
+                Ok(found) => imports.extend(found),
+                Err(error) => self.error(
+                    span,
+                    format!("these positions cannot be read: {error}"),
+                    "make the file readable and whole, so that nothing is sent again; or remove it: then all files are read from their beginning",
+                ),
+            }
+        }
+        imports
     }
 
     /// Something to read, and somewhere to send it.

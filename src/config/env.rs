@@ -29,7 +29,8 @@ pub(super) fn substitute(node: &mut Node, env: &Lookup<'_>, findings: &mut Vec<(
         Value::Scalar(scalar) => match expand(&scalar.text, env) {
             Ok(None) => true,
             Ok(Some(text)) => {
-                *scalar = Scalar { text, plain: scalar.plain, substituted: true };
+                let written = Some(std::mem::take(&mut scalar.text));
+                *scalar = Scalar { text, plain: scalar.plain, written };
                 true
             }
             Err(Bad { message, help, written }) => {

@@ -116,7 +116,7 @@ fn unique(base: &str, taken: &mut HashSet<String>, suffixes: &mut HashMap<String
 }
 
 /// `/var/log/nginx/*.log` is `var-log-nginx-log`: it depends on the first pattern only, so that other entries can come and go.
-fn derived_name(include: &[String]) -> String {
+pub(super) fn derived_name(include: &[String]) -> String {
     let pattern = include.first().map_or("", String::as_str);
     let mut name = String::new();
     for part in pattern.split('/') {

@@ -1,7 +1,8 @@
 //! Floor 5: the configuration file, as written (`raw`) and as the agent needs it ([`plan`]). The only place that knows YAML.
 //!
 //! The way of a file: text to a tree with places (`tree`), environment (`env`), types (`de`, `raw`), meaning (`check`). Each step
-//! goes on with what the one before could make sense of, so that one report has everything.
+//! goes on with what the one before could make sense of, so that one report has everything. A file of Promtail is translated to the same tree
+//! (`promtail`) on its way.
 //!
 //! Promises: a plan is complete and consistent; a [`Report`] has each problem with its place, the line, and the remedy; no secret is in
 //! a report or in the debugging output of a plan. Leaves to others: opening what the plan names.
@@ -15,6 +16,8 @@ mod file;
 mod logs;
 mod pipeline;
 pub mod plan;
+mod positions;
+mod promtail;
 mod raw;
 mod recipes;
 mod report;
@@ -53,16 +56,49 @@ pub fn load(path: &Path) -> Result<Plan, Report> {
 pub fn load_with_warnings(path: &Path) -> Result<Loaded, Report> {
     let name = path.display().to_string();
     let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
-    load_bytes(&name, &bytes, &env::process)
+    load_bytes(&name, &bytes, &env::process).map(|(loaded, _)| loaded)
+}
+
+/// A Promtail file in lugger's own form.
+#[derive(Debug, Clone)]
+pub struct Converted {
+    /// The native file.
+    pub yaml: String,
+    /// What has no counterpart; warnings and notes only, often none.
+    pub warnings: Report,
+}
+
+/// Translates the Promtail file at `path`. A file that is in lugger's form already is an error.
+pub fn convert(path: &Path) -> Result<Converted, Report> {
+    let name = path.display().to_string();
+    let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
+    convert_bytes(&name, &bytes, &env::process)
+}
+
+/// The same from memory, as [`load_str`].
+pub fn convert_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Converted, Report> {
+    convert_bytes(name, text.as_bytes(), env)
+}
+
+fn convert_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Converted, Report> {
+    let (loaded, native) = load_bytes(name, bytes, env)?;
+    match native {
+        Some(native) => Ok(Converted { yaml: promtail::print(&native), warnings: loaded.warnings }),
+        None => {
+            let finding = Finding::nowhere("this is not a Promtail file but one of lugger")
+                .help("there is nothing to convert; with --expand its recipes are written out as stages");
+            Err(Report::new(name, &Source::new(""), vec![finding]))
+        }
+    }
 }
 
 /// Reads a configuration from memory: `name` stands for the file in reports, `env` looks environment variables up.
 /// Files and directories that it names are looked at all the same.
 pub fn load_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Loaded, Report> {
-    load_bytes(name, text.as_bytes(), env)
+    load_bytes(name, text.as_bytes(), env).map(|(loaded, _)| loaded)
 }
 
-fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Report> {
+fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<(Loaded, Option<promtail::Native>), Report> {
     let text = file::text(bytes).map_err(|(readable, finding)| {
         let mut source = Source::new(&readable);
         let secrets = secrets::in_lines(&source);
@@ -84,11 +120,20 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Loaded, Repo
     };
     source.hide(secrets::in_tree(&root, &source));
     source.hide(secrets::in_comments(&source));
-    let plan = understand(&mut root, &source, env, &mut findings);
+    let directory = Path::new(name).parent().unwrap_or(Path::new("."));
+    let (native, plan) = if promtail::is_one(&root) {
+        let native = promtail::translate(&mut root, env, directory, &mut findings);
+        let mut tree = native.to_tree(root.span, findings.iter().any(|finding| finding.severity == Severity::Error));
+        let raw = de::read(&mut tree, &mut findings);
+        let plan = raw.and_then(|raw| check::plan(&raw, &tree, env, &mut findings));
+        (Some(native), plan)
+    } else {
+        (None, understand(&mut root, &source, env, &mut findings))
+    };
     let report = Report::new(name, &source, findings);
     match plan {
-        Some(plan) if report.problems().iter().all(|problem| problem.severity == Severity::Warning) => {
-            Ok(Loaded { plan, warnings: report })
+        Some(plan) if report.problems().iter().all(|problem| problem.severity != Severity::Error) => {
+            Ok((Loaded { plan, warnings: report }, native))
         }
         _ => Err(report),
     }
@@ -100,11 +145,6 @@ fn understand(
     env: &Lookup<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Plan> {
-    if let Some(finding) = check::foreign(root) {
-        // Every other message would be about a file that is not meant for this version at all.
-        *findings = vec![finding];
-        return None;
-    }
     let mut unset = Vec::new();
     env::substitute(root, env, &mut unset);
     // Narrowing costs a search through the line, and more than this is not shown.

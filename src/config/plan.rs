@@ -12,6 +12,8 @@ pub struct Plan {
     pub loki: Vec<sink::settings::Endpoint>,
     /// Where logs come from.
     pub files: Vec<FileSource>,
+    /// What other agents have read of the files, to be taken over once.
+    pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
     pub http: Option<SocketAddr>,
     /// Checkpoints and dead letters. Absolute.

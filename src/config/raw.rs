@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) logs: Option<Vec<Log>>,
     pub(super) http: Option<Http>,
     pub(super) state_dir: Option<String>,
+    pub(super) import_positions: Option<OneOrMany>,
     pub(super) limits: Option<Limits>,
 }
 

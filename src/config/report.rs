@@ -15,6 +15,8 @@ pub enum Severity {
     Error,
     /// It can, but this is probably not what was meant.
     Warning,
+    /// It can, and nobody has to do anything; somebody may want to know.
+    Note,
 }
 
 /// One problem.
@@ -58,6 +60,10 @@ impl Finding {
 
     pub(super) fn warning(span: Span, message: impl Into<String>) -> Self {
         Finding { severity: Severity::Warning, ..Finding::error(span, message) }
+    }
+
+    pub(super) fn note(span: Span, message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Note, ..Finding::error(span, message) }
     }
 
     /// An error that has no place in the file.
@@ -113,6 +119,7 @@ impl fmt::Display for Report {
             f.write_str(match problem.severity {
                 Severity::Error => ": ",
                 Severity::Warning => ": warning: ",
+                Severity::Note => ": note: ",
             })?;
             f.write_str(&problem.message)?;
             if let (Some(place), Some(excerpt)) = (problem.place, &problem.excerpt) {

@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use super::words::nearest;
 
 /// Keys within an endpoint, or a stage that has a secret, whose values anybody may see.
-const HARMLESS: [&str; 24] = [
+const HARMLESS: [&str; 32] = [
     "kinds",
     "name",
     "url",
@@ -40,13 +40,22 @@ const HARMLESS: [&str; 24] = [
     "when_over",
     "max_streams",
     "max_streams_policy",
+    // Promtail's.
+    "batchwait",
+    "batchsize",
+    "min_period",
+    "max_period",
+    "max_retries",
+    "drop_rate_limited_batches",
+    "follow_redirects",
+    "enable_http2",
 ];
 
 /// Keys whose values are secret, for what is near to them.
 const SECRET: [&str; 3] = ["password", "bearer_token", "hash_salt"];
 
 /// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 57] = [
+const PLAIN: [&str; 82] = [
     "labels",
     "logs",
     "file",
@@ -104,6 +113,32 @@ const PLAIN: [&str; 57] = [
     "separator",
     "replacement",
     "modulus",
+    "import_positions",
+    // Promtail's.
+    "server",
+    "http_listen_address",
+    "http_listen_port",
+    "grpc_listen_port",
+    "log_level",
+    "log_format",
+    "positions",
+    "filename",
+    "sync_period",
+    "ignore_invalid_yaml",
+    "limits_config",
+    "readline_rate",
+    "readline_burst",
+    "readline_rate_enabled",
+    "readline_rate_drop",
+    "max_line_size",
+    "max_line_size_truncate",
+    "target_config",
+    "tracing",
+    "enabled",
+    "scrape_configs",
+    "job_name",
+    "static_configs",
+    "targets",
 ];
 
 /// What a text with secrets in it contains somewhere.
@@ -174,7 +209,8 @@ fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
 
 /// What is around the value of `key`, and whether the value itself may be shown.
 fn enter(key: &str, around: Around) -> (Around, bool) {
-    let endpoint = matches!(key, "loki" | "clients" | "remote_write" | "basic_auth" | "tls_config" | "redact");
+    let endpoint =
+        matches!(key, "loki" | "clients" | "client" | "remote_write" | "basic_auth" | "tls_config" | "redact");
     let around = if key == "headers" || sounds_secret(key) {
         Around::Closed
     } else if endpoint {

@@ -40,8 +40,8 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// Without quotes, not a block: it may be a number, a truth value or nothing.
     pub(super) plain: bool,
-    /// It came, at least in part, from the environment.
-    pub(super) substituted: bool,
+    /// Where variables of the environment were put in: what stood there before, as a configuration of lugger writes it.
+    pub(super) written: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,12 +69,12 @@ impl Scalar {
     pub(super) fn is_null(&self) -> bool {
         self.plain
             && (self.text.is_empty()
-                || (!self.substituted && matches!(self.text.as_str(), "~" | "null" | "Null" | "NULL")))
+                || (self.written.is_none() && matches!(self.text.as_str(), "~" | "null" | "Null" | "NULL")))
     }
 }
 
 impl Node {
-    fn new(span: Span, value: Value) -> Self {
+    pub(super) fn new(span: Span, value: Value) -> Self {
         Node { span, value, lost: Vec::new(), dropped: Vec::new(), adorned: false }
     }
 
@@ -234,7 +234,7 @@ impl Builder {
                 let span = if missing { Span { start: span.start, end: span.start } } else { span };
                 let plain = self.plain(style == ScalarStyle::Plain, tag.as_deref(), span);
                 self.count(1 + text.len() / CONFIG_NODE_BYTES, span)?;
-                let scalar = Scalar { text: text.into_owned(), plain, substituted: false };
+                let scalar = Scalar { text: text.into_owned(), plain, written: None };
                 self.complete(Node { adorned, ..Node::new(span, Value::Scalar(scalar)) }, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {

@@ -129,6 +129,7 @@ pub fn plan(
         files.push(source("host", logs.iter().map(|path| quote(path)).collect(), StartAt::End)?);
     }
     Ok(Plan {
+        imports: Vec::new(),
         loki: vec![endpoint],
         files,
         http: None,

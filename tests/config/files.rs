@@ -1,5 +1,6 @@
 //! What can be wrong with the file itself.
 
+use crate::{SHORTEST, good, load};
 use lugger::config;
 use std::fs;
 use std::path::Path;
@@ -98,4 +99,22 @@ fn windows_line_ends_and_byte_order_marks_are_taken() {
         report_of(text.replace("url", "ulr").as_bytes()),
         "FILE:2:5: unknown key \"ulr\"\n  2 |   - ulr: http://localhost\n    |     ^^^\nhelp: did you mean \"url\"?"
     );
+}
+
+#[test]
+fn positions_of_another_agent_are_read_with_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("positions.yaml");
+    let text = |written: &str| format!("{SHORTEST}import_positions: {written}\n");
+    // One that is not there may be gone since it was taken over.
+    assert_eq!(good(&text(path.to_str().unwrap())).plan.imports, []);
+    std::fs::write(&path, "positions:\n  /x.log: \"12\"\n  cursor-a: s\n").unwrap();
+    let imports = good(&text(&format!("[{}]", path.display()))).plan.imports;
+    assert_eq!((imports.len(), imports[0].others), (1, 1));
+    assert_eq!(imports[0].files, [("/x.log".into(), 12)]);
+    std::fs::write(&path, "nothing\n").unwrap();
+    let report = load(&text(path.to_str().unwrap())).expect_err("no positions").to_string();
+    assert!(report.contains("agent.yaml:3:19: these positions cannot be read: line 1:"), "{report}");
+    let report = load(&text("positions.yaml")).expect_err("relative").to_string();
+    assert!(report.contains("this path is not absolute"), "{report}");
 }

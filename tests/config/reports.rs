@@ -119,15 +119,15 @@ agent.yaml:1:1: expected a map with keys such as labels, loki, logs, found a lis
 help: write `key: value` lines, indented, or { key: value }"#,
     ),
     (
-        "a Promtail file",
-        r#"server: {}
+        "a file that is both lugger's and Promtail's",
+        r#"logs: [{}]
 clients: [{ url: "http://localhost" }]
 "#,
         r#"
-agent.yaml:2:1: this is a Promtail file; this version does not read Promtail files yet
-  2 | clients: [{ url: "http://localhost" }]
-    | ^^^^^^^
-help: write `loki:` (where logs go; Promtail's clients) and `logs:` (where they come from; Promtail's scrape_configs); agent.example.yaml shows both"#,
+agent.yaml:1:1: `logs` is not supported
+  1 | logs: [{}]
+    | ^^^^
+help: a file is Promtail's or lugger's: remove it, or the keys of Promtail (`lugger convert` writes them in lugger's form)"#,
     ),
     (
         "an unknown key, and the nearest one",
@@ -182,7 +182,7 @@ help: remove it; the keys here are: name, file, labels, to, rate, format, stages
 agent.yaml:5:1: "metrics" is not supported by this version
   5 | metrics: {}
     | ^^^^^^^
-help: remove it; the keys here are: labels, loki, logs, http, state_dir, limits"#,
+help: remove it; the keys here are: labels, loki, logs, http, state_dir, import_positions, limits"#,
     ),
     (
         "a list where a map is wanted",
@@ -758,6 +758,6 @@ agent.yaml:11:19: expected a size such as 256KiB, 64MiB or 1GiB, found "lots"
 agent.yaml:12:1: unknown key "colour"
   12 | colour: <secret>
      | ^^^^^^
-help: the keys here are: labels, loki, logs, http, state_dir, limits"#,
+help: the keys here are: labels, loki, logs, http, state_dir, import_positions, limits"#,
     ),
 ];

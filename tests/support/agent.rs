@@ -349,7 +349,18 @@ impl Rig {
     /// Starts the agent and waits until it serves /metrics.
     #[track_caller]
     pub fn start(&self, config: &Config) -> Agent {
-        let mut agent = self.spawn(config);
+        self.wait_up(self.spawn(config))
+    }
+
+    /// The same with a configuration as it is written, which is told the address for its pages. The state directory is the rig's.
+    #[track_caller]
+    pub fn start_text(&self, text: impl FnOnce(SocketAddr) -> String) -> Agent {
+        let http = free_port();
+        self.wait_up(self.spawn_text(http, text(http)))
+    }
+
+    #[track_caller]
+    fn wait_up(&self, mut agent: Agent) -> Agent {
         let up = holds_within(START, || agent.has_exited() || agent.is_up());
         assert!(up.is_some() && !agent.has_exited(), "the agent did not come up");
         agent
@@ -359,8 +370,11 @@ impl Rig {
     pub fn spawn(&self, config: &Config) -> Agent {
         let http = free_port();
         let state = config.state_dir.clone().unwrap_or_else(|| self.state());
+        self.spawn_text(http, config.yaml(http, &state))
+    }
+
+    fn spawn_text(&self, http: SocketAddr, yaml: String) -> Agent {
         let file = self.config_file();
-        let yaml = config.yaml(http, &state);
         fs::write(&file, &yaml).expect("write the configuration");
         let stderr = self.path().join("stderr.log");
         let log = File::options().append(true).create(true).open(&stderr).expect("a file for stderr");
@@ -377,6 +391,7 @@ impl Rig {
             Command::new(self.binary())
         };
         command.arg("run").arg("--config").arg(&file);
+        command.env("STATE_DIRECTORY", self.state());
         command.current_dir(self.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start the agent");
         Agent { child, http, stderr, started: Instant::now(), exit: None, yaml }

@@ -353,8 +353,8 @@ pub(super) fn is_rotated_name(origin: &Path, name: &OsStr) -> bool {
     }
 }
 
-/// The start of the last, unfinished line of a file, and the marks there.
-fn start_at_end(path: &Path, size: u64, encoding: Encoding) -> io::Result<(u64, super::identity::Mark)> {
+/// The start of the last, unfinished line of what a file has up to `size`, and the marks there.
+pub(super) fn start_at_end(path: &Path, size: u64, encoding: Encoding) -> io::Result<(u64, super::identity::Mark)> {
     let file: File = open_for_reading(path)?;
     let decoding = encoding.of_file(&file)?;
     let mut buffer = vec![0; CHUNK_BYTES];

@@ -210,7 +210,7 @@ pub(super) fn looks_for(tree: &Tree, source: u16, path: &Path) -> bool {
 }
 
 /// Whether patterns match a path, as far as the path alone tells.
-fn wants(rules: &Rules, path: &Path) -> bool {
+pub(super) fn wants(rules: &Rules, path: &Path) -> bool {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
     let is_excluded = |dir: &Path| dir.parent().is_some() && rules.excludes.directory(dir);
     if rules.excludes.file(path) || directory.ancestors().any(is_excluded) {

@@ -3,7 +3,8 @@
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
 //! what is done at first and `finish` at last; `tree` knows the directories and `watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
-//! that checkpoints speak of, `twin` those that were compressed; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
+//! that checkpoints speak of, `twin` those that were compressed; `import` takes over what another agent
+//! has read; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
 //! worker to other settings, and `heirs` says whose files become whose by that.
 //!
 //! Promises: identity, not path, decides; what was on disk when it was looked at is read once, rotated files first; a line is handed on whole,
@@ -16,6 +17,7 @@ mod finish;
 mod follow;
 mod heirs;
 mod identity;
+pub mod import;
 mod lines;
 pub mod pattern;
 mod pipe;

@@ -12,7 +12,7 @@
 
 use super::begin::ALIVE_MARGIN_NS;
 use super::follow::{Follow, Source};
-use super::heirs::{Estate, Heirs};
+use super::heirs::{Estate, Heirs, wants};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
 use super::pipe::Pipeline;
@@ -86,6 +86,17 @@ impl Sources {
             parsed.rules.push(Rules { patterns, excludes });
         }
         Ok(parsed)
+    }
+
+    /// The sources' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.planned.iter().map(Planned::name)
+    }
+
+    /// The sources that would follow a file at this path.
+    pub(super) fn following(&self, path: &Path) -> impl Iterator<Item = &Settings> {
+        let both = self.planned.iter().zip(&self.rules);
+        both.filter(move |(_, rules)| wants(rules, path)).map(|(planned, _)| &planned.settings)
     }
 }
 

@@ -1,0 +1,202 @@
+//! `server`, `positions`, `limits_config` and `target_config`: what of the process as a whole has a counterpart.
+
+use super::keys::{self, survey};
+use super::native::{Content, Section, entry, map, text, word};
+use super::read;
+use crate::base::limits::{
+    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, RATE_BURST_MS, RATE_LINES_MAX, STREAMS_MAX,
+};
+use crate::base::units::{format_duration, format_size};
+use crate::config::check::Check;
+use crate::config::positions;
+use crate::config::tree::{Entry, Node};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+/// Where Promtail keeps positions if the file does not say.
+const POSITIONS: &str = "/var/log/positions.yaml";
+/// How many lines a second Promtail lets through when it is told to bound them and not how many.
+const READLINE_RATE: u64 = 10_000;
+
+/// What `limits_config` comes to.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    /// `rate` of a source or endpoint.
+    pub(super) rate: Option<Entry>,
+    /// `max_streams` of an endpoint.
+    pub(super) max_streams: Option<Entry>,
+    /// Entries that are longer are dropped: bytes, and the key that says so.
+    pub(super) drop_longer: Option<(u64, Entry)>,
+}
+
+/// `http`.
+pub(super) fn http(root: &Node, check: &mut Check<'_>) -> Option<Section> {
+    let found = root.entry("server")?;
+    let node = &found.value;
+    let before = check.count();
+    if !survey(node, keys::SERVER, check) {
+        return None;
+    }
+    let listen = if read::flag(node, "disable", check) == Some(true) {
+        text(node.child("disable").span, "none")
+    } else {
+        let port = read::number(node, "http_listen_port", check);
+        let host = read::text_at(node, "http_listen_address", check);
+        let span =
+            if host.is_some() { node.child("http_listen_address").span } else { node.child("http_listen_port").span };
+        let port = match (port, host) {
+            (Some(port), _) => u16::try_from(port).unwrap_or_else(|_| {
+                check.error(
+                    node.child("http_listen_port").span,
+                    format!("{port} is no port"),
+                    "a port is from 0 to 65535",
+                );
+                0
+            }),
+            (None, Some(_)) => 80,
+            // Promtail would take port 80 of all addresses; nobody who says nothing wants that.
+            (None, None) => return comments_only(found, check.said_since(before)),
+        };
+        let address = match host.unwrap_or("") {
+            "" => Some(IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+            "localhost" => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+            host => host.trim_matches(['[', ']']).parse().ok(),
+        };
+        let Some(address) = address else {
+            let place = node.child("http_listen_address").span;
+            check.error(place, "expected an IP address", "write the address, such as 127.0.0.1, not the host's name");
+            return None;
+        };
+        text(span, std::net::SocketAddr::from((address, port)).to_string())
+    };
+    let span = found.key_span;
+    let comments = check.said_since(before);
+    let node = map(span, vec![entry("listen", span, listen)]);
+    Some(Section { comments, key: "http", key_span: span, content: Content::Node(node) })
+}
+
+fn comments_only(found: &Entry, comments: Vec<String>) -> Option<Section> {
+    let span = found.key_span;
+    let content = Content::Node(map(span, Vec::new()));
+    (!comments.is_empty()).then_some(Section { comments, key: "http", key_span: span, content })
+}
+
+/// `import_positions`: what Promtail has read is not sent again.
+pub(super) fn import(root: &Node, check: &mut Check<'_>) -> Option<Section> {
+    let before = check.count();
+    let node = root.child("positions");
+    let is_there = root.entry("positions").is_some() && survey(node, keys::POSITIONS, check);
+    let written = if is_there { node.entry("filename").filter(|found| !found.value.is_null()) } else { None };
+    let key_span = root.key_span("positions");
+    let (path, value) = match written {
+        Some(found) => (read::text(&found.value, check)?.to_owned(), found.value.clone()),
+        None => (POSITIONS.to_owned(), text(key_span, POSITIONS)),
+    };
+    if !Path::new(&path).is_absolute() {
+        check.error(
+            value.span,
+            "the positions file has no absolute path, so that nobody knows where it is",
+            "write its whole path: lugger takes the positions over once, so that nothing is sent again",
+        );
+        return None;
+    }
+    // A file that Promtail would pass over is passed over.
+    if is_there
+        && read::flag(node, "ignore_invalid_yaml", check) == Some(true)
+        && let Err(error) = positions::read(Path::new(&path))
+    {
+        check.warn(
+            value.span,
+            format!("the positions are not taken over: {error}"),
+            "all files are read from their beginning",
+        );
+        return None;
+    }
+    let mut comments = vec![
+        "What Promtail has read of the files is taken over, once, at the first start. After that the key may go, and the file too.".to_owned(),
+    ];
+    comments.extend(check.said_since(before));
+    Some(Section { comments, key: "import_positions", key_span, content: Content::Node(value) })
+}
+
+/// `target_config`, of which only reading from stdin means something.
+pub(super) fn target(root: &Node, check: &mut Check<'_>) -> Vec<String> {
+    let before = check.count();
+    let node = root.child("target_config");
+    if root.entry("target_config").is_some()
+        && survey(node, keys::TARGET, check)
+        && read::flag(node, "stdin", check) == Some(true)
+    {
+        check.warn(
+            node.key_span("stdin"),
+            "`stdin` is not read by this version",
+            "`lugger run --dry-run --stdin` shows what the first job makes of it; to send it, write it into a file",
+        );
+    }
+    if let Some(global) = root.entry("global") {
+        survey(&global.value, keys::GLOBAL, check);
+    }
+    check.said_since(before)
+}
+
+/// `limits_config`; `limits` is the native section of that name, with what was said of all keys.
+pub(super) fn limits(root: &Node, check: &mut Check<'_>) -> (Limits, Option<Section>) {
+    let mut limits = Limits::default();
+    let Some(found) = root.entry("limits_config") else { return (limits, None) };
+    let node = &found.value;
+    let before = check.count();
+    if !survey(node, keys::LIMITS, check) {
+        return (limits, None);
+    }
+    if read::flag(node, "readline_rate_enabled", check) == Some(true) {
+        limits.rate = rate(node, check);
+    }
+    if let Some(max) = read::number(node, "max_streams", check).filter(|max| *max > 0) {
+        let span = node.child("max_streams").span;
+        let key = node.key_span("max_streams");
+        limits.max_streams = Some(entry("max_streams", key, word(span, max.min(STREAMS_MAX))));
+        check.note(key, "lines of further streams are not dropped, but go into one stream that has lugger_merged=\"true\" in place of filename");
+    }
+    let mut native = Vec::new();
+    if let Some(bytes) = read::size(node, "max_line_size", check).filter(|bytes| *bytes > 0) {
+        let (key, place) = (node.key_span("max_line_size"), node.child("max_line_size"));
+        let fit = bytes.clamp(LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
+        if read::flag(node, "max_line_size_truncate", check) == Some(true) {
+            native.push(entry("line", key, word(place.span, format_size(fit))));
+            check.note(
+                key,
+                format!("longer lines are cut to {} as they are read, before the stages, and marked", format_size(fit)),
+            );
+        } else {
+            limits.drop_longer = Some((bytes, entry("longer_than", key, word(place.span, bytes))));
+            if bytes > LINE_BYTES_DEFAULT as u64 {
+                native.push(entry("line", key, word(place.span, format_size(fit))));
+            }
+        }
+    }
+    let comments = check.said_since(before);
+    if native.is_empty() && comments.is_empty() {
+        return (limits, None);
+    }
+    let content = Content::Node(map(found.key_span, native));
+    (limits, Some(Section { comments, key: "limits", key_span: found.key_span, content }))
+}
+
+/// Promtail's bound is of all that it reads.
+fn rate(node: &Node, check: &mut Check<'_>) -> Option<Entry> {
+    let lines = read::number(node, "readline_rate", check).unwrap_or(READLINE_RATE).clamp(1, RATE_LINES_MAX);
+    let burst = read::number(node, "readline_burst", check).unwrap_or(READLINE_RATE);
+    let span = node.key_span("readline_rate_enabled");
+    let at = |key: &str| if node.entry(key).is_some() { node.child(key).span } else { span };
+    // Lines at once are so much time's worth.
+    let worth =
+        Duration::from_millis(burst.saturating_mul(1000).div_ceil(lines).clamp(RATE_BURST_MS.0, RATE_BURST_MS.1));
+    let drop = read::flag(node, "readline_rate_drop", check).unwrap_or(true);
+    let parts = vec![
+        entry("lines", span, word(at("readline_rate"), lines)),
+        entry("burst", span, word(at("readline_burst"), format_duration(worth))),
+        entry("when_over", span, text(at("readline_rate_drop"), if drop { "drop" } else { "block" })),
+    ];
+    Some(entry("rate", span, map(span, parts)))
+}

@@ -1,0 +1,34 @@
+//! `lugger convert` and `lugger check` as commands.
+
+use std::process::{Command, Output};
+
+fn lugger(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lugger"));
+    command.args(arguments).env("HOSTNAME", "myhost").output().unwrap()
+}
+
+#[test]
+fn the_native_form_goes_to_stdout_and_what_is_said_to_stderr() {
+    let output = lugger(&["convert", "tests/promtail/files/docker_files.yaml"]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = |name: &str| std::fs::read_to_string(format!("tests/promtail/native/{name}")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected("docker_files.yaml"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), expected("docker_files.report").trim_end());
+}
+
+#[test]
+fn a_file_of_lugger_has_nothing_to_convert() {
+    let output = lugger(&["convert", "tests/promtail/native/first_steps.yaml"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("this is not a Promtail file but one of lugger"), "{words}");
+}
+
+#[test]
+fn check_says_what_would_run_of_a_promtail_file() {
+    let output = lugger(&["check", "--config", "tests/promtail/files/journal_and_files.yaml"]);
+    assert_eq!(output.status.code(), Some(0));
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(words.contains("1 source\n  auth (file): /var/log/auth.log to 127.0.0.1"), "{words}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`journal` is not collected by this version"));
+}

@@ -1,0 +1,167 @@
+//! The native form of each file, and that it runs as the file itself does.
+
+use crate::{FILE, convert, env, job, load, with};
+use lugger::config::{self, Loaded};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILES: &str = "tests/promtail/files";
+const NATIVE: &str = "tests/promtail/native";
+
+/// Names and texts of the Promtail files.
+pub fn files() -> Vec<(String, String)> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(FILES).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The name under which reports and relative paths know a file.
+fn place(name: &str) -> String {
+    format!("{FILES}/{name}.yaml")
+}
+
+#[test]
+fn every_file_has_exactly_this_native_form_and_report() {
+    let files = files();
+    assert!(files.len() >= 12, "{}", files.len());
+    let mut wrong = Vec::new();
+    for (name, text) in &files {
+        let converted = config::convert_str(&place(name), text, &env).unwrap_or_else(|report| panic!("{report}"));
+        let expected = fs::read_to_string(format!("{NATIVE}/{name}.yaml")).unwrap_or_default();
+        let report = fs::read_to_string(format!("{NATIVE}/{name}.report")).unwrap_or_default();
+        if converted.yaml != expected || converted.warnings.to_string() != report.trim_end() {
+            wrong.push(format!("--- {name}\n{}--- report\n{}", converted.yaml, converted.warnings));
+        }
+    }
+    assert!(wrong.is_empty(), "these have another form now:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_native_form_runs_as_the_file_itself() {
+    for (name, text) in files() {
+        let plan = config::load_str(&place(&name), &text, &env).unwrap_or_else(|report| panic!("{report}")).plan;
+        let converted = config::convert_str(&place(&name), &text, &env).unwrap();
+        let Loaded { plan: native, warnings } = config::load_str("agent.yaml", &converted.yaml, &env)
+            .unwrap_or_else(|report| panic!("{name}: {report}\n---\n{}", converted.yaml));
+        assert_eq!(format!("{plan:?}"), format!("{native:?}"), "{name}");
+        // What is warned of in the native form was warned of before.
+        for warning in warnings.problems() {
+            let said = converted.warnings.problems().iter().any(|problem| problem.message == warning.message);
+            assert!(said, "{name}: {}", warning.message);
+        }
+    }
+}
+
+#[test]
+fn labels_of_clients_survive_stages_and_never_override() {
+    let of = |labels: &str, job: &str| {
+        convert(&format!(
+            "clients: [{{ url: http://loki, external_labels: {labels} }}]\nscrape_configs: [{{ job_name: a, {job} }}]\n"
+        ))
+        .yaml
+    };
+    let targets = "static_configs: [{ labels: { site: own, __path__: /x.log } }]";
+    let plan = |yaml: &str| config::load_str("a.yaml", yaml, &env).unwrap().plan;
+    let yaml = of("{ site: all, host: h }", targets);
+    assert_eq!(plan(&yaml).files[0].settings.labels.encoded(), r#"{host="h", site="own"}"#);
+    let yaml = of("{ site: all, host: h }", &format!("{targets}, pipeline_stages: [{{ labelallow: [x] }}]"));
+    assert!(yaml.contains("labelallow: [x, site, host]"), "{yaml}");
+    let nested = "pipeline_stages: [{ match: { selector: '{site=\"own\"}', stages: [{ labeldrop: [host, x] }] } }]";
+    let yaml = of("{ site: all, host: h }", &format!("{targets}, {nested}"));
+    assert!(
+        yaml.contains("- labeldrop: [host, x]") && yaml.ends_with("      - static_labels:\n          host: h\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn relabelling_sees_what_prometheus_would() {
+    let yaml = |rules: &str| {
+        convert(&job(&format!(
+            "static_configs: [{{ targets: [one, two], labels: {{ __path__: /x.log, a: '1' }} }}]\nrelabel_configs: {rules}"
+        )))
+        .yaml
+    };
+    // One target, although it has two addresses.
+    assert_eq!(yaml("[]").matches("include").count(), 1);
+    let two = yaml("[{ source_labels: [__address__], target_label: host }]");
+    assert_eq!((two.matches("include").count(), two.contains("host: one"), two.contains("host: two")), (2, true, true));
+    // Temporary labels and paths from other labels.
+    let path = yaml(
+        "[{ source_labels: [a], target_label: __tmp_a }, { source_labels: [__tmp_a], replacement: '/${1}/*.log', target_label: __path__ }]",
+    );
+    assert!(path.contains("include: [/1/*.log]") && !path.contains("tmp"), "{path}");
+    for (rules, said) in [
+        ("[{ source_labels: [a], regex: '1', action: drop }]", "relabel_configs drops this target"),
+        ("[{ regex: __path__, action: labeldrop }]", "has no `__path__`"),
+        ("[{ target_label: __host__, replacement: other }]", "is of the host other, and this is myhost"),
+    ] {
+        let text =
+            job(&format!("static_configs: [{{ labels: {{ __path__: /x.log, a: '1' }} }}]\nrelabel_configs: {rules}"));
+        let report = load(&text).expect_err(rules).to_string();
+        assert!(report.contains(said) && report.contains("nothing is left that this version collects"), "{report}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_moved_to_the_bound_with_a_warning() {
+    let text = "clients: [{ url: http://loki, batchwait: 1ms, batchsize: 10485760, timeout: 1.5h, backoff_config: { max_period: 1d } }]\n";
+    let Loaded { plan, warnings } = load(&format!("{text}{FILE}")).unwrap();
+    let endpoint = &plan.loki[0];
+    let ms = |duration: std::time::Duration| duration.as_millis();
+    assert_eq!((ms(endpoint.batch_wait), endpoint.batch_bytes, ms(endpoint.timeout)), (10, 2 << 20, 600_000));
+    assert_eq!((ms(endpoint.backoff.0), ms(endpoint.backoff.1)), (500, 3_600_000));
+    assert_eq!(warnings.problems().len(), 4, "{warnings}");
+}
+
+#[test]
+fn clients_on_one_host_have_names_that_do_not_depend_on_their_order() {
+    let names = |clients: &str| {
+        let plan = load(&format!("clients: [{clients}]\n{FILE}")).unwrap().plan;
+        let mut names: Vec<(Option<String>, String)> = plan.loki.into_iter().map(|e| (e.tenant_id, e.name)).collect();
+        names.sort();
+        names
+    };
+    let (a, b, c) = (
+        "{ url: http://loki, tenant_id: a }",
+        "{ url: http://loki, tenant_id: b }",
+        "{ url: http://other, tenant_id: c }",
+    );
+    let some = names(&format!("{a}, {b}, {c}"));
+    assert_eq!((some[0].1.as_str(), some[2].1.as_str()), ("loki", "other"));
+    assert!(some[1].1.starts_with("loki-") && some[1].1.len() == "loki-".len() + 8, "{some:?}");
+    assert_eq!(names(&format!("{c}, {a}, {b}")), some);
+    let report = load(&format!("clients: [{a}, {a}, {a}]\n{FILE}")).expect_err("twice the same").to_string();
+    assert!(report.contains("two clients are the same"), "{report}");
+}
+
+#[test]
+fn credentials_get_where_they_belong() {
+    let loaded =
+        |client: &str| format!("{:?}", load(&format!("clients: [{client}]\n{FILE}")).unwrap().plan.loki[0].auth);
+    let basic = "{ url: 'https://h', basic_auth: { username: me, password: hunter2 } }";
+    assert_eq!(loaded(basic), loaded("{ url: 'https://me:hunter2@h' }"));
+    // As for Go's client, basic_auth has precedence over the URL.
+    assert_eq!(loaded(basic), loaded("{ url: 'https://you:x@h', basic_auth: { username: me, password: hunter2 } }"));
+    let bearer = "{ url: 'https://h', bearer_token: hunter2 }";
+    assert_eq!(loaded(bearer), loaded("{ url: 'https://h', authorization: { credentials: hunter2 } }"));
+    assert_eq!(loaded(bearer), loaded("{ url: 'https://h', authorization: { type: bearer, credentials: hunter2 } }"));
+    let text = format!("clients: [{{ url: 'https://h', authorization: {{ type: ApiKey, credentials: x }} }}]\n{FILE}");
+    let headers = load(&text).unwrap().plan.loki[0].headers.clone();
+    assert_eq!(headers, [("Authorization".to_owned(), lugger::base::secret::Secret::new("ApiKey x"))]);
+}
+
+#[test]
+fn rates_are_of_the_source_or_of_the_endpoint() {
+    let limits = "limits_config: { readline_rate_enabled: true, readline_rate: 100, readline_burst: 50 }";
+    let plan = load(&with(&format!("{limits}\n{FILE}"))).unwrap().plan;
+    let rate = plan.files[0].settings.rate.expect("a rate");
+    assert_eq!((rate.lines, rate.burst.as_millis(), plan.loki[0].rate), (Some(100), 500, None));
+    let two = "scrape_configs: [{ job_name: a, static_configs: [{ labels: { __path__: /x } }, { labels: { __path__: /y } }] }]";
+    let plan = load(&with(&format!("{limits}\n{two}"))).unwrap().plan;
+    assert_eq!((plan.files[0].settings.rate, plan.loki[0].rate.and_then(|rate| rate.lines)), (None, Some(100)));
+    let off = load(&with(&format!("limits_config: {{ readline_rate: 100 }}\n{FILE}"))).unwrap().plan;
+    assert_eq!(off.files[0].settings.rate, None);
+}
