@@ -41,7 +41,8 @@ fn stages_make_the_streams_times_and_lines() {
         time(-10)
     );
     append_to(&path, lines);
-    let config = Config::new(&loki.url()).source(FileSource::new("app", &path).label("job", "app").option("stages", stages));
+    let config =
+        Config::new(&loki.url()).source(FileSource::new("app", &path).label("job", "app").option("stages", stages));
     let agent = rig.start(&config);
     wait_until("three lines", DEADLINE, || loki.entries().len() >= 3);
     let at = |offset: i64| (now + offset) * 1_000_000_000;

@@ -83,6 +83,14 @@ fn source(rig: &Rig, name: &str, label: u64) -> FileSource {
     FileSource::new(name, rig.log(&format!("{name}.log"))).label("v", &label.to_string())
 }
 
+/// Stages that leave every line as it is, by way of very different places; with the second each line waits until it is known that the next one begins.
+const STAGES: [&str; 4] = [
+    "[{ drop: { expression: \"^never\" } }]",
+    "[{ multiline: { firstline: \"^run=\", max_wait_time: 200ms } }]",
+    "[{ logfmt: { mapping: { run: } } }, { match: { selector: \"{v=~\\\".+\\\"}\", stages: [{ labeldrop: [absent] }] } }]",
+    "[{ replace: { expression: \"(never)\", replace: \"x\" } }, { output: { source: absent } }]",
+];
+
 const RUNS: [&str; 5] = ["steady", "moved", "named", "found", "extra"];
 
 /// One configuration out of many. Lines of every source have to be at `home`, whatever it is.
@@ -99,9 +107,13 @@ fn choose(rig: &Rig, home: &Loki, away: &Loki, round: u64, random: &mut Random) 
     if random.below(4) == 0 {
         config = config.also(if random.coin() { "one" } else { "other" }, &away.url());
     }
-    let mut sources = vec![source(rig, "steady", 0).to("first"), source(rig, "named", round).to("first")];
+    let mut staged = |source: FileSource| match STAGES.get(random.below(6) as usize) {
+        Some(stages) => source.option("stages", stages),
+        None => source,
+    };
+    let mut sources = vec![staged(source(rig, "steady", 0)).to("first"), source(rig, "named", round).to("first")];
     // To all endpoints, or to one of them.
-    let moved = source(rig, "moved", 0);
+    let moved = staged(source(rig, "moved", 0));
     sources.push(if random.coin() { moved.to("first") } else { moved });
     // Other patterns, the same file; now and then others beside it.
     let found = FileSource::new("found", rig.log("found.log")).label("v", "0").to("first");
@@ -123,7 +135,7 @@ fn choose(rig: &Rig, home: &Loki, away: &Loki, round: u64, random: &mut Random) 
     sources.into_iter().fold(config, Config::source)
 }
 
-/// Labels, sources, patterns and endpoints change a hundred times under load with rotation: every line of every source is at the endpoint that all
+/// Labels, stages, sources, patterns and endpoints change a hundred times under load with rotation: every line of every source is at the endpoint that all
 /// of them go to, once, whole and in order; also where labels changed, and no line is under two sets of labels.
 #[test]
 fn a_hundred_reloads_lose_nothing_and_repeat_nothing() {

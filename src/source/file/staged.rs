@@ -4,8 +4,9 @@
 
 use super::pipe::{Outlet, Pipe, Pipeline, Turn};
 use super::read::{Piece, Reader};
-use super::tracked::FileId;
+use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
+use crate::base::limits::QUIET_MS;
 use crate::model::flow::{Entries, Note, Receipt};
 use crate::store::checkpoint::Intent;
 use foldhash::HashSet;
@@ -77,6 +78,24 @@ impl Worker {
         if let Some(pipe) = self.follow.files.get_mut(id).and_then(|file| file.pipe.as_mut()) {
             pipe.goes_on(false);
         }
+    }
+
+    /// Lines of a rotated file that wait at its end go before those of the file after it: they are sent without what they wait for once nobody
+    /// writes there any more. True: somebody may, and the file is not finished.
+    pub(super) fn waits_at_end(&mut self, id: FileId) -> bool {
+        let Some(file) = self.follow.files.get(id) else { return false };
+        if !file.rotated || !file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding()) {
+            return false;
+        }
+        let quiet = file.quiet_since().is_none_or(|since| since.elapsed() >= Duration::from_millis(QUIET_MS));
+        if !quiet && file.file.as_ref().and_then(has_no_writer) != Some(true) {
+            return true;
+        }
+        // The rest without newline is read first.
+        if file.size <= file.offset {
+            self.release_held(id, None);
+        }
+        false
     }
 
     /// Sends what waits no longer in any file. Says when to ask again.

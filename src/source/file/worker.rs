@@ -401,7 +401,7 @@ impl Worker {
                     }
                     if more {
                         self.follow.files.make_ready(id);
-                    } else if self.follow.at_end(id) {
+                    } else if !(has_stages && self.waits_at_end(id)) && self.follow.at_end(id) {
                         last_too = true;
                         continue;
                     }
@@ -411,6 +411,7 @@ impl Worker {
                     self.follow.files.make_ready(id);
                 }
                 Ok(Outcome::Scanned) => self.follow.files.make_ready(id),
+                Ok(Outcome::End) if has_stages && self.waits_at_end(id) => {}
                 Ok(Outcome::End) if last_too => self.follow.files.finished(id),
                 Ok(Outcome::End) => {
                     if self.follow.at_end(id) {
