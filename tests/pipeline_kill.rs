@@ -85,13 +85,15 @@ struct World {
     state: TempDir,
     shelf: Arc<Mutex<Shelf>>,
     stages: Vec<Stage>,
+    /// The age at which batches are sealed.
+    wait: Duration,
     agent: Option<Handle>,
 }
 
 impl World {
     fn new(stages: Vec<Stage>) -> Self {
         let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        World { logs, state, shelf: Arc::default(), stages, agent: None }
+        World { logs, state, shelf: Arc::default(), stages, wait: Duration::from_millis(5), agent: None }
     }
 
     fn file(&self) -> File {
@@ -102,7 +104,7 @@ impl World {
         let (registry, clock) = (Registry::default(), Clock::System);
         let store = Checkpoints::open(self.state.path(), clock.clone(), &registry).unwrap();
         let wake = Wake::new().unwrap();
-        let limits = Limits { bytes: 16 * 1024, wait: Duration::from_millis(5), streams: None };
+        let limits = Limits { bytes: 16 * 1024, wait: self.wait, streams: None };
         let budget = Budget::new(1024 * 1024, lugger::base::metrics::Gauge::default());
         let shelf = Arc::clone(&self.shelf);
         let life = {
@@ -349,5 +351,22 @@ fn what_waits_is_sent_when_its_file_goes() {
     fs::remove_file(&path).unwrap();
     let texts = sorted(world.texts());
     assert_eq!(texts, ["F1\n a", "F2", "F3\n b\n c", "F4"]);
+    world.kill();
+}
+
+/// More label sets than are remembered of one file: those that are forgotten are not forgotten before their lines are written.
+#[test]
+fn thousands_of_label_sets_lose_no_line() {
+    let regex = Regex { expression: r"^(?P<user>\S+)".into(), source: None, labels_from_groups: false };
+    let labels = Stage::Labels(vec![("user".into(), "user".into())]);
+    let mut world = World::new(vec![Stage::Regex(regex), labels]);
+    let mut file = world.file();
+    let expected: Vec<String> = (0..5000).map(|user| format!("u{user} {}", "x".repeat(100))).collect();
+    file.write_all((expected.join("\n") + "\n").as_bytes()).unwrap();
+    world.start();
+    world.wait_lines(expected.len());
+    assert_same(world.texts(), expected);
+    let streams: BTreeSet<String> = world.shelf.lock().unwrap().kept.iter().map(|kept| kept.0.clone()).collect();
+    assert_eq!(streams.len(), 5000);
     world.kill();
 }

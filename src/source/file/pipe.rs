@@ -155,6 +155,10 @@ impl Pipe {
         outlet: &mut Outlet<'_>,
     ) -> Part {
         let Turn { piece, first, goes_on, receipt } = *turn;
+        if self.streams.is_full() {
+            // Not after the lines: what came out of them names streams until it is written.
+            self.streams.forget(|stream| outlet.output.release(stream));
+        }
         let lines = reader.lines();
         let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
         let had_held = self.is_holding();
@@ -221,9 +225,6 @@ impl Pipe {
         if outlet.entries.list.is_empty() && !had_held && !self.is_holding() {
             // Nothing is sent of them: they need not be cut in the same way again.
             receipts.iter_mut().for_each(|receipt| receipt.lines = 0);
-        }
-        if self.streams.is_full() {
-            self.streams.forget(|stream| outlet.output.release(stream));
         }
         Part { next }
     }
