@@ -326,6 +326,24 @@ async fn a_stream_with_labels_that_cannot_be_parsed_is_found_and_given_up_alone(
 }
 
 #[tokio::test]
+async fn a_tenant_that_lines_named_and_loki_does_not_take_stops_nobody_else() {
+    let loki = Scripted::start(|push| match push.header("x-scope-orgid") {
+        "a:b" => Reply::status(400, "tenant ID 'a:b' contains unsupported character ':'"),
+        _ => Reply::Store,
+    })
+    .await;
+    let mut rig = Rig::new(settings(&loki.url()));
+    let others = request(vec![numbered("{a=\"c\"}", 0..10)]);
+    rig.push_of(&request(vec![numbered("{a=\"b\"}", 0..50), numbered("{a=\"d\"}", 0..50)]), Some("a:b"));
+    rig.push_of(&others, Some("good"));
+    rig.settled().await;
+    assert_eq!(loki.seen().stored, flat(&others));
+    assert_eq!((rig.dead().len(), rig.refused("tenant")), (100, 100));
+    assert_eq!(loki.seen().pushes.len(), 2);
+    assert_eq!(rig.letters()[0]["tenant"], "a:b");
+}
+
+#[tokio::test]
 async fn an_endpoint_that_refuses_everything_with_a_foreign_text_loses_nothing() {
     for status in [400, 422, 418] {
         let loki = Scripted::start(then_store(vec![Reply::status(status, "<html>Bad Request</html>"); 300])).await;

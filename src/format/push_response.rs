@@ -41,13 +41,15 @@ pub enum Reason {
     InvalidLabels,
     /// A single entry that is larger than any request the endpoint takes.
     TooLarge,
+    /// The tenant that the entry is for is none that the endpoint takes.
+    Tenant,
     /// Anything else.
     Other,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::TooOld,
         Reason::TooNew,
         Reason::TooFarBehind,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::Metadata,
         Reason::InvalidLabels,
         Reason::TooLarge,
+        Reason::Tenant,
         Reason::Other,
     ];
 
@@ -78,6 +81,7 @@ impl Reason {
             Reason::Metadata => "metadata",
             Reason::InvalidLabels => "invalid_labels",
             Reason::TooLarge => "too_large",
+            Reason::Tenant => "tenant",
             Reason::Other => "other",
         }
     }
@@ -111,6 +115,8 @@ pub enum RateLimit {
 pub enum Misconfigured {
     /// Credentials or tenant are missing, wrong or without the right to push.
     Credentials,
+    /// The name of the tenant is none that Loki takes.
+    Tenant,
     /// There is no push API at this URL: 404, 405.
     Address,
     /// A redirect, which is not followed.
@@ -200,8 +206,11 @@ pub fn classify(status: u16, retry_after: Option<&str>, body: &str, now_s: i64) 
 
 fn bad_request(body: &str) -> Verdict {
     let says = |text: &str| body.contains(text);
-    if says("no org id") || says("tenant ID") {
+    if says("no org id") {
         return Verdict::Misconfigured(Misconfigured::Credentials);
+    }
+    if says("tenant ID") {
+        return Verdict::Misconfigured(Misconfigured::Tenant);
     }
     if says("at least one valid stream is required") {
         return Verdict::Empty;
@@ -265,6 +274,8 @@ mod tests {
         }
         assert_eq!(of(422, ""), Verdict::Empty);
         assert_eq!(of(400, "no org id"), Verdict::Misconfigured(Misconfigured::Credentials));
+        let tenant = "tenant ID 'a/b' contains unsupported character '/'";
+        assert_eq!(of(400, tenant), Verdict::Misconfigured(Misconfigured::Tenant));
         assert_eq!(of(418, ""), Verdict::Whole { reason: None });
         assert_eq!(of(400, "<html>400 Bad Request</html>"), Verdict::Whole { reason: None });
         let labels = "couldn't parse labels: 1:3: parse error: unexpected \"=\"";

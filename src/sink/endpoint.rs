@@ -430,7 +430,7 @@ impl Sender {
                 // Whoever names a reason is Loki: what it says of one entry holds.
                 accept(probe, work);
                 let whole_stream = reason == Reason::InvalidLabels && piece.is_one_stream();
-                if whole_stream || piece.entries() <= 1 {
+                if whole_stream || reason == Reason::Tenant || piece.entries() <= 1 {
                     self.give_up(&piece, reason, &text).await;
                 } else {
                     self.halve(piece, work);
@@ -506,6 +506,11 @@ impl Sender {
                                 return Ok(Step::Divide);
                             }
                             continue;
+                        }
+                        Verdict::Misconfigured(Misconfigured::Tenant) if self.tenant.is_some() => {
+                            // The lines named it, not the configuration: no change of that would help.
+                            self.status.retried(Retry::Refused);
+                            return Ok(Step::Refused { reason: Some(Reason::Tenant), text });
                         }
                         Verdict::Blocked => blocked(text),
                         Verdict::Misconfigured(what) => {
@@ -783,6 +788,7 @@ fn misconfigured(problem: Misconfigured, what: String) -> Failure {
         Misconfigured::Credentials => {
             (Retry::Credentials, "check basic_auth or the bearer token, and tenant_id; secrets in files are read again")
         }
+        Misconfigured::Tenant => (Retry::Credentials, "check tenant_id"),
         Misconfigured::Address => (Retry::Address, "check url: Loki's push URL ends in /loki/api/v1/push"),
         Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
     };

@@ -118,7 +118,7 @@ impl Resender {
                 }
                 Step::Refused(reason, text) => {
                     let is_whole_stream = reason == Some(Reason::InvalidLabels) && request.streams.len() <= 1;
-                    if !is_single && !is_whole_stream {
+                    if !is_single && !is_whole_stream && reason != Some(Reason::Tenant) {
                         halve(part, &mut work);
                         continue;
                     }
@@ -184,6 +184,9 @@ impl Resender {
                         Verdict::Whole { reason } => return Ok(Step::Refused(reason, text)),
                         Verdict::TooLarge if divisible => return Ok(Step::Divide),
                         Verdict::TooLarge => return Ok(Step::Refused(Some(Reason::TooLarge), text)),
+                        Verdict::Misconfigured(Misconfigured::Tenant) if tenant.is_some() => {
+                            return Ok(Step::Refused(Some(Reason::Tenant), text));
+                        }
                         Verdict::Empty => return Ok(Step::Refused(None, text)),
                         Verdict::RateLimited { retry_after, .. } => {
                             if divisible && attempts >= RATE_LIMITED_ATTEMPTS {
@@ -202,6 +205,7 @@ impl Resender {
                                 text,
                                 match problem {
                                     Misconfigured::Credentials => "check basic_auth or the bearer token, and tenant_id",
+                                    Misconfigured::Tenant => "check tenant_id",
                                     Misconfigured::Address => "check url: Loki's push URL ends in /loki/api/v1/push",
                                     Misconfigured::Redirect => {
                                         "redirects are not followed: put the final address into url"

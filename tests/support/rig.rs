@@ -65,6 +65,11 @@ impl Rig {
     }
 
     pub fn push(&mut self, request: &PushRequest) {
+        self.push_of(request, None);
+    }
+
+    /// The same, as another tenant's.
+    pub fn push_of(&mut self, request: &PushRequest, tenant: Option<&str>) {
         let budget = Budget::new(1 << 30, lugger::base::metrics::Gauge::default());
         let body = encode_snappy(request).into();
         let entries = u32::try_from(request.entries()).unwrap();
@@ -72,7 +77,7 @@ impl Rig {
         // The charge wakes a handle of its own: only settling is waited for.
         let charge = budget.charge(1, &Wake::new().unwrap());
         let batch = Batch::new(body, request.encoded_len(), entries, Instant::now(), ticket, charge);
-        self.handle.queue.push(Arc::new(batch));
+        self.handle.queue.push(Arc::new(batch.of_tenant(tenant.map(Arc::from))));
         self.sent += 1;
     }
 
