@@ -11,7 +11,7 @@ use lugger::format::loki::decode_snappy;
 use lugger::model::batch::Batch;
 use lugger::model::budget::Budget;
 use lugger::model::labels::Labels;
-use lugger::pipeline::settings::{Multiline, Regex, Stage, TimeFailure, Timestamp};
+use lugger::pipeline::settings::{Drop, Multiline, Regex, Stage, TimeFailure, Timestamp};
 use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
@@ -164,6 +164,27 @@ impl World {
         let start = Instant::now();
         while self.lines().len() < wanted {
             assert!(start.elapsed() < DEADLINE, "{} of {wanted} lines", self.lines().len());
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl World {
+    /// Waits until there is an entry with this text.
+    fn wait_for(&self, wanted: &str) {
+        let start = Instant::now();
+        while !self.texts().iter().any(|text| text == wanted) {
+            assert!(start.elapsed() < DEADLINE, "no {wanted}: {:?}", self.texts());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until so many lines were read.
+    fn wait_read(&self, wanted: u64) {
+        let start = Instant::now();
+        let status = &self.agent.as_ref().unwrap().status[0].1;
+        while status.lines.get() < wanted {
+            assert!(start.elapsed() < DEADLINE, "{} of {wanted} lines", status.lines.get());
             sleep(Duration::from_millis(10));
         }
     }
@@ -368,5 +389,70 @@ fn thousands_of_label_sets_lose_no_line() {
     assert_same(world.texts(), expected);
     let streams: BTreeSet<String> = world.shelf.lock().unwrap().kept.iter().map(|kept| kept.0.clone()).collect();
     assert_eq!(streams.len(), 5000);
+    world.kill();
+}
+
+/// Lines that were not sent at all are read again under other times than before. Those behind them have the times that they had.
+#[test]
+fn times_come_again_behind_lines_that_were_dropped() {
+    let timestamp = Timestamp {
+        source: "at".into(),
+        format: "Unix".into(),
+        fallback_formats: Vec::new(),
+        location: None,
+        action_on_failure: TimeFailure::Fudge,
+    };
+    let regex = Regex { expression: r"^F(?P<at>\d+)".into(), source: None, labels_from_groups: false };
+    let dropped = Drop {
+        source: Vec::new(),
+        separator: ";".into(),
+        value: None,
+        expression: Some("^ drop".into()),
+        older_than: None,
+        longer_than: None,
+        drop_counter_reason: "dropped".into(),
+    };
+    let mut world = World::new(vec![Stage::Regex(regex), Stage::Timestamp(timestamp), Stage::Drop(dropped)]);
+    // What is read at once is in one batch.
+    world.wait = Duration::from_millis(500);
+    let mut file = world.file();
+    file.write_all(b"F1700000000\n").unwrap();
+    world.start();
+    world.wait_lines(1);
+    world.shelf.lock().unwrap().silent = 1;
+    // More than a chunk.
+    file.write_all((" drop\n".repeat(100_000) + " kept\n").as_bytes()).unwrap();
+    world.wait_lines(2);
+    world.kill();
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    file.write_all(b"F1700001000\n").unwrap();
+    world.wait_lines(3);
+    world.wait_for("F1700001000");
+    assert_eq!(world.shelf.lock().unwrap().repeated, 1);
+    assert_same(world.texts(), ["F1700000000", " kept", "F1700001000"].map(str::to_owned).to_vec());
+    world.kill();
+}
+
+/// All that waits at the end of a rotated file is let go, however long it would have waited on: again so after a kill.
+#[test]
+fn what_was_let_go_at_once_is_let_go_again() {
+    let mut world = World::new(vec![multiline(Duration::from_secs(600))]);
+    world.shelf.lock().unwrap().silent = 1;
+    let (path, rotated) = (world.logs.path().join("a.log"), world.logs.path().join("a.log.1"));
+    fs::write(&path, "F1\n a\n").unwrap();
+    world.start();
+    world.wait_read(2);
+    fs::rename(&path, &rotated).unwrap();
+    world.wait_lines(2);
+    OpenOptions::new().append(true).open(&rotated).unwrap().write_all(b" b\n").unwrap();
+    world.wait_lines(3);
+    world.kill();
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    fs::write(&path, "F2\nF3\n").unwrap();
+    world.wait_for("F2");
+    assert_same(world.texts(), ["F1\n a", " b", "F2"].map(str::to_owned).to_vec());
+    assert!(world.shelf.lock().unwrap().repeated >= 2);
     world.kill();
 }

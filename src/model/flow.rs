@@ -28,6 +28,8 @@ pub struct StreamId(pub u32);
 pub struct Note {
     /// No lines: at this place and time entries that waited for further lines were sent without.
     pub released: bool,
+    /// With `released`: all of them, also those that would have waited on.
+    pub all: bool,
     /// What lies in the chunk was there when the one before it was read: what waits for further lines waited on.
     pub goes_on: bool,
     /// The last known time before its first line.

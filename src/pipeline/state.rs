@@ -140,6 +140,11 @@ impl State {
         self.last_ns
     }
 
+    /// What is read next was read before, and this was the last known time then.
+    pub fn set_last_ns(&mut self, last_ns: Option<i64>) {
+        self.last_ns = last_ns;
+    }
+
     /// Where the first chunk begins of which something is held.
     pub fn held_since(&self) -> Option<u64> {
         self.slots.iter().map(|slot| slot.held.since).min()

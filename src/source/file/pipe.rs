@@ -162,7 +162,11 @@ impl Pipe {
         let lines = reader.lines();
         let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
         let had_held = self.is_holding();
-        let note = Note { released: false, goes_on: goes_on && had_held && first == 0, last_ns: self.noted(pipeline) };
+        if piece.replayed && first == 0 {
+            self.set_last(pipeline, piece.note);
+        }
+        let note =
+            Note { goes_on: goes_on && had_held && first == 0, last_ns: self.noted(pipeline), ..Note::default() };
         if note.goes_on {
             self.state.go_on(piece.time_ns);
         }
@@ -229,27 +233,39 @@ impl Pipe {
         Part { next }
     }
 
-    /// Sends what waits no longer at `time_ns`, or all that waits. `place`: how far the file is read. `receipt`: as in a [`Turn`].
+    /// Sends what waits no longer at the receipt's time, or `all` that waits. `place`: how far the file is read. `receipt`: as in a [`Turn`].
+    /// `again`: what was noted when it was sent before.
     pub(super) fn release(
         &mut self,
         pipeline: &mut Pipeline,
-        due_ns: Option<i64>,
-        time_ns: i64,
+        all: bool,
+        again: Option<Note>,
         place: (u64, u32),
         receipt: Receipt,
         outlet: &mut Outlet<'_>,
     ) {
-        let note = Note { released: true, goes_on: false, last_ns: self.noted(pipeline) };
+        let time_ns = receipt.time_ns;
+        if let Some(note) = again {
+            self.set_last(pipeline, note);
+        }
+        let note = Note { released: true, all, goes_on: false, last_ns: self.noted(pipeline) };
         self.state.begin_chunk(place.0);
-        self.let_go(pipeline, due_ns, time_ns, outlet);
+        self.let_go(pipeline, (!all).then_some(time_ns), time_ns, outlet);
         let (safe, mark) = self.safe(place);
-        outlet.receipts.push(Receipt { start: place.0, end: place.0, time_ns, lines: 0, safe, mark, note, ..receipt });
+        outlet.receipts.push(Receipt { start: place.0, end: place.0, lines: 0, safe, mark, note, ..receipt });
     }
 
     fn let_go(&mut self, pipeline: &mut Pipeline, due_ns: Option<i64>, time_ns: i64, outlet: &mut Outlet<'_>) {
         let Pipe { state, streams, .. } = self;
         let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
         pipeline.program.release(due_ns, time_ns, state, &mut sorter);
+    }
+
+    /// What is sent again has the times that it had: what was before it may have been sent not at all, and be read in other pieces.
+    fn set_last(&mut self, pipeline: &Pipeline, note: Note) {
+        if pipeline.remembers_time {
+            self.state.set_last_ns(note.last_ns);
+        }
     }
 
     fn noted(&self, pipeline: &Pipeline) -> Option<i64> {

@@ -134,22 +134,23 @@ impl Worker {
             return;
         }
         let time_ns = stamp.unwrap_or_else(|| self.reader.stamp());
-        let due_ns = stamp.or(Some(i64::MAX));
-        self.release(id, due_ns, time_ns, false, false);
+        self.release(id, stamp.is_none(), time_ns, None);
     }
 
     /// Does what was done here when the file was read before.
     pub(super) fn release_again(&mut self, id: FileId, intent: Intent) {
-        self.release(id, Some(intent.time_ns), intent.time_ns, intent.merged, true);
+        self.release(id, intent.note.all, intent.time_ns, Some(intent));
     }
 
-    fn release(&mut self, id: FileId, due_ns: Option<i64>, time_ns: i64, merged: bool, replayed: bool) {
+    fn release(&mut self, id: FileId, all: bool, time_ns: i64, again: Option<Intent>) {
+        let merged = again.is_some_and(|intent| intent.merged);
         let Some(mut taken) = self.take(id, time_ns, merged, None, false) else { return };
         self.with_outlet(id, |_, outlet| {
             let Taken { pipe, pipeline, receipt, offset } = &mut taken;
-            pipe.release(pipeline, due_ns, time_ns, (*offset, receipt.mark), *receipt, outlet);
+            let note = again.map(|intent| intent.note);
+            pipe.release(pipeline, all, note, (*offset, receipt.mark), *receipt, outlet);
         });
-        self.write_out(id, replayed);
+        self.write_out(id, again.is_some());
         self.put_back(id, taken);
     }
 
