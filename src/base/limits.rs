@@ -363,6 +363,6 @@ pub const PIPELINE_STAGES: usize = 2000;
 /// Series of one metric of a `metrics` stage. Entries that would need more are not counted in it.
 pub const PIPELINE_SERIES: usize = 10_000;
 /// Text of entries that a pipeline makes of a chunk before they are handed on, bytes; one entry may come on top.
-pub const PIPELINE_STAGED_BYTES: usize = 2 * 1024 * 1024;
+pub const PIPELINE_STAGED_BYTES: usize = 1024 * 1024;
 /// Bytes of a file after which entries that wait for further lines are let go, where some wait at every place. So much is read again after a crash.
 pub const PIPELINE_UNQUIET_BYTES: u64 = 8 * 1024 * 1024;

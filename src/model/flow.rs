@@ -141,6 +141,14 @@ impl Entries {
         Span { start, end: self.text.len() as u32 }
     }
 
+    /// What the texts of an entry take.
+    pub fn bytes_of(&self, entry: &EntryAt) -> usize {
+        let range = entry.metadata.start as usize..entry.metadata.end as usize;
+        let pairs = self.metadata.get(range).unwrap_or_default();
+        let len = |span: &Span| span.end.saturating_sub(span.start) as usize;
+        len(&entry.line) + pairs.iter().map(|(name, value)| len(name) + len(value)).sum::<usize>()
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.text.clear();
@@ -173,7 +181,7 @@ pub trait Output: Send {
     fn write(&mut self, chunk: &Chunk<'_>, ledger: &mut dyn Ledger);
 
     /// Encodes what a pipeline made of one chunk, which may be cut into several `receipts`; seals and sends the batch when that makes it
-    /// large enough. All of it goes into one batch of each tenant. `replayed`: as in [`Chunk::replayed`].
+    /// large enough, also in the midst of it. It is committed when all of it is stored. `replayed`: as in [`Chunk::replayed`].
     fn write_entries(&mut self, entries: &Entries, receipts: &[Receipt], replayed: bool, ledger: &mut dyn Ledger);
 
     /// Seals what is old enough, takes in what has been stored, and tells when it wants to be called again.

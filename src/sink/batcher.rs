@@ -76,6 +76,8 @@ pub struct Batcher {
     entries: u32,
     opened: Option<Instant>,
     receipts: Vec<Receipt>,
+    /// So many of them have been intended: a part of what they cover was sent when the batch was large enough.
+    intended: usize,
     pending: VecDeque<Pending>,
     sequence: u64,
     pool: Vec<Vec<u8>>,
@@ -105,6 +107,7 @@ impl Batcher {
             entries: 0,
             opened: None,
             receipts: Vec::new(),
+            intended: 0,
             pending: VecDeque::new(),
             sequence: 0,
             pool: Vec::new(),
@@ -125,11 +128,12 @@ impl Batcher {
     fn seal(&mut self, ledger: &mut dyn Ledger) {
         let Some(opened) = self.opened.take() else { return };
         let receipts = std::mem::take(&mut self.receipts);
+        let new = receipts.get(std::mem::take(&mut self.intended)..).unwrap_or_default();
         if self.entries == 0 {
             self.sequence += 1;
-            if receipts.iter().any(|receipt| receipt.lines > 0) {
-                // Lines that wait for further ones: what they become depends on how they were cut.
-                ledger.intend(&receipts);
+            if new.iter().any(|receipt| receipt.lines > 0 || receipt.note.released) {
+                // Lines that wait for further ones, or did: what they become depends on how they were cut.
+                ledger.intend(new);
             }
             // Only skipped bytes: nothing to send, but the cursors move, in their turn.
             // What waits for what is before it is charged: a source that drops nearly all could go on with that for hours.
@@ -143,7 +147,20 @@ impl Batcher {
             });
             return;
         }
-        ledger.intend(&receipts);
+        ledger.intend(new);
+        self.send_open(opened, receipts);
+    }
+
+    /// Sends what there is of what is being written, so that no batch becomes larger than a request may be. Its receipts wait for the rest.
+    fn send_part(&mut self, ledger: &mut dyn Ledger) {
+        let Some(opened) = self.opened else { return };
+        ledger.intend(self.receipts.get(self.intended..).unwrap_or_default());
+        self.intended = self.receipts.len();
+        self.send_open(opened, Vec::new());
+    }
+
+    /// Sends the entries of the open batch.
+    fn send_open(&mut self, opened: Instant, receipts: Vec<Receipt>) {
         let mut active = std::mem::take(&mut self.active);
         // One request is one tenant's. The receipts wait for the last one, and so for all of them.
         while let Some(tenant) = self.other_tenant(&active) {
@@ -439,6 +456,9 @@ impl Output for Batcher {
                     self.places.dropped(1, u64::from(entry.line.end.saturating_sub(entry.line.start)));
                     continue;
                 }
+            }
+            if self.entries > 0 && self.raw_bytes + entries.bytes_of(entry) > self.limits.bytes {
+                self.send_part(ledger);
             }
             self.append(id, entries, entry);
         }

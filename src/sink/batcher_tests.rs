@@ -646,6 +646,10 @@ fn lines_that_wait_are_intended_though_nothing_is_sent() {
     rig.batcher.write_entries(&Entries::default(), &[waits], false, &mut rig.book);
     let (intents, lines, commits) = rig.round();
     assert_eq!((intents, lines.len(), commits), (vec![waits], 0, vec![waits]));
+    // Let go, and dropped by a later stage.
+    let let_go = Receipt { note: Note { released: true, ..Note::default() }, ..receipt(4, 4, 0) };
+    rig.batcher.write_entries(&Entries::default(), &[let_go], false, &mut rig.book);
+    assert_eq!(rig.round().0, [let_go]);
     let nothing = receipt(4, 8, 0);
     rig.batcher.write_entries(&Entries::default(), &[nothing], false, &mut rig.book);
     assert_eq!(rig.round().0, []);
@@ -697,4 +701,38 @@ fn a_chunk_is_merged_as_a_whole() {
     rig.bound(9, StreamPolicy::Merge);
     rig.batcher.write_entries(&written, &intents, true, &mut rig.book);
     assert_eq!(rig.round().1, lines);
+}
+
+/// However much a pipeline makes of one chunk: no batch is larger than the bound, and the receipts come back when all of it is stored.
+#[test]
+fn entries_are_divided_into_batches() {
+    let mut rig = Rig::new(10_000, Duration::from_secs(60), 1);
+    let stream = rig.stream("a");
+    let text = "x".repeat(900);
+    let made: Vec<Made<'_>> = (0..100).map(|time| (text.as_str(), stream, time, &[] as &[_])).collect();
+    let (first, whole) = (receipt(0, 4, 1), receipt(4, 9, 100));
+    rig.batcher.write_entries(&entries(&made[..5]), &[first], false, &mut rig.book);
+    rig.batcher.write_entries(&entries(&made[5..]), &[whole], false, &mut rig.book);
+    rig.flush();
+    let (mut batches, mut intents, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for seen in rig.seen() {
+        match seen {
+            Seen::Batch(_, batch) => {
+                assert_eq!(intents, [first, whole], "before anything is sent");
+                assert!(batch.raw_bytes < 10_200, "{}", batch.raw_bytes);
+                times.extend(lines_of(&batch).into_values().flatten().map(|(time, _)| time));
+                batches.push(batch);
+            }
+            Seen::Intent(receipts) => intents.extend(receipts),
+            Seen::Commit(_) => panic!("nothing is stored yet"),
+        }
+    }
+    assert!(batches.len() >= 10);
+    assert!(times.into_iter().eq(0..100));
+    for (at, batch) in batches.iter().enumerate() {
+        batch.settled();
+        rig.tick();
+        let commits = rig.seen().into_iter().filter(|seen| matches!(seen, Seen::Commit(of) if !of.is_empty()));
+        assert_eq!(commits.count(), usize::from(at + 1 == batches.len()));
+    }
 }
