@@ -4,7 +4,9 @@
 //! `LUGGER_KILLS` sets the number of kills of each test (25).
 
 use lugger::base::clock::Clock;
+use lugger::base::limits::QUIET_MS;
 use lugger::base::metrics::Registry;
+use lugger::base::rate::{RateLimit, WhenOver};
 use lugger::base::shutdown;
 use lugger::base::wake::Wake;
 use lugger::format::loki::decode_snappy;
@@ -87,13 +89,14 @@ struct World {
     stages: Vec<Stage>,
     /// The age at which batches are sealed.
     wait: Duration,
+    rate: Option<RateLimit>,
     agent: Option<Handle>,
 }
 
 impl World {
     fn new(stages: Vec<Stage>) -> Self {
         let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        World { logs, state, shelf: Arc::default(), stages, wait: Duration::from_millis(5), agent: None }
+        World { logs, state, shelf: Arc::default(), stages, wait: Duration::from_millis(5), rate: None, agent: None }
     }
 
     fn file(&self) -> File {
@@ -123,7 +126,7 @@ impl World {
             label_caps: Default::default(),
             encoding: Default::default(),
             line_bytes: 256 * 1024,
-            rate: None,
+            rate: self.rate,
             stages: self.stages.clone(),
         };
         let (alive, _) = shutdown::channel();
@@ -454,5 +457,57 @@ fn what_was_let_go_at_once_is_let_go_again() {
     world.wait_for("F2");
     assert_same(world.texts(), ["F1\n a", " b", "F2"].map(str::to_owned).to_vec());
     assert!(world.shelf.lock().unwrap().repeated >= 2);
+    world.kill();
+}
+
+/// Lines that are dropped for the source's rate are missing in no entry: what waits goes before them.
+#[test]
+fn nothing_is_joined_over_lines_that_a_rate_drops() {
+    let mut world = World::new(vec![multiline(Duration::from_secs(600))]);
+    let bytes = Some(1024);
+    let burst = Duration::from_secs(1);
+    world.rate = Some(RateLimit { lines: None, bytes, burst, when_over: WhenOver::Drop });
+    world.start();
+    let mut file = world.file();
+    // Passes, being larger than the burst, and is paid off for long.
+    let first = format!("F1 {}", "x".repeat(16 * 1024));
+    writeln!(file, "{first}").unwrap();
+    world.wait_read(1);
+    writeln!(file, " dropped").unwrap();
+    world.wait_for(&first);
+    assert_eq!(world.agent.as_ref().unwrap().status[0].1.dropped_lines.get(), 1);
+    world.kill();
+}
+
+/// A file that has another name for good is labelled by it, and its times go on.
+#[test]
+fn a_renamed_file_is_labelled_by_its_new_name() {
+    let timestamp = Timestamp {
+        source: "at".into(),
+        format: "Unix".into(),
+        fallback_formats: Vec::new(),
+        location: None,
+        action_on_failure: TimeFailure::Fudge,
+    };
+    let regex = Regex { expression: r"^F(?P<at>\d+)".into(), source: None, labels_from_groups: false };
+    let mut world = World::new(vec![Stage::Regex(regex), Stage::Timestamp(timestamp)]);
+    world.start();
+    let mut file = world.file();
+    writeln!(file, "F1700000000").unwrap();
+    world.wait_lines(1);
+    fs::rename(world.logs.path().join("a.log"), world.logs.path().join("b.log")).unwrap();
+    let start = Instant::now();
+    let mut count = 0;
+    let is_renamed = |kept: &Kept| kept.0.contains("/b.log");
+    while !world.shelf.lock().unwrap().kept.iter().any(is_renamed) {
+        assert!(start.elapsed() < DEADLINE, "still labelled as before");
+        // Long enough for it to be quiet.
+        sleep(Duration::from_millis(QUIET_MS + 1500));
+        count += 1;
+        writeln!(file, " {count}").unwrap();
+        world.wait_lines(1 + count);
+    }
+    let last = 1_700_000_000_000_000_000 + count as i64;
+    assert_eq!(world.shelf.lock().unwrap().kept.iter().map(|kept| kept.1).max(), Some(last));
     world.kill();
 }

@@ -94,6 +94,8 @@ pub struct State {
     before_ns: Option<i64>,
     /// The entry that is run began with an earlier line: where the chunk of that begins.
     resumed: Option<u64>,
+    /// What is run was sent before.
+    replayed: bool,
 }
 
 impl State {
@@ -107,6 +109,16 @@ impl State {
         self.chunk = start;
         self.line = 0;
         self.quiet = None;
+    }
+
+    /// Whether what is run from now on was sent before. Then stages that drop by what else goes on drop nothing: it would be there in parts.
+    pub fn set_replayed(&mut self, replayed: bool) {
+        self.replayed = replayed;
+    }
+
+    /// See [`State::set_replayed`].
+    pub(super) fn is_replayed(&self) -> bool {
+        self.replayed
     }
 
     /// The line of this number is about to be run.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! With `drop` entries over the rate are dropped; without it nothing is lost: reading of the source waits until the rate has caught up. Time is the
-//! time at which lines were read.
+//! time at which lines were read. Lines that are sent again are not dropped, whether they came through the first time or not.
 //! `by_label_name` gives each value of a label a rate of its own; it works with `drop` only.
 
 use super::Stage;
@@ -73,7 +73,8 @@ impl Stage for Limit {
         bucket.tokens = (bucket.tokens + passed * self.rate).min(self.burst);
         bucket.at_ns = context.now_ns;
         if self.drops && bucket.tokens < 1.0 {
-            return Flow::Drop(self.reason);
+            // What was sent before went through then, whoever used up the rate since.
+            return if context.state.is_replayed() { Flow::Next } else { Flow::Drop(self.reason) };
         }
         bucket.tokens -= 1.0;
         Flow::Next
@@ -106,6 +107,18 @@ mod tests {
         // A second later there are two more.
         let mut later = || at(&mut stage, &mut State::default(), NOW_NS + 1_000_000_000, "x", &[], |_| ()).0;
         assert_eq!([later(), later(), later()], [Flow::Next, Flow::Next, Flow::Drop(1)]);
+    }
+
+    #[test]
+    fn what_was_sent_before_is_not_dropped() {
+        let mut stage = Limit::new(0.001, 1, true, 1);
+        let mut state = State::default();
+        let mut run = |state: &mut State| at(&mut stage, state, NOW_NS, "x", &[], |_| ()).0;
+        assert_eq!([run(&mut state), run(&mut state)], [Flow::Next, Flow::Drop(1)]);
+        state.set_replayed(true);
+        assert_eq!([run(&mut state), run(&mut state)], [Flow::Next, Flow::Next]);
+        state.set_replayed(false);
+        assert_eq!(run(&mut state), Flow::Drop(1));
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Follow {
             tries -= 1;
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };
-            if std::mem::take(&mut file.used) {
+            let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding());
+            if std::mem::take(&mut file.used) || is_holding {
                 self.idle.push_back(id);
                 continue;
             }
@@ -74,6 +75,7 @@ impl Follow {
         }
     }
 
+    /// The file's streams are used no more for now, and what its pipeline keeps of it goes but for the last known time. Lines that wait stay.
     pub(super) fn release_stream(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id) else { return };
         let source = usize::from(file.source);
@@ -81,8 +83,11 @@ impl Follow {
         self.released.extend(file.stream.take().map(|stream| (output, stream)));
         if let Some(pipe) = &mut file.pipe {
             pipe.forget_streams(|stream| self.released.push((output, stream)));
-            if !pipe.remembers() {
+            if !pipe.is_holding() {
+                // Its labels name the file as it was called.
+                let last_ns = pipe.last_ns();
                 file.pipe = None;
+                file.set_last_ns(last_ns);
             }
         }
     }

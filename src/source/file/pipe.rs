@@ -121,9 +121,9 @@ impl Pipe {
         self.streams.forget(release);
     }
 
-    /// Whether anything would be lost with it.
-    pub(super) fn remembers(&self) -> bool {
-        self.is_holding() || self.state.last_ns().is_some()
+    /// The last known time, if a stage wants to know it; nanoseconds since 1970.
+    pub(super) fn last_ns(&self) -> Option<i64> {
+        self.state.last_ns()
     }
 
     /// Whether lines wait for further ones.
@@ -170,6 +170,7 @@ impl Pipe {
         if note.goes_on {
             self.state.go_on(piece.time_ns);
         }
+        self.state.set_replayed(piece.replayed);
         self.state.begin_chunk(start);
         let time_of = |line: usize| piece.time_ns.saturating_add(line as i64);
         let mut next = None;
@@ -249,6 +250,7 @@ impl Pipe {
             self.set_last(pipeline, note);
         }
         let note = Note { released: true, all, goes_on: false, last_ns: self.noted(pipeline) };
+        self.state.set_replayed(again.is_some());
         self.state.begin_chunk(place.0);
         self.let_go(pipeline, (!all).then_some(time_ns), time_ns, outlet);
         let (safe, mark) = self.safe(place);

@@ -294,6 +294,7 @@ impl Worker {
                     }
                     // What it remembers is of the old stages, or of what is read again.
                     file.pipe = None;
+                    file.set_last_ns(None);
                 }
             }
             if is_recoded && let Some(file) = self.follow.files.get_mut(id) {

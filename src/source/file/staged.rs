@@ -37,9 +37,12 @@ const UNREAD: Duration = Duration::from_millis(500);
 impl Worker {
     /// Gives a chunk to the output by way of the source's stages; if it is over the source's rate, without its lines. `more`: there is more to read.
     pub(super) fn hand_on_by_stages(&mut self, id: FileId, piece: &Piece, is_over: bool, more: bool) {
-        let last_ns = piece.note.last_ns;
-        let Some(mut taken) = self.take(id, piece.time_ns, piece.merged, last_ns, true) else { return };
         let is_dropped = is_over && !piece.replayed;
+        if is_dropped {
+            // What waits does not get its further lines, and must not be joined to those behind them.
+            self.release_held(id, None);
+        }
+        let Some(mut taken) = self.take(id, piece.time_ns, piece.merged, true) else { return };
         let count = self.reader.lines().len();
         let Some(file) = self.follow.files.get_mut(id) else { return };
         file.advance(piece);
@@ -144,7 +147,7 @@ impl Worker {
 
     fn release(&mut self, id: FileId, all: bool, time_ns: i64, again: Option<Intent>) {
         let merged = again.is_some_and(|intent| intent.merged);
-        let Some(mut taken) = self.take(id, time_ns, merged, None, false) else { return };
+        let Some(mut taken) = self.take(id, time_ns, merged, false) else { return };
         self.with_outlet(id, |_, outlet| {
             let Taken { pipe, pipeline, receipt, offset } = &mut taken;
             let note = again.map(|intent| intent.note);
@@ -155,7 +158,7 @@ impl Worker {
     }
 
     /// Takes out what works on a file. With `begins`, what the pipeline remembers of it is made if it is not there.
-    fn take(&mut self, id: FileId, time_ns: i64, merged: bool, last_ns: Option<i64>, begins: bool) -> Option<Taken> {
+    fn take(&mut self, id: FileId, time_ns: i64, merged: bool, begins: bool) -> Option<Taken> {
         let has_pipe = self.follow.files.get(id)?.pipe.is_some();
         if !has_pipe && !begins {
             return None;
@@ -169,7 +172,7 @@ impl Worker {
             (None, origin) => {
                 let (labels, repairs) = labels_of(&source.settings, &origin.unwrap_or_default());
                 source.status.labels_too_long.add(repairs.value_too_long);
-                Pipe::new(&mut pipeline, labels, last_ns)
+                Pipe::new(&mut pipeline, labels, file.last_ns())
             }
         };
         let receipt = Receipt {

@@ -51,6 +51,7 @@ struct Extra {
     failing: Option<Failing>,
     alias: Option<Place>,
     cut_counted: bool,
+    last_ns: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -183,11 +184,25 @@ impl Tracked {
         self.change(|extra| extra.cut_counted = counted);
     }
 
+    /// The last known time in it, for when its pipeline goes on; nanoseconds since 1970.
+    pub(super) fn last_ns(&self) -> Option<i64> {
+        self.extra.as_ref()?.last_ns
+    }
+
+    pub(super) fn set_last_ns(&mut self, last_ns: Option<i64>) {
+        self.change(|extra| extra.last_ns = last_ns);
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias, cut_counted } = &*extra;
-        let is_used = origin.is_some() || quiet_since.is_some() || failing.is_some() || alias.is_some() || *cut_counted;
+        let Extra { origin, quiet_since, failing, alias, cut_counted, last_ns } = &*extra;
+        let is_used = origin.is_some()
+            || quiet_since.is_some()
+            || failing.is_some()
+            || alias.is_some()
+            || *cut_counted
+            || last_ns.is_some();
         self.extra = is_used.then_some(extra);
     }
 
