@@ -511,3 +511,26 @@ fn a_renamed_file_is_labelled_by_its_new_name() {
     assert_eq!(world.shelf.lock().unwrap().kept.iter().map(|kept| kept.1).max(), Some(last));
     world.kill();
 }
+
+/// What waits in all files together is bounded: the most of it is let go early, and comes once all the same.
+#[test]
+fn what_waits_in_many_files_is_bounded() {
+    let mut world = World::new(vec![multiline(Duration::from_secs(600))]);
+    let expected: Vec<String> = (0..80).map(|file| format!("F{file} {}", "x".repeat(200_000))).collect();
+    let path = |file: usize| world.logs.path().join(format!("{file}.log"));
+    for (file, text) in expected.iter().enumerate() {
+        fs::write(path(file), format!("{text}\n")).unwrap();
+    }
+    let paths: Vec<_> = (0..expected.len()).map(path).collect();
+    world.start();
+    // All of them are twice what may wait.
+    world.wait_lines(expected.len() / 2);
+    world.kill();
+    world.start();
+    for path in paths {
+        OpenOptions::new().append(true).open(path).unwrap().write_all(b"F\n").unwrap();
+    }
+    world.wait_lines(expected.len());
+    assert_same(world.texts(), expected);
+    world.kill();
+}

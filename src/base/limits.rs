@@ -356,6 +356,10 @@ pub const PARTIAL_WAIT_MS: u64 = 60_000;
 pub const PIPELINE_STREAMS: usize = 1000;
 /// Buffers of held entries that are kept for the next ones of a file.
 pub const PIPELINE_POOL: usize = 2;
+/// A larger one is given back to the system, bytes.
+pub const PIPELINE_POOL_BYTES: usize = 16 * 1024;
+/// What may wait for further lines in all files together, bytes. Above it the files let go in which most waits.
+pub const PIPELINE_HELD_BYTES: usize = 8 * 1024 * 1024;
 /// Stages inside each other (`match` in `match`).
 pub const PIPELINE_DEPTH: usize = 16;
 /// Stages of one pipeline, nested ones included.

@@ -78,6 +78,11 @@ impl Work {
         &self.base
     }
 
+    /// What its texts take, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.scratch.capacity() + self.fresh.capacity()
+    }
+
     /// Becomes what another one is, in its own buffers.
     pub(super) fn copy_from(&mut self, other: &Work) {
         let Work {

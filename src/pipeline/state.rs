@@ -6,7 +6,7 @@
 //! that come again with the same times do the same. Leaves to others: when an entry is complete (`stages`), cursors.
 
 use super::entry::{Entry, Work};
-use crate::base::limits::PIPELINE_POOL;
+use crate::base::limits::{PIPELINE_POOL, PIPELINE_POOL_BYTES};
 use crate::model::value::Value;
 
 /// An entry that was put aside.
@@ -40,6 +40,11 @@ impl Held {
         self.text.clear();
         self.text.push_str(entry.text(text));
         self.lines = 1;
+    }
+
+    /// What its texts take.
+    fn bytes(&self) -> usize {
+        self.raw.capacity() + self.text.capacity() + self.work.bytes()
     }
 
     /// The entry again, with the text that was gathered.
@@ -167,6 +172,11 @@ impl State {
         !self.slots.is_empty()
     }
 
+    /// What it takes that something is held, bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.held.bytes()).sum()
+    }
+
     /// When the first of what is held is complete, whatever comes; nanoseconds since 1970.
     pub fn due_ns(&self) -> Option<i64> {
         self.due_ns
@@ -255,7 +265,7 @@ impl State {
 
     /// The buffers of what was taken are used again.
     pub(super) fn give_back(&mut self, slot: Slot) {
-        if self.pool.len() < PIPELINE_POOL {
+        if self.pool.len() < PIPELINE_POOL && slot.held.bytes() <= PIPELINE_POOL_BYTES {
             self.pool.push(slot);
         }
     }
@@ -295,7 +305,9 @@ mod tests {
         assert_eq!((state.held_since(), state.due_ns()), (Some(200), Some(65)));
         assert!(state.take_due(None).is_some());
         state.begin_line(5);
+        assert_eq!(state.held_bytes(), 0);
         state.hold(1, b"c", (0, 60), &entry, entry.line);
+        assert!(state.held_bytes() >= 2);
         assert_eq!(state.quiet(), Some(Quiet { line: 5, last_ns: Some(8) }));
     }
 }

@@ -21,6 +21,7 @@ use crate::pipeline::streams::{Streams, pairs_of};
 use crate::pipeline::{Emit, LabelNames, Program};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The pipeline of a source.
 #[derive(Debug)]
@@ -66,9 +67,44 @@ impl Pipeline {
     }
 }
 
+/// What waits for further lines in all files together, bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeldBytes(Arc<AtomicUsize>);
+
+impl HeldBytes {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What of that is one file's.
+#[derive(Debug)]
+struct Share {
+    total: HeldBytes,
+    bytes: usize,
+}
+
+impl Share {
+    fn set(&mut self, bytes: usize) {
+        if bytes == self.bytes {
+            return;
+        }
+        // Wraps as it should: it is the sum of what all shares have.
+        self.total.0.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// What a pipeline remembers of one file.
 #[derive(Debug)]
 pub(super) struct Pipe {
+    share: Share,
     work: Work,
     state: State,
     streams: Streams<StreamId>,
@@ -111,9 +147,17 @@ pub(super) struct Outlet<'a> {
 
 impl Pipe {
     /// For a file with these labels, from the place of a piece on.
-    pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, last_ns: Option<i64>) -> Box<Self> {
+    pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, last_ns: Option<i64>, total: &HeldBytes) -> Box<Self> {
         let work = pipeline.program.work(Arc::new(labels));
-        Box::new(Pipe { work, state: State::new(last_ns), streams: Streams::default(), safe: (0, 0), more: false })
+        let share = Share { total: total.clone(), bytes: 0 };
+        Box::new(Pipe {
+            share,
+            work,
+            state: State::new(last_ns),
+            streams: Streams::default(),
+            safe: (0, 0),
+            more: false,
+        })
     }
 
     /// Forgets its streams; each is given to `release`.
@@ -129,6 +173,11 @@ impl Pipe {
     /// Whether lines wait for further ones.
     pub(super) fn is_holding(&self) -> bool {
         self.state.is_holding()
+    }
+
+    /// What they take, bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.share.bytes
     }
 
     /// Whether what is read now was there when the last chunk was read. `more`: whether there is more now.
@@ -187,6 +236,7 @@ impl Pipe {
                 break;
             }
         }
+        self.share.set(self.state.held_bytes());
         let behind = next.unwrap_or(lines.len());
         let end = next.map_or((piece.end, piece.mark.tail), |next| reader.place_of(next));
         if self.is_holding()
@@ -261,6 +311,7 @@ impl Pipe {
         let Pipe { state, streams, .. } = self;
         let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
         pipeline.program.release(due_ns, time_ns, state, &mut sorter);
+        self.share.set(self.state.held_bytes());
     }
 
     /// What is sent again has the times that it had: what was before it may have been sent not at all, and be read in other pieces.

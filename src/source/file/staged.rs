@@ -2,14 +2,15 @@
 //!
 //! Promises: as the worker's; sources without stages do not come here. Leaves to others: what stages do (`pipe`).
 
-use super::pipe::{Outlet, Pipe, Pipeline, Turn};
+use super::pipe::{HeldBytes, Outlet, Pipe, Pipeline, Turn};
 use super::read::{Piece, Reader};
 use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
-use crate::base::limits::QUIET_MS;
+use crate::base::limits::{PIPELINE_HELD_BYTES, QUIET_MS};
 use crate::model::flow::{Entries, Note, Receipt};
 use crate::store::checkpoint::Intent;
 use foldhash::HashSet;
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 /// Files of which lines wait for further ones, and space for what comes out.
@@ -18,6 +19,8 @@ pub(super) struct Held {
     files: HashSet<FileId>,
     /// When the first of them is due, or before; nanoseconds since 1970.
     due_ns: Option<i64>,
+    /// What they take.
+    bytes: HeldBytes,
     entries: Entries,
     receipts: Vec<Receipt>,
 }
@@ -74,6 +77,29 @@ impl Worker {
             self.write_out(id, piece.replayed);
         }
         self.put_back(id, taken);
+        if self.held.bytes.get() > PIPELINE_HELD_BYTES {
+            self.release_most();
+        }
+    }
+
+    /// Too much waits: lets go in the files in which most does, until there is some room again.
+    fn release_most(&mut self) {
+        let files = &self.follow.files;
+        let of = |id: &FileId| {
+            // What is sent again is sent as it was.
+            let file = files.get(*id).filter(|file| file.replay.as_ref().is_none_or(|replay| replay.is_empty()))?;
+            Some((file.pipe.as_ref()?.held_bytes(), *id)).filter(|(bytes, _)| *bytes > 0)
+        };
+        let mut most: Vec<(usize, FileId)> = self.held.files.iter().filter_map(of).collect();
+        most.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut left: usize = most.iter().map(|(bytes, _)| bytes).sum();
+        for (bytes, id) in most {
+            if left <= PIPELINE_HELD_BYTES / 4 * 3 {
+                return;
+            }
+            left -= bytes;
+            self.release_held(id, None);
+        }
     }
 
     /// All that there is of the file was read.
@@ -172,7 +198,7 @@ impl Worker {
             (None, origin) => {
                 let (labels, repairs) = labels_of(&source.settings, &origin.unwrap_or_default());
                 source.status.labels_too_long.add(repairs.value_too_long);
-                Pipe::new(&mut pipeline, labels, file.last_ns())
+                Pipe::new(&mut pipeline, labels, file.last_ns(), &self.held.bytes)
             }
         };
         let receipt = Receipt {
