@@ -495,6 +495,14 @@ impl Agent {
         (kib(&status, "VmRSS:"), kib(&status, "VmHWM:"))
     }
 
+    /// The highest resident memory that a release would have, bytes: without the pages of the program's own file in an unoptimised build,
+    /// which is many times as large.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let file = if cfg!(debug_assertions) { kib(&status, "RssFile:") } else { 0 };
+        kib(&status, "VmHWM:").saturating_sub(file)
+    }
+
     /// CPU time so far, user and system.
     pub fn cpu(&self) -> Duration {
         cpu_time(self.pid()).unwrap_or_default()
