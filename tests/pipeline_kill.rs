@@ -13,7 +13,7 @@ use lugger::format::loki::decode_snappy;
 use lugger::model::batch::Batch;
 use lugger::model::budget::Budget;
 use lugger::model::labels::Labels;
-use lugger::pipeline::settings::{Drop, Multiline, Regex, Stage, TimeFailure, Timestamp};
+use lugger::pipeline::settings::{Drop, Limit, Multiline, Regex, Stage, TimeFailure, Timestamp};
 use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
@@ -531,6 +531,34 @@ fn what_waits_in_many_files_is_bounded() {
         OpenOptions::new().append(true).open(path).unwrap().write_all(b"F\n").unwrap();
     }
     world.wait_lines(expected.len());
+    assert_same(world.texts(), expected);
+    world.kill();
+}
+
+/// Lines that a limit let through are let through again after a kill, in whatever order their files are read then.
+#[test]
+fn a_limit_drops_nothing_that_was_sent_before() {
+    let limit = Limit { rate: 1000.0, burst: 5, drop: true, by_label_name: None, max_distinct_labels: 0 };
+    let mut world = World::new(vec![Stage::Limit(limit)]);
+    world.shelf.lock().unwrap().silent = 1;
+    world.start();
+    let mut expected = Vec::new();
+    for file in (0..12).rev() {
+        let lines: Vec<String> = (0..5).map(|line| format!("{file}.{line}")).collect();
+        fs::write(world.logs.path().join(format!("{file}.log")), lines.join("\n") + "\n").unwrap();
+        expected.extend(lines);
+        world.wait_lines(expected.len());
+    }
+    world.kill();
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    world.wait_read(expected.len() as u64);
+    let are_missing = || world.shelf.lock().unwrap().repeated < expected.len();
+    let start = Instant::now();
+    while are_missing() {
+        assert!(start.elapsed() < DEADLINE, "{} were sent again", world.shelf.lock().unwrap().repeated);
+        sleep(Duration::from_millis(10));
+    }
     assert_same(world.texts(), expected);
     world.kill();
 }
