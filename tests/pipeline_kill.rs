@@ -127,6 +127,7 @@ impl World {
             encoding: Default::default(),
             line_bytes: 256 * 1024,
             rate: self.rate,
+            late_labels: Labels::default(),
             stages: self.stages.clone(),
         };
         let (alive, _) = shutdown::channel();

@@ -46,7 +46,8 @@ struct Stages {
 impl Stages {
     fn new(source: &FileSource, inspect: bool) -> anyhow::Result<Self> {
         let settings = &source.settings;
-        let mut rehearsal = Rehearsal::new(&source.settings.stages, settings.label_caps, settings.line_bytes)?;
+        let mut rehearsal =
+            Rehearsal::new(&settings.stages, settings.late_labels.clone(), settings.label_caps, settings.line_bytes)?;
         if inspect {
             rehearsal.watch();
         }
@@ -217,7 +218,7 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
     for (index, source) in plan.files.iter_mut().enumerate() {
         source.to = vec![0];
         let settings = &mut source.settings;
-        settings.stages = Vec::new();
+        (settings.stages, settings.late_labels) = (Vec::new(), Labels::default());
         settings.label_caps.count += 1;
         let index = index.to_string();
         let own = [(SOURCE, index.as_str())];

@@ -71,7 +71,8 @@ fn place(file: &Path, at: Pos) -> String {
 fn run(test: &Trial, plan: &Plan, file: &Path) -> anyhow::Result<Vec<String>> {
     let source: &FileSource = plan.files.get(test.source).context("the test's source is gone")?;
     let settings = &source.settings;
-    let mut rehearsal = Rehearsal::new(&source.settings.stages, settings.label_caps, settings.line_bytes)?;
+    let mut rehearsal =
+        Rehearsal::new(&settings.stages, settings.late_labels.clone(), settings.label_caps, settings.line_bytes)?;
     let filename = test.filename.as_deref().map(|path| ("filename", path));
     let labels = Labels::within(settings.labels.iter().chain(filename), settings.label_caps)
         .with_context(|| format!("{}: the labels of the test's lines", test.name))?;

@@ -40,8 +40,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let http = check.http(raw.http.as_ref(), root.child("http"));
     let state_dir = check.state_dir(raw.state_dir.as_deref(), root, env);
     let imports = check.imports(raw.import_positions.as_ref(), root.child("import_positions"));
-    let global = raw.labels.clone().unwrap_or_default();
-    logs::check_labels(&global, root.child("labels"), limits.label_caps, &mut check);
+    let global = logs::Global::new(raw, root, limits.label_caps, &mut check);
 
     let loki = endpoint::plan(raw.loki.as_deref().unwrap_or_default(), root, &mut check);
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();

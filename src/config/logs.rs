@@ -6,7 +6,7 @@
 use super::check::Check;
 use super::pipeline;
 use super::plan::FileSource;
-use super::raw::{FileLog, Log, OneOrMany, StartAt};
+use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use super::words::suggest;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
@@ -27,11 +27,28 @@ pub(super) struct Caps {
     pub(super) labels: LabelCaps,
 }
 
+/// The labels of all entries, and those that come behind the stages of all.
+pub(super) struct Global {
+    labels: BTreeMap<String, String>,
+    late: BTreeMap<String, String>,
+}
+
+impl Global {
+    pub(super) fn new(raw: &File, root: &Node, caps: LabelCaps, check: &mut Check<'_>) -> Self {
+        let mut of = |written: &Option<BTreeMap<String, String>>, key| {
+            let labels = written.clone().unwrap_or_default();
+            check_labels(&labels, root.child(key), caps, check);
+            labels
+        };
+        Global { labels: of(&raw.labels, "labels"), late: of(&raw.late_labels, "late_labels") }
+    }
+}
+
 /// All entries that have a source. `endpoints` are the names that `to` may have.
 pub(super) fn plan(
     raw: &[Log],
     root: &Node,
-    global: &BTreeMap<String, String>,
+    global: &Global,
     endpoints: &[&str],
     caps: Caps,
     check: &mut Check<'_>,
@@ -59,6 +76,7 @@ pub(super) fn plan(
         let Some(file) = &log.file else {
             let own = log.labels.clone().unwrap_or_default();
             check_labels(&own, node.child("labels"), caps.labels, check);
+            check_late(log, node, caps.labels, check);
             pipeline::relabelled(log, own, Vec::new(), node, caps.labels, check);
             pipeline::stages_of(log, node, check);
             // Another source that this version does not have has been reported already.
@@ -75,6 +93,7 @@ pub(super) fn plan(
         let (include, exclude) = patterns(file, node, place, check);
         let own = log.labels.clone().unwrap_or_default();
         check_labels(&own, node.child("labels"), caps.labels, check);
+        let late = check_late(log, node, caps.labels, check);
         let relabelled = pipeline::relabelled(log, own, include.clone(), node, caps.labels, check);
         let stages = pipeline::stages_of(log, node, check);
         let name = log.name.clone().unwrap_or_else(|| unique(&derived_name(&include), &mut taken, &mut suffixes));
@@ -85,7 +104,7 @@ pub(super) fn plan(
         let encoding = encoding(file, place, check);
         let rate = check.rate(log.rate.as_ref(), node);
         let Some((own, include)) = relabelled else { continue };
-        let labels = labels(log, own, node, global, root, caps.labels, check);
+        let (labels, late_labels) = labels(log, (own, late), node, global, root, caps.labels, check);
         let Caps { line_bytes, labels: label_caps } = caps;
         let settings = settings::Settings {
             name,
@@ -94,6 +113,7 @@ pub(super) fn plan(
             start_at,
             encoding,
             labels,
+            late_labels,
             label_caps,
             line_bytes,
             rate,
@@ -205,20 +225,31 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, caps:
     }
 }
 
-/// The entry's labels over the global ones.
+fn check_late(log: &Log, node: &Node, caps: LabelCaps, check: &mut Check<'_>) -> BTreeMap<String, String> {
+    let late = log.late_labels.clone().unwrap_or_default();
+    check_labels(&late, node.child("late_labels"), caps, check);
+    late
+}
+
+/// The entry's labels over the global ones, and its late ones over the global late ones.
 fn labels(
     log: &Log,
-    own: BTreeMap<String, String>,
+    (own, own_late): (BTreeMap<String, String>, BTreeMap<String, String>),
     node: &Node,
-    global: &BTreeMap<String, String>,
+    global: &Global,
     root: &Node,
     caps: LabelCaps,
     check: &mut Check<'_>,
-) -> Labels {
-    let mut merged = global.clone();
-    merged.extend(own);
-    // An empty value removes a label.
-    let count = merged.values().filter(|value| !value.is_empty()).count() + 1;
+) -> (Labels, Labels) {
+    let over = |global: &BTreeMap<String, String>, own| {
+        let mut merged = global.clone();
+        merged.extend(own);
+        // An empty value removes a label.
+        merged.retain(|_, value| !value.is_empty());
+        merged
+    };
+    let (merged, late) = (over(&global.labels, own), over(&global.late, own_late));
+    let count = merged.len() + late.keys().filter(|name| !merged.contains_key(*name)).count() + 1;
     if count > caps.count {
         let span = if log.labels.is_some() { node.key_span("labels") } else { root.key_span("labels") };
         check.error(
@@ -228,7 +259,7 @@ fn labels(
         );
     }
     // What could make this fail has been reported above, label by label.
-    Labels::within(merged, caps).unwrap_or_default()
+    (Labels::within(merged, caps).unwrap_or_default(), Labels::within(late, caps).unwrap_or_default())
 }
 
 fn patterns(file: &FileLog, node: &Node, place: &Node, check: &mut Check<'_>) -> (Vec<String>, Vec<String>) {

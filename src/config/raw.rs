@@ -18,6 +18,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) late_labels: Option<BTreeMap<String, String>>,
     pub(super) loki: Option<Vec<Loki>>,
     pub(super) logs: Option<Vec<Log>>,
     pub(super) http: Option<Http>,
@@ -109,6 +110,7 @@ pub(super) struct Log {
     pub(super) name: Option<String>,
     pub(super) file: Option<FileLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) late_labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
     pub(super) format: Option<OneOrMany>,

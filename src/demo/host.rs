@@ -119,6 +119,7 @@ pub fn plan(
                 label_caps,
                 line_bytes,
                 rate: None,
+                late_labels: Labels::default(),
                 stages: Vec::new(),
             },
             to: vec![0],

@@ -59,6 +59,8 @@ pub struct LabelNames {
     pub(super) names: Names,
     /// Lists of `labelallow`, by number.
     pub(super) allowed: Vec<Vec<String>>,
+    /// Those of whatever comes out and has none of that name.
+    pub(super) late: Labels,
 }
 
 impl LabelNames {
@@ -98,6 +100,11 @@ impl Program {
     /// Entries that are gathered from several lines become no longer than this, bytes.
     pub fn set_line_bytes(&mut self, bytes: usize) {
         self.line_bytes = bytes;
+    }
+
+    /// Whatever comes out has these labels, unless it has others of that name; stages do not see them.
+    pub fn set_late_labels(&mut self, labels: Labels) {
+        self.labels.late = labels;
     }
 
     /// Whether entries may be held between chunks.

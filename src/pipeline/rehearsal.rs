@@ -8,6 +8,7 @@ use super::error::CompileError;
 use super::program::{Emit, LabelNames, Program};
 use super::settings::Stage;
 use super::state::State;
+use super::streams::pairs_to_send;
 use super::trace::{Passage, Seen, Trace};
 use crate::model::labels::{LabelCaps, Labels};
 use std::sync::Arc;
@@ -52,10 +53,11 @@ pub struct Lines {
 }
 
 impl Rehearsal {
-    /// Compiles stages. `line_bytes`: the cap of a line that is gathered from several.
-    pub fn new(stages: &[Stage], caps: LabelCaps, line_bytes: usize) -> Result<Self, CompileError> {
+    /// Compiles stages. `late`: labels that come behind them. `line_bytes`: the cap of a line that is gathered from several.
+    pub fn new(stages: &[Stage], late: Labels, caps: LabelCaps, line_bytes: usize) -> Result<Self, CompileError> {
         let mut program = super::compile(stages)?;
         program.set_line_bytes(line_bytes);
+        program.set_late_labels(late);
         Ok(Rehearsal { program, caps, trace: None })
     }
 
@@ -103,8 +105,8 @@ struct Sink {
 
 impl Emit for Sink {
     fn emit(&mut self, entry: &Entry<'_>, names: &LabelNames) {
-        let Seen { text, time_ns, labels, metadata, tenant, .. } = Seen::of(entry, names);
-        let (labels, _) = Labels::capped(labels, self.caps);
+        let Seen { text, time_ns, metadata, tenant, .. } = Seen::of(entry, names);
+        let (labels, _) = Labels::capped(pairs_to_send(entry, names), self.caps);
         self.out.push(Ok(Sent { labels, time_ns, text, metadata, tenant }));
     }
 
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_comes_out_and_what_each_stage_did() {
-        let mut rehearsal = Rehearsal::new(&stages(), LabelCaps::default(), 1000).unwrap();
+        let mut rehearsal = Rehearsal::new(&stages(), Labels::default(), LabelCaps::default(), 1000).unwrap();
         rehearsal.watch();
         let mut lines = rehearsal.begin(Labels::new([("job", "j")]).unwrap());
         assert_eq!(rehearsal.line(r#"{"level":"info"}"#, 1, &mut lines), []);

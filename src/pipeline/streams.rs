@@ -60,6 +60,12 @@ pub fn pairs_of<'e>(entry: &'e Entry<'_>, names: &'e LabelNames) -> impl Iterato
     kept.chain(set)
 }
 
+/// The labels of an entry that comes out: its own, and the late ones of the program that it has not itself.
+pub fn pairs_to_send<'e>(entry: &'e Entry<'_>, names: &'e LabelNames) -> impl Iterator<Item = (&'e str, &'e str)> {
+    let has = |name: &str| pairs_of(entry, names).any(|(own, _)| own == name);
+    pairs_of(entry, names).chain(names.late.iter().filter(move |(name, _)| !has(name)))
+}
+
 /// The streams of one file, by what its entries change. `S` is what the output calls a stream.
 #[derive(Debug)]
 pub struct Streams<S> {
@@ -124,7 +130,8 @@ mod tests {
         for name in ["level", "job", "app"] {
             names.label(name).unwrap();
         }
-        LabelNames { names, allowed: vec![vec!["job".into(), "level".into()]] }
+        let late = Labels::new([("site", "s"), ("level", "late"), ("job", "late")]).unwrap();
+        LabelNames { names, allowed: vec![vec!["job".into(), "level".into()]], late }
     }
 
     fn shown(entry: &Entry<'_>, names: &LabelNames) -> String {
@@ -147,6 +154,22 @@ mod tests {
         assert_eq!(shown(&entry, &names), r#"{host="h", job="j", level="info"}"#);
         entry.allow_labels(0, |known| known != label("app"));
         assert_eq!(shown(&entry, &names), r#"{job="j", level="info"}"#);
+    }
+
+    #[test]
+    fn late_labels_are_those_that_are_not_there() {
+        let names = names();
+        let label = |name| names.names.find_label(name).unwrap();
+        let base = Labels::new([("job", "j"), ("host", "h")]).unwrap();
+        let mut work = Work::new(Arc::new(base), 0, &names.names);
+        let mut entry = Entry::begin("info", 0, &mut work);
+        let shown = |entry: &Entry<'_>| Labels::new(pairs_to_send(entry, &names)).unwrap().encoded();
+        assert_eq!(shown(&entry), r#"{host="h", job="j", level="late", site="s"}"#);
+        entry.set_label(label("level"), entry.line);
+        entry.remove_label(label("job"));
+        assert_eq!(shown(&entry), r#"{host="h", job="late", level="info", site="s"}"#);
+        entry.allow_labels(0, |known| known != label("app"));
+        assert_eq!(shown(&entry), r#"{job="late", level="info", site="s"}"#);
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn the_native_form_runs_as_the_file_itself() {
 }
 
 #[test]
-fn labels_of_clients_survive_stages_and_never_override() {
+fn labels_of_clients_come_behind_the_stages() {
     let of = |labels: &str, job: &str| {
         convert(&format!(
             "clients: [{{ url: http://loki, external_labels: {labels} }}]\nscrape_configs: [{{ job_name: a, {job} }}]\n"
@@ -65,15 +65,9 @@ fn labels_of_clients_survive_stages_and_never_override() {
     let targets = "static_configs: [{ labels: { site: own, __path__: /x.log } }]";
     let plan = |yaml: &str| config::load_str("a.yaml", yaml, &env).unwrap().plan;
     let yaml = of("{ site: all, host: h }", targets);
-    assert_eq!(plan(&yaml).files[0].settings.labels.encoded(), r#"{host="h", site="own"}"#);
-    let yaml = of("{ site: all, host: h }", &format!("{targets}, pipeline_stages: [{{ labelallow: [x] }}]"));
-    assert!(yaml.contains("labelallow: [x, site, host]"), "{yaml}");
-    let nested = "pipeline_stages: [{ match: { selector: '{site=\"own\"}', stages: [{ labeldrop: [host, x] }] } }]";
-    let yaml = of("{ site: all, host: h }", &format!("{targets}, {nested}"));
-    assert!(
-        yaml.contains("- labeldrop: [host, x]") && yaml.ends_with("      - static_labels:\n          host: h\n"),
-        "{yaml}"
-    );
+    let settings = &plan(&yaml).files[0].settings;
+    assert_eq!(settings.labels.encoded(), r#"{site="own"}"#);
+    assert_eq!(settings.late_labels.encoded(), r#"{host="h", site="all"}"#);
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl World {
             encoding: Default::default(),
             line_bytes: 1024 * 1024,
             rate: None,
+            late_labels: Labels::default(),
             stages: Vec::new(),
         };
         let (alive, _) = shutdown::channel();

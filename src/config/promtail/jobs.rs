@@ -122,7 +122,7 @@ impl<'a> Jobs<'a> {
                     stages.iter_mut().for_each(without_metrics);
                 }
                 let log = Log { job, name: &name, target, file: file.clone(), stages: stages.as_ref(), group };
-                let node = self.log(log, &mut comments);
+                let node = self.log(log);
                 items.push(Item { comments, node: Some(node) });
             }
         }
@@ -144,7 +144,7 @@ impl<'a> Jobs<'a> {
         groups
     }
 
-    fn log(&mut self, log: Log<'_>, comments: &mut Vec<String>) -> Node {
+    fn log(&mut self, log: Log<'_>) -> Node {
         let Log { job, name, target, file, stages, group } = log;
         let mut unique = name.to_owned();
         let mut number = 1;
@@ -159,13 +159,15 @@ impl<'a> Jobs<'a> {
         let external: &[Entry] = group.first().map_or(&[], |client| &client.labels);
         // With one set of them they stand at the top of the file.
         let own: &[Entry] = if self.groups().len() > 1 { external } else { &[] };
-        let mut labels: Vec<Entry> =
-            own.iter().filter(|label| !target.labels.contains_key(&label.key)).cloned().collect();
-        labels.extend(target.labels.iter().map(|(name, (key, node))| entry(name.as_str(), *key, node.clone())));
+        let labels = target.labels.iter().map(|(name, (key, node))| entry(name.as_str(), *key, node.clone()));
+        let labels: Vec<Entry> = labels.collect();
         if !labels.is_empty() {
             out.push(entry("labels", target.span, map(target.span, labels)));
         }
-        if let Some(stages) = self.stages(stages, external, comments) {
+        if !own.is_empty() {
+            out.push(entry("late_labels", target.span, map(target.span, own.to_vec())));
+        }
+        if let Some(stages) = self.stages(stages) {
             out.push(entry("stages", job.key_span("pipeline_stages"), stages));
         }
         if group.len() < self.clients.len() {
@@ -176,19 +178,9 @@ impl<'a> Jobs<'a> {
     }
 
     /// The job's stages, and what Promtail does after them.
-    fn stages(&self, stages: Option<&Node>, external: &[Entry], comments: &mut Vec<String>) -> Option<Node> {
-        let mut node = stages.filter(|node| !node.is_null()).cloned();
+    fn stages(&self, stages: Option<&Node>) -> Option<Node> {
+        let node = stages.filter(|node| !node.is_null()).cloned();
         let mut after = Vec::new();
-        if let Some(node) = &mut node {
-            let mut dropped = BTreeSet::new();
-            keep_external(node, external, &mut dropped);
-            let again: Vec<Entry> = external.iter().filter(|label| dropped.contains(&label.key)).cloned().collect();
-            if !again.is_empty() {
-                comments.push("external_labels are there after all stages, also those that a stage drops.".to_owned());
-                let span = node.span;
-                after.push(map(span, vec![entry("static_labels", span, map(span, again))]));
-            }
-        }
         if let Some((_, longer)) = &self.limits.drop_longer {
             let span = longer.key_span;
             let reason = entry("drop_counter_reason", span, text(span, "line_too_long"));
@@ -329,39 +321,6 @@ fn pattern((span, written): &(crate::config::source::Span, String), check: &mut 
         );
     }
     text(*span, fitted)
-}
-
-/// Promtail adds external labels after the stages, lugger's are there before. So that they survive, `labelallow` gets them; what `labeldrop` takes
-/// away comes again at the end.
-fn keep_external(stages: &mut Node, external: &[Entry], dropped: &mut BTreeSet<String>) {
-    let Value::List(items) = &mut stages.value else { return };
-    for item in items {
-        let Value::Map(entries) = &mut item.value else { continue };
-        for stage in entries {
-            let span = stage.value.span;
-            match (stage.key.as_str(), &mut stage.value.value) {
-                ("labelallow", Value::List(names)) => {
-                    let missing = external.iter().filter(|label| !names.iter().any(|name| is_text(name, &label.key)));
-                    let missing: Vec<Node> = missing.map(|label| text(span, label.key.as_str())).collect();
-                    names.extend(missing);
-                }
-                ("labeldrop", Value::List(names)) => {
-                    let gone = external.iter().filter(|label| names.iter().any(|name| is_text(name, &label.key)));
-                    dropped.extend(gone.map(|label| label.key.clone()));
-                }
-                ("match", Value::Map(options)) => {
-                    for option in options.iter_mut().filter(|option| option.key == "stages") {
-                        keep_external(&mut option.value, external, dropped);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn is_text(node: &Node, text: &str) -> bool {
-    matches!(&node.value, Value::Scalar(scalar) if scalar.text == text)
 }
 
 /// A rate is of one source if there is one; otherwise of what all sources send to each endpoint.

@@ -78,7 +78,7 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
     native
 }
 
-/// Labels that all clients add, as labels of everything.
+/// Labels that all clients add, behind all stages.
 fn labels(root: &Node, clients: &[clients::Client], check: &mut Check<'_>) -> Option<Section> {
     for client in clients {
         for label in &client.labels {
@@ -98,5 +98,5 @@ fn labels(root: &Node, clients: &[clients::Client], check: &mut Check<'_>) -> Op
     }
     let key_span = root.key_span("clients");
     let comments = vec!["external_labels: on every stream that has no label of that name itself.".to_owned()];
-    Some(Section { comments, key: "labels", key_span, content: Content::Node(map(key_span, all.clone())) })
+    Some(Section { comments, key: "late_labels", key_span, content: Content::Node(map(key_span, all.clone())) })
 }

@@ -105,7 +105,7 @@ pub(super) mod bench {
         extracted: &[(Key, &str)],
         look: impl FnOnce(&Entry<'_>) -> R,
     ) -> (Flow, R) {
-        let labels = LabelNames { names: names(), allowed: Vec::new() };
+        let labels = LabelNames { names: names(), ..LabelNames::default() };
         let mut work = Work::new(Arc::new(Labels::new([("l15", "base")]).unwrap()), 0, &labels.names);
         let mut entry = Entry::begin(line, now_ns, &mut work);
         for (key, text) in extracted {

@@ -41,6 +41,7 @@ impl Host {
             label_caps: LabelCaps::default(),
             line_bytes: 1000,
             rate: None,
+            late_labels: Labels::default(),
             stages: Vec::new(),
         };
         Sources::parse(names.iter().map(|name| (settings(name), 0)).collect()).unwrap()

@@ -17,7 +17,7 @@ use crate::model::labels::Labels;
 use crate::pipeline::entry::{Entry, Work};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::state::State;
-use crate::pipeline::streams::{Streams, pairs_of};
+use crate::pipeline::streams::{Streams, pairs_to_send};
 use crate::pipeline::{Emit, LabelNames, Program};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ impl Pipeline {
     /// Goes on under other settings with equal stages.
     pub(super) fn take_settings(&mut self, settings: &Settings) {
         self.program.set_line_bytes(settings.line_bytes);
+        self.program.set_late_labels(settings.late_labels.clone());
     }
 
     /// The metrics that its stages keep.
@@ -352,7 +353,7 @@ impl Emit for Sorter<'_, '_> {
             return count(&self.counters.bad_tenant, entry);
         }
         let stream = self.streams.of(entry, || {
-            let (labels, repairs) = Labels::capped(pairs_of(entry, names), settings.label_caps);
+            let (labels, repairs) = Labels::capped(pairs_to_send(entry, names), settings.label_caps);
             status.labels_too_long.add(repairs.value_too_long);
             (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
         });

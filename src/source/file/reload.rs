@@ -351,7 +351,8 @@ fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
 
 /// Whether both make the same entries of a file, with the same labels.
 fn same_entries(a: &Settings, b: &Settings) -> bool {
-    a.labels == b.labels && a.label_caps == b.label_caps && a.stages == b.stages
+    let of = |settings: &Settings| (settings.labels.clone(), settings.late_labels.clone(), settings.label_caps);
+    of(a) == of(b) && a.stages == b.stages
 }
 
 /// The stages of a source, compiled; `None`: it has none.
@@ -362,6 +363,7 @@ fn program_of(settings: &Settings) -> Result<Option<Box<Program>>, StartError> {
     match compile(&settings.stages) {
         Ok(mut program) => {
             program.set_line_bytes(settings.line_bytes);
+            program.set_late_labels(settings.late_labels.clone());
             Ok(Some(Box::new(program)))
         }
         Err(error) => Err(StartError::Stages { source_name: settings.name.clone(), error }),

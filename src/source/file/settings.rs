@@ -30,6 +30,8 @@ pub struct Settings {
     pub encoding: Encoding,
     /// The labels of every line, beside `filename`, which the source adds.
     pub labels: Labels,
+    /// Labels of every line that has none of that name when its stages are through; no stage sees them.
+    pub late_labels: Labels,
     /// What Loki takes of labels, `filename` included.
     pub label_caps: LabelCaps,
     /// The cap of a line, bytes ([`crate::base::limits::LINE_BYTES_MIN`] to `LINE_BYTES_MAX`).

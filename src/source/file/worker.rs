@@ -677,11 +677,14 @@ impl Source {
 /// A source's labels and the file's name. A path that is longer than a label may be is cut; the configuration leaves room for the name.
 pub(super) fn labels_of(settings: &Settings, origin: &Path) -> (Labels, Repairs) {
     let path = origin.to_string_lossy();
-    Labels::capped(settings.labels.iter().chain([("filename", path.as_ref())]), settings.label_caps)
+    // With stages, the late ones come behind them.
+    let late = settings.late_labels.iter().filter(|_| settings.stages.is_empty());
+    Labels::capped(late.chain(settings.labels.iter()).chain([("filename", path.as_ref())]), settings.label_caps)
 }
 
 /// What the lines of all files of a source have in common. A label in the place of the name tells that it is missing, and that a stream without
 /// any other label is one.
 pub(super) fn merged_labels(settings: &Settings) -> Labels {
-    Labels::capped(settings.labels.iter().chain([(MERGED, "true")]), settings.label_caps).0
+    let all = settings.late_labels.iter().chain(settings.labels.iter());
+    Labels::capped(all.chain([(MERGED, "true")]), settings.label_caps).0
 }
