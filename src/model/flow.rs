@@ -34,6 +34,8 @@ pub struct Note {
     pub goes_on: bool,
     /// The last known time before its first line.
     pub last_ns: Option<i64>,
+    /// A first line of those that are gathered was there before it.
+    pub begun: bool,
 }
 
 /// The range of a cursor that a chunk covers, and what makes its entries' timestamps a function of what was read.

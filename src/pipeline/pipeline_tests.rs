@@ -478,16 +478,16 @@ proptest! {
         for (i, (line, _)) in lines.iter().enumerate() {
             program.run(line, i, times[i], &mut work, &mut state, &mut sink);
             let place = if state.is_holding() {
-                state.quiet().map(|quiet| (quiet.line, quiet.last_ns))
+                state.quiet().map(|quiet| (quiet.line, quiet.memory))
             } else {
-                Some((i + 1, state.last_ns()))
+                Some((i + 1, state.memory()))
             };
             places.extend(place);
         }
         program.release(None, now, &mut state, &mut sink);
         let all = std::mem::take(&mut sink.out);
-        for (from, last_ns) in places {
-            let mut state = State::new(last_ns);
+        for (from, memory) in places {
+            let mut state = State::new(memory);
             for (i, (line, _)) in lines.iter().enumerate().skip(from) {
                 program.run(line, i, times[i], &mut work, &mut state, &mut sink);
             }

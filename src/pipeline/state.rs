@@ -1,8 +1,8 @@
-//! What a pipeline remembers of one file between its lines: entries that wait for their further lines, and the last known time.
+//! What a pipeline remembers of one file between its lines: entries that wait for their further lines, and its [`Memory`].
 //!
 //! Promises: an entry that is held owns everything it needs, in recycled buffers. After each chunk it is known from which line on the
 //! chunk has to be read again after a crash ([`State::quiet`]): a **quiet** place is one where nothing was held, so that whoever goes on there with an
-//! empty state (and the last known time) gets the same entries. All is told in the time of the lines, not in the clock's: lines
+//! empty state (and the memory of that place) gets the same entries. All is told in the time of the lines, not in the clock's: lines
 //! that come again with the same times do the same. Leaves to others: when an entry is complete (`stages`), cursors.
 
 use super::entry::{Entry, Work};
@@ -65,10 +65,19 @@ pub(super) struct Slot {
     pub held: Held,
 }
 
+/// What is known at a place of a file from the lines before it, though nothing is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The last known time, if a stage wants to know it; nanoseconds since 1970.
+    pub last_ns: Option<i64>,
+    /// A first line of `multiline` was there.
+    pub begun: bool,
+}
+
 /// What was before something that was held went on.
 #[derive(Debug)]
 pub(super) struct Resumed {
-    last_ns: Option<i64>,
+    memory: Memory,
     before: Option<u64>,
 }
 
@@ -77,8 +86,8 @@ pub(super) struct Resumed {
 pub struct Quiet {
     /// Before this line of the chunk, from 0.
     pub line: usize,
-    /// The last known time there, if a stage wants to know it.
-    pub last_ns: Option<i64>,
+    /// What is known there.
+    pub memory: Memory,
 }
 
 /// See the module.
@@ -94,9 +103,9 @@ pub struct State {
     line: usize,
     /// The last line of the chunk before which nothing was held.
     quiet: Option<Quiet>,
-    /// The last known time, and what it was before the line that is run.
-    pub(super) last_ns: Option<i64>,
-    before_ns: Option<i64>,
+    /// What is known, and what it was before the line that is run.
+    pub(super) memory: Memory,
+    before: Memory,
     /// The entry that is run began with an earlier line: where the chunk of that begins.
     resumed: Option<u64>,
     /// What is run was sent before.
@@ -105,8 +114,8 @@ pub struct State {
 
 impl State {
     /// The state at a place where nothing is held.
-    pub fn new(last_ns: Option<i64>) -> Self {
-        State { last_ns, ..State::default() }
+    pub fn new(memory: Memory) -> Self {
+        State { memory, ..State::default() }
     }
 
     /// A chunk is about to be run that begins at this place of its file.
@@ -129,19 +138,19 @@ impl State {
     /// The line of this number is about to be run.
     pub(super) fn begin_line(&mut self, line: usize) {
         self.line = line;
-        self.before_ns = self.last_ns;
+        self.before = self.memory;
         self.resumed = None;
     }
 
     /// Something that was held goes on. Gives what is to be said when it is through.
     pub(super) fn resume(&mut self, held: &Held) -> Resumed {
-        Resumed { last_ns: self.last_ns, before: self.resumed.replace(held.since) }
+        Resumed { memory: self.memory, before: self.resumed.replace(held.since) }
     }
 
     /// It is through: what it left is there before the line that is run.
     pub(super) fn resumed(&mut self, resumed: Resumed) {
-        if self.last_ns != resumed.last_ns {
-            self.before_ns = self.last_ns;
+        if self.memory != resumed.memory {
+            self.before = self.memory;
         }
         self.resumed = resumed.before;
     }
@@ -152,14 +161,14 @@ impl State {
         self.quiet
     }
 
-    /// The last known time, if a stage wants to know it.
-    pub fn last_ns(&self) -> Option<i64> {
-        self.last_ns
+    /// What is known now.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
-    /// What is read next was read before, and this was the last known time then.
-    pub fn set_last_ns(&mut self, last_ns: Option<i64>) {
-        self.last_ns = last_ns;
+    /// What is read next was read before, and this was known then.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.memory = memory;
     }
 
     /// Where the first chunk begins of which something is held.
@@ -198,7 +207,7 @@ impl State {
         text: Value,
     ) {
         if self.slots.is_empty() && self.resumed.is_none() {
-            self.quiet = Some(Quiet { line: self.line, last_ns: self.before_ns });
+            self.quiet = Some(Quiet { line: self.line, memory: self.before });
         }
         let mut slot = self.pool.pop().unwrap_or_default();
         slot.stage = stage;
@@ -281,16 +290,18 @@ mod tests {
     fn quiet_is_before_the_line_that_is_held_first() {
         let mut work = Work::new(Arc::default(), 0, &Names::default());
         let entry = Entry::begin("x", 0, &mut work);
-        let mut state = State::new(Some(7));
+        let at = |last_ns, begun| Memory { last_ns: Some(last_ns), begun };
+        let mut state = State::new(at(7, false));
         state.begin_chunk(100);
         assert_eq!((state.quiet(), state.is_holding(), state.due_ns()), (None, false, None));
         state.begin_line(3);
+        state.memory.begun = true;
         state.hold(1, b"a", (0, 50), &entry, entry.line);
-        state.last_ns = Some(8);
+        state.memory.last_ns = Some(8);
         state.begin_line(4);
         state.hold(1, b"b", (0, 40), &entry, entry.line);
         assert_eq!((state.due_ns(), state.count(1), state.held_since()), (Some(40), 2, Some(100)));
-        assert_eq!(state.quiet(), Some(Quiet { line: 3, last_ns: Some(7) }));
+        assert_eq!(state.quiet(), Some(Quiet { line: 3, memory: at(7, false) }));
         state.begin_chunk(200);
         state.begin_line(0);
         let taken = state.take(1, b"a").unwrap();
@@ -308,6 +319,6 @@ mod tests {
         assert_eq!(state.held_bytes(), 0);
         state.hold(1, b"c", (0, 60), &entry, entry.line);
         assert!(state.held_bytes() >= 2);
-        assert_eq!(state.quiet(), Some(Quiet { line: 5, last_ns: Some(8) }));
+        assert_eq!(state.quiet(), Some(Quiet { line: 5, memory: at(8, true) }));
     }
 }

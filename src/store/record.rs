@@ -68,8 +68,8 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&end.to_le_bytes());
                 out.extend_from_slice(&time_ns.to_le_bytes());
                 if note != Note::default() {
-                    let Note { released, all, goes_on, last_ns } = note;
-                    let flags = [merged, released, goes_on, last_ns.is_some(), all];
+                    let Note { released, all, goes_on, last_ns, begun } = note;
+                    let flags = [merged, released, goes_on, last_ns.is_some(), all, begun];
                     out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
                     out.extend_from_slice(&last_ns.unwrap_or_default().to_le_bytes());
                 }
@@ -105,7 +105,8 @@ impl<'a> Record<'a> {
                 let (slot, start, end, time_ns) = (input.u32()?, input.u64()?, input.u64()?, input.i64()?);
                 let flags = if kind == 9 { input.array::<1>()?[0] } else { u8::from(kind == 8) };
                 let last_ns = if kind == 9 { Some(input.i64()?).filter(|_| flags & 8 != 0) } else { None };
-                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns, all: flags & 16 != 0 };
+                let (all, begun) = (flags & 16 != 0, flags & 32 != 0);
+                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns, all, begun };
                 Record::Intend { slot, start, end, time_ns, merged: flags & 1 != 0, note }
             }
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
@@ -161,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), goes_on: bool, last_ns: Option<i64>,
+            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), begun: bool, goes_on: bool, last_ns: Option<i64>,
             key in prop::collection::vec(any::<u8>(), 0..50),
             meta in prop::collection::vec(any::<u8>(), 0..50),
         ) {
@@ -172,7 +173,7 @@ mod tests {
                 Record::Define { slot, seen_s: time, key: &key, meta: &meta },
                 Record::Move { slot, position: number, mark: &meta },
                 Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note::default() },
-                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, all, goes_on, last_ns } },
+                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, all, goes_on, last_ns, begun } },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
                 Record::Alone,

@@ -6,7 +6,7 @@
 //!
 //! An entry begins with a line that matches `firstline` and ends before the next one, at `max_lines`, at the length that a line may have, or when
 //! no line has come for `max_wait_time`. It has the time, labels, keys and metadata of its first line. Entries of different labels are
-//! gathered apart. Lines before any first line are gathered as well: they may be the rest of an entry that was sent before.
+//! gathered apart. Lines before any first line of the file go on one by one; those that come when an entry was let go are gathered again.
 
 use super::Stage;
 use crate::base::limits::MULTILINE_STREAMS;
@@ -41,6 +41,10 @@ impl Stage for Multiline {
             held.due_ns = due_ns;
             context.state.set_due();
             return Flow::Hold;
+        }
+        context.state.memory.begun |= is_first;
+        if !context.state.memory.begun {
+            return Flow::Next;
         }
         if context.state.count(context.at) >= MULTILINE_STREAMS {
             // More streams than are gathered at the same time: this line goes alone.
@@ -84,9 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_before_any_first_one_are_gathered_too() {
+    fn lines_before_any_first_one_go_on_alone() {
         let mut state = State::default();
-        assert_eq!([run(&mut state, 5, "rest"), run(&mut state, 6, "rest")], [Flow::Hold, Flow::Hold]);
+        assert_eq!([run(&mut state, 5, "rest"), run(&mut state, 6, "rest")], [Flow::Next, Flow::Next]);
+        assert_eq!(run(&mut state, 7, "First"), Flow::Hold);
+        assert_eq!(held(&mut state).0, "First");
+        assert_eq!([run(&mut state, 8, "rest"), run(&mut state, 9, "rest")], [Flow::Hold, Flow::Hold]);
         assert_eq!(held(&mut state).0, "rest\nrest");
     }
 

@@ -26,7 +26,7 @@ impl Stage for Timestamp {
         let text = entry.extracted_text(self.source);
         let found =
             text.and_then(|text| self.layouts.iter().find_map(|layout| layout.parse(text, context.now_ns).ok()));
-        let last_ns = &mut context.state.last_ns;
+        let last_ns = &mut context.state.memory.last_ns;
         let time_ns = match found {
             Some(time_ns) => Some(time_ns),
             None if self.fudge => last_ns.map(|last| last.saturating_add(1)),

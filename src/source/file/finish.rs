@@ -75,7 +75,7 @@ impl Follow {
         }
     }
 
-    /// The file's streams are used no more for now, and what its pipeline keeps of it goes but for the last known time. Lines that wait stay.
+    /// The file's streams are used no more for now, and what its pipeline keeps of it goes but for its memory. Lines that wait stay.
     pub(super) fn release_stream(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id) else { return };
         let source = usize::from(file.source);
@@ -85,9 +85,9 @@ impl Follow {
             pipe.forget_streams(|stream| self.released.push((output, stream)));
             if !pipe.is_holding() {
                 // Its labels name the file as it was called.
-                let last_ns = pipe.last_ns();
+                let memory = pipe.memory();
                 file.pipe = None;
-                file.set_last_ns(last_ns);
+                file.set_memory(memory);
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::model::flow::{Entries, EntryAt, Note, Output, Receipt, Span, StreamId
 use crate::model::labels::Labels;
 use crate::pipeline::entry::{Entry, Work};
 use crate::pipeline::metrics::Metrics;
-use crate::pipeline::state::State;
+use crate::pipeline::state::{Memory, State};
 use crate::pipeline::streams::{Streams, pairs_to_send};
 use crate::pipeline::{Emit, LabelNames, Program};
 use std::fmt::Write;
@@ -148,13 +148,13 @@ pub(super) struct Outlet<'a> {
 
 impl Pipe {
     /// For a file with these labels, from the place of a piece on.
-    pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, last_ns: Option<i64>, total: &HeldBytes) -> Box<Self> {
+    pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, memory: Memory, total: &HeldBytes) -> Box<Self> {
         let work = pipeline.program.work(Arc::new(labels));
         let share = Share { total: total.clone(), bytes: 0 };
         Box::new(Pipe {
             share,
             work,
-            state: State::new(last_ns),
+            state: State::new(memory),
             streams: Streams::default(),
             safe: (0, 0),
             more: false,
@@ -166,9 +166,9 @@ impl Pipe {
         self.streams.forget(release);
     }
 
-    /// The last known time, if a stage wants to know it; nanoseconds since 1970.
-    pub(super) fn last_ns(&self) -> Option<i64> {
-        self.state.last_ns()
+    /// What is known from the lines before.
+    pub(super) fn memory(&self) -> Memory {
+        self.state.memory()
     }
 
     /// Whether lines wait for further ones.
@@ -213,10 +213,9 @@ impl Pipe {
         let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
         let had_held = self.is_holding();
         if piece.replayed && first == 0 {
-            self.set_last(pipeline, piece.note);
+            self.remember(piece.note);
         }
-        let note =
-            Note { goes_on: goes_on && had_held && first == 0, last_ns: self.noted(pipeline), ..Note::default() };
+        let note = Note { goes_on: goes_on && had_held && first == 0, ..noted(self.memory(), pipeline) };
         if note.goes_on {
             self.state.go_on(piece.time_ns);
         }
@@ -258,14 +257,13 @@ impl Pipe {
                 self.safe = place;
                 let (safe, mark) = place;
                 let before = Receipt { end: safe, lines: count(quiet.line), safe, mark, ..receipt };
-                let last_ns = quiet.last_ns.filter(|_| pipeline.remembers_time);
                 let after = Receipt {
                     start: safe,
                     time_ns: time_of(first + quiet.line),
                     lines: receipt.lines - before.lines,
                     safe,
                     mark,
-                    note: Note { last_ns, ..Note::default() },
+                    note: noted(quiet.memory, pipeline),
                     ..receipt
                 };
                 receipts.extend([before, after]);
@@ -298,9 +296,9 @@ impl Pipe {
     ) {
         let time_ns = receipt.time_ns;
         if let Some(note) = again {
-            self.set_last(pipeline, note);
+            self.remember(note);
         }
-        let note = Note { released: true, all, goes_on: false, last_ns: self.noted(pipeline) };
+        let note = Note { released: true, all, ..noted(self.memory(), pipeline) };
         self.state.set_replayed(again.is_some());
         self.state.begin_chunk(place.0);
         self.let_go(pipeline, (!all).then_some(time_ns), time_ns, outlet);
@@ -315,16 +313,16 @@ impl Pipe {
         self.share.set(self.state.held_bytes());
     }
 
-    /// What is sent again has the times that it had: what was before it may have been sent not at all, and be read in other pieces.
-    fn set_last(&mut self, pipeline: &Pipeline, note: Note) {
-        if pipeline.remembers_time {
-            self.state.set_last_ns(note.last_ns);
-        }
+    /// What is sent again comes out as it did: what was before it may have been sent not at all, and be read in other pieces.
+    fn remember(&mut self, note: Note) {
+        self.state.set_memory(Memory { last_ns: note.last_ns, begun: note.begun });
     }
+}
 
-    fn noted(&self, pipeline: &Pipeline) -> Option<i64> {
-        self.state.last_ns().filter(|_| pipeline.remembers_time)
-    }
+/// What has to be known of a place to go on from there as before.
+fn noted(memory: Memory, pipeline: &Pipeline) -> Note {
+    let last_ns = memory.last_ns.filter(|_| pipeline.remembers_time);
+    Note { last_ns, begun: memory.begun, ..Note::default() }
 }
 
 /// Takes what comes out of a program.

@@ -25,6 +25,7 @@ use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
 use crate::model::flow::{Limits, Output};
+use crate::pipeline::state::Memory;
 use crate::pipeline::{Program, compile};
 use crate::store::checkpoint::Checkpoints;
 use foldhash::{HashMap, HashMapExt, HashSet};
@@ -294,7 +295,7 @@ impl Worker {
                     }
                     // What it remembers is of the old stages, or of what is read again.
                     file.pipe = None;
-                    file.set_last_ns(None);
+                    file.set_memory(Memory::default());
                 }
             }
             if is_recoded && let Some(file) = self.follow.files.get_mut(id) {

@@ -198,7 +198,7 @@ impl Worker {
             (None, origin) => {
                 let (labels, repairs) = labels_of(&source.settings, &origin.unwrap_or_default());
                 source.status.labels_too_long.add(repairs.value_too_long);
-                Pipe::new(&mut pipeline, labels, file.last_ns(), &self.held.bytes)
+                Pipe::new(&mut pipeline, labels, file.memory(), &self.held.bytes)
             }
         };
         let receipt = Receipt {

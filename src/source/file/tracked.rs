@@ -6,6 +6,7 @@ use super::identity::{Identity, Mark, stat_file};
 use super::pipe::Pipe;
 use super::tree::DirId;
 use crate::model::flow::StreamId;
+use crate::pipeline::state::Memory;
 use crate::store::checkpoint::Intent;
 use rustix::fs::{Mode, OFlags};
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ struct Extra {
     failing: Option<Failing>,
     alias: Option<Place>,
     cut_counted: bool,
-    last_ns: Option<i64>,
+    memory: Memory,
 }
 
 #[derive(Debug)]
@@ -184,25 +185,25 @@ impl Tracked {
         self.change(|extra| extra.cut_counted = counted);
     }
 
-    /// The last known time in it, for when its pipeline goes on; nanoseconds since 1970.
-    pub(super) fn last_ns(&self) -> Option<i64> {
-        self.extra.as_ref()?.last_ns
+    /// What its pipeline knew of it, for when that goes on.
+    pub(super) fn memory(&self) -> Memory {
+        self.extra.as_ref().map(|extra| extra.memory).unwrap_or_default()
     }
 
-    pub(super) fn set_last_ns(&mut self, last_ns: Option<i64>) {
-        self.change(|extra| extra.last_ns = last_ns);
+    pub(super) fn set_memory(&mut self, memory: Memory) {
+        self.change(|extra| extra.memory = memory);
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias, cut_counted, last_ns } = &*extra;
+        let Extra { origin, quiet_since, failing, alias, cut_counted, memory } = &*extra;
         let is_used = origin.is_some()
             || quiet_since.is_some()
             || failing.is_some()
             || alias.is_some()
             || *cut_counted
-            || last_ns.is_some();
+            || *memory != Memory::default();
         self.extra = is_used.then_some(extra);
     }
 
