@@ -30,6 +30,7 @@ fn stages_make_the_streams_times_and_lines() {
          { timestamp: { source: ts, format: RFC3339Nano } }, \
          { labels: { level: } }, { labeldrop: [filename] }, \
          { match: { selector: '{level=\"error\"}', stages: [ { static_labels: { alert: \"yes\" } } ] } }, \
+         { match: { selector: '{site=\"home\"}', action: drop } }, \
          { metrics: { seen_total: { type: Counter, description: Seen., config: { match_all: true, action: inc } } } }, \
          { output: { source: message } } ]";
     let now = support::wait::now_ns() / 1_000_000_000;
@@ -41,16 +42,20 @@ fn stages_make_the_streams_times_and_lines() {
         time(-10)
     );
     append_to(&path, lines);
-    let config =
-        Config::new(&loki.url()).source(FileSource::new("app", &path).label("job", "app").option("stages", stages));
+    let config = Config::new(&loki.url()).source(
+        FileSource::new("app", &path)
+            .label("job", "app")
+            .option("stages", stages)
+            .option("late_labels", "{ site: home, level: none }"),
+    );
     let agent = rig.start(&config);
     wait_until("three lines", DEADLINE, || loki.entries().len() >= 3);
     let at = |offset: i64| (now + offset) * 1_000_000_000;
     let expected = [
-        (r#"{job="app", level="info"}"#, at(-20), "one"),
-        (r#"{alert="yes", job="app", level="error"}"#, at(-10), "two"),
+        (r#"{job="app", level="info", site="home"}"#, at(-20), "one"),
+        (r#"{alert="yes", job="app", level="error", site="home"}"#, at(-10), "two"),
         // No time of its own: behind the last known one.
-        (r#"{job="app", level="info"}"#, at(-10) + 1, "three"),
+        (r#"{job="app", level="info", site="home"}"#, at(-10) + 1, "three"),
     ];
     let expected: BTreeSet<_> = expected.into_iter().map(|(s, t, l)| (s.to_owned(), t, l.to_owned())).collect();
     assert_eq!(kept(&loki), expected);
@@ -118,5 +123,112 @@ fn kills_in_the_middle_of_blocks_lose_nothing_and_repeat_nothing() {
     assert_eq!(visible, expected.len(), "some are there twice");
     assert!(entries.len() > visible, "nothing was sent again: nothing was tested");
     assert_eq!(agent.stop(Duration::from_secs(5)).code, Some(0));
+    loki.assert_no_defects();
+}
+
+/// Lines of several tenants: each comes under its own, and those of none under the endpoint's, also by way of the spool and another process.
+#[test]
+fn tenants_keep_their_lines_through_outages_and_spools() {
+    let start = || Loki::start_with(Options { keep: true, auth: true, ..Options::default() });
+    let (near, far) = (start(), start());
+    let rig = Rig::new();
+    let path = rig.log("app.log");
+    let stages = "[ { regex: { expression: '^t=(?P<who>\\S+)' } }, { tenant: { source: who } } ]";
+    let config = Config::new(&near.url())
+        .also("far", &far.url())
+        .endpoint("tenant_id", "own")
+        .source(FileSource::new("app", &path).option("stages", stages));
+    let mut agent = rig.start(&config);
+    let mut expected = BTreeSet::new();
+    let mut write = |from: usize| {
+        for line in from..from + 100 {
+            let (tenant, text) = match line % 4 {
+                0 => ("own".to_owned(), format!("line {line}")),
+                of => (format!("team-{of}"), format!("t=team-{of} line {line}")),
+            };
+            append_to(&path, format!("{text}\n"));
+            expected.insert((tenant, text));
+        }
+        append_to(&path, "t=a/b no tenant of Loki's\n");
+        expected.clone()
+    };
+    let seen = |loki: &Loki| -> BTreeSet<(String, String)> {
+        loki.entries().into_iter().map(|entry| (entry.tenant, entry.line)).collect()
+    };
+    let before = write(0);
+    wait_until("all lines", DEADLINE, || seen(&near) == before && seen(&far) == before);
+    far.pause();
+    let all = write(100);
+    wait_until("one to have all", DEADLINE, || seen(&near) == all);
+    assert_eq!(seen(&far), before);
+    // The other gets them from disk, by way of the next process.
+    assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
+    let agent = rig.start(&config);
+    assert!(agent.metric("lugger_spool_frames{endpoint=\"far\"}").unwrap_or_default() > 0.0);
+    far.resume();
+    wait_until("the other to have all", DEADLINE, || seen(&far) == all);
+    let last = write(200);
+    wait_until("what comes after it", DEADLINE, || seen(&near) == last && seen(&far) == last);
+    let dropped = "lugger_source_dropped_lines_total{source=\"app\",reason=\"bad_tenant\"} 1";
+    assert!(agent.metrics().contains(dropped), "{}", agent.metrics());
+    for loki in [&near, &far] {
+        assert_eq!(loki.entries().len(), last.len(), "some came twice");
+        loki.assert_no_defects();
+    }
+}
+
+/// Lines that wait are text, whatever they were in the file; after a kill they are read again there.
+#[test]
+fn blocks_of_other_encodings_come_whole() {
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let latin = |text: &str| text.chars().map(|c| u8::try_from(c).unwrap()).collect::<Vec<u8>>();
+    type Encode<'a> = &'a dyn Fn(&str) -> Vec<u8>;
+    for (encoding, mark, encode) in [("utf-16", "\u{feff}", &utf_16 as Encode<'_>), ("windows-1252", "", &latin)] {
+        let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+        let rig = Rig::new();
+        let path = rig.log("app.log");
+        let stages = "[ { multiline: { firstline: '^Fü', max_wait_time: 60s } } ]";
+        let source = FileSource::new("app", &path).encoding(encoding).option("stages", stages);
+        let config = Config::new(&loki.url()).source(source);
+        append_to(&path, encode(&format!("{mark}the end of something\nand more\nFü 1\n  at ö.1\n")));
+        let mut agent = rig.start(&config);
+        // What was there before the first block goes on line by line.
+        wait_until("two lines", DEADLINE, || loki.lines() == ["the end of something", "and more"]);
+        agent.kill();
+        append_to(&path, encode("  at ö.2\nFü 2\n"));
+        let mut agent = rig.start(&config);
+        wait_until("the block", DEADLINE, || loki.lines().len() >= 3);
+        append_to(&path, encode("  at ß\nFü 3\n"));
+        wait_until("the second block", DEADLINE, || loki.lines().len() >= 4);
+        assert_eq!(loki.lines()[2..], ["Fü 1\n  at ö.1\n  at ö.2", "Fü 2\n  at ß"], "{encoding}");
+        agent.kill();
+        loki.assert_no_defects();
+    }
+}
+
+/// A `limit` that drops nothing: its source waits, others do not, and what is written meanwhile is there afterwards, also where the file is rotated.
+#[test]
+fn a_limit_lets_its_source_wait_and_loses_nothing() {
+    let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+    let rig = Rig::new();
+    let (slow, fast) = (rig.log("slow.log"), rig.log("fast.log"));
+    let config = Config::new(&loki.url())
+        .source(FileSource::new("slow", &slow).option("stages", "[ { limit: { rate: 20, burst: 10 } } ]"))
+        .source(FileSource::new("fast", &fast));
+    let text = |from: usize, to: usize| (from..to).map(|line| format!("slow {line}\n")).collect::<String>();
+    append_to(&slow, text(0, 110));
+    let _agent = rig.start(&config);
+    let count = |of: &str| loki.lines().iter().filter(|line| line.starts_with(of)).count();
+    wait_until("what is read at once", DEADLINE, || count("slow") == 110);
+    // It is 100 lines in debt, which are paid off in 5 s.
+    append_to(&slow, text(110, 120));
+    append_to(&fast, "fast\n");
+    std::fs::rename(&slow, rig.log("slow.log.1")).unwrap();
+    append_to(&slow, text(120, 130));
+    wait_until("the other source's line", DEADLINE, || count("fast") == 1);
+    assert_eq!(count("slow"), 110, "it did not wait");
+    wait_until("all of it", DEADLINE, || count("slow") == 130);
+    let lines: Vec<String> = loki.lines().into_iter().filter(|line| line.starts_with("slow")).collect();
+    assert_eq!(lines.iter().map(|line| format!("{line}\n")).collect::<String>(), text(0, 130));
     loki.assert_no_defects();
 }

@@ -23,6 +23,24 @@ fn raised_caps_of_labels_let_through_what_the_defaults_do_not() {
 }
 
 #[test]
+fn late_labels_are_labels() {
+    let text = |late: &str, own: &str| {
+        let log = format!("{{ file: {{ include: /x/*.log }}, labels: {{ a: x }}, late_labels: {own} }}");
+        format!("loki: [{{ url: 'http://localhost' }}]\nlate_labels: {late}\nlogs: [{log}]\nlimits: {{ labels: 4 }}\n")
+    };
+    let settings = good(&text("{ site: all, host: h, a: y }", "{ host: own }")).plan.files.remove(0).settings;
+    assert_eq!(settings.labels.encoded(), r#"{a="x"}"#);
+    assert_eq!(settings.late_labels.encoded(), r#"{a="y", host="own", site="all"}"#);
+    let settings = good(&text("{ site: all }", "{ site: '' }")).plan.files.remove(0).settings;
+    assert_eq!(settings.late_labels.encoded(), "{}");
+    let count = load(&text("{ b: x, c: x }", "{ d: x }")).unwrap_err().to_string();
+    assert!(count.contains("streams would have 5 labels"), "{count}");
+    let names = load(&text("{ filename: x }", "{ a-b: x }")).unwrap_err().to_string();
+    assert!(names.contains("the label filename is set by the agent"), "{names}");
+    assert!(names.contains("label name \"a-b\" is not valid"), "{names}");
+}
+
+#[test]
 fn reports_are_exactly_these() {
     check(CASES);
 }

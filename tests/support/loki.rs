@@ -119,6 +119,8 @@ pub struct Kept {
     pub line: String,
     /// Loki had an equal entry already.
     pub repeated: bool,
+    /// `X-Scope-OrgID` of the request; empty without.
+    pub tenant: String,
 }
 
 /// Sums since the start.
@@ -155,6 +157,8 @@ struct State {
     /// Number and newest time of each stream.
     streams: HashMap<String, (u32, i64)>,
     kept: Vec<Kept>,
+    /// Whose the request is that is stored.
+    tenant: String,
 }
 
 /// The fake Loki; stops when dropped.
@@ -195,6 +199,7 @@ impl Loki {
             seen: HashSet::new(),
             streams: HashMap::new(),
             kept: Vec::new(),
+            tenant: String::new(),
         }));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let address = listener.local_addr().expect("a bound port has an address");
@@ -486,6 +491,7 @@ impl State {
             Ok(decoded) => decoded,
             Err(reply) => return reply,
         };
+        self.tenant = header(head, "x-scope-orgid").unwrap_or("").to_owned();
         let entries = request.streams.iter().map(|stream| stream.entries.len() as u64).sum();
         self.totals.largest_entries = self.totals.largest_entries.max(entries);
         self.totals.largest_bytes = self.totals.largest_bytes.max(bytes);
@@ -595,8 +601,10 @@ impl State {
                 refusals.extend(stream.entries.iter().map(|_| reason.clone()));
                 continue;
             }
+            // Each tenant has streams of its own.
+            let name = format!("{} {labels}", self.tenant);
             let next = u32::try_from(self.streams.len()).expect("few streams");
-            let (id, mut newest) = *self.streams.entry((*labels).to_owned()).or_insert((next, i64::MIN));
+            let (id, mut newest) = *self.streams.entry(name.clone()).or_insert((next, i64::MIN));
             for entry in &stream.entries {
                 match self.check_entry(labels, entry, now, newest, answer) {
                     Ok((at, line)) => {
@@ -608,8 +616,8 @@ impl State {
                 }
             }
             if newest == i64::MIN {
-                self.streams.remove(*labels);
-            } else if let Some(known) = self.streams.get_mut(*labels) {
+                self.streams.remove(&name);
+            } else if let Some(known) = self.streams.get_mut(&name) {
                 known.1 = newest;
             }
         }
@@ -668,7 +676,13 @@ impl State {
         self.totals.entries += 1;
         self.totals.distinct += u64::from(!repeated);
         if self.options.keep {
-            self.kept.push(Kept { stream: stream.to_owned(), at, line: line.to_owned(), repeated });
+            self.kept.push(Kept {
+                stream: stream.to_owned(),
+                at,
+                line: line.to_owned(),
+                repeated,
+                tenant: self.tenant.clone(),
+            });
         }
         if let Some(observer) = &mut self.observer {
             observer(&Stored { stream, at, line, metadata: &entry.metadata, repeated, arrived });
