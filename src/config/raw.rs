@@ -18,13 +18,13 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) late_labels: Option<BTreeMap<String, String>>,
     pub(super) loki: Option<Vec<Loki>>,
     pub(super) logs: Option<Vec<Log>>,
     pub(super) http: Option<Http>,
     pub(super) state_dir: Option<String>,
     pub(super) import_positions: Option<OneOrMany>,
     pub(super) limits: Option<Limits>,
+    pub(super) late_labels: Option<BTreeMap<String, String>>,
 }
 
 /// One `loki` entry.
@@ -110,13 +110,13 @@ pub(super) struct Log {
     pub(super) name: Option<String>,
     pub(super) file: Option<FileLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) late_labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
     pub(super) format: Option<OneOrMany>,
     /// Read from their nodes.
     pub(super) stages: Option<IgnoredAny>,
     pub(super) relabel_configs: Option<IgnoredAny>,
+    pub(super) late_labels: Option<BTreeMap<String, String>>,
 }
 
 /// `file` of a `logs` entry.

@@ -177,12 +177,12 @@ metrics: {}
 agent.yaml:3:5: "journal" is not supported by this version
   3 |   - journal: {}
     |     ^^^^^^^
-help: remove it; the keys here are: name, file, labels, to, rate, format, stages, relabel_configs
+help: remove it; the keys here are: name, file, labels, to, rate, format, stages, relabel_configs, late_labels
 
 agent.yaml:5:1: "metrics" is not supported by this version
   5 | metrics: {}
     | ^^^^^^^
-help: remove it; the keys here are: labels, loki, logs, http, state_dir, import_positions, limits"#,
+help: remove it; the keys here are: labels, loki, logs, http, state_dir, import_positions, limits, late_labels"#,
     ),
     (
         "a list where a map is wanted",
@@ -758,6 +758,6 @@ agent.yaml:11:19: expected a size such as 256KiB, 64MiB or 1GiB, found "lots"
 agent.yaml:12:1: unknown key "colour"
   12 | colour: <secret>
      | ^^^^^^
-help: the keys here are: labels, loki, logs, http, state_dir, import_positions, limits"#,
+help: the keys here are: labels, loki, logs, http, state_dir, import_positions, limits, late_labels"#,
     ),
 ];

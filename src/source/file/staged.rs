@@ -6,7 +6,7 @@ use super::pipe::{HeldBytes, Outlet, Pipe, Pipeline, Turn};
 use super::read::{Piece, Reader};
 use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
-use crate::base::limits::{PIPELINE_HELD_BYTES, QUIET_MS};
+use crate::base::limits::{PIPELINE_HELD_BYTES, PIPELINE_STAGED_BYTES, QUIET_MS};
 use crate::model::flow::{Entries, Note, Receipt};
 use crate::store::checkpoint::Intent;
 use foldhash::HashSet;
@@ -258,6 +258,8 @@ impl Worker {
             output.write_entries(entries, receipts, replayed, &mut Books(&mut self.follow));
         }
         entries.clear();
+        // More than a chunk makes comes of many entries that were let go at once.
+        entries.text.shrink_to(2 * PIPELINE_STAGED_BYTES);
         receipts.clear();
     }
 }
