@@ -212,6 +212,28 @@ fn a_new_time_is_kept_over_a_kill_until_the_lines_fate_is_known() {
     other.assert_no_defects();
 }
 
+/// A tenant that lines named and Loki does not take: the lines are set aside, refused again, and stored under it once it is taken.
+#[test]
+fn lines_of_a_refused_tenant_are_stored_later_as_its_own() {
+    let loki = keeping();
+    let rig = Rig::new();
+    let refuse = |_: &_| Answer::Status(400, Vec::new(), "tenant ID 'team' contains unsupported character 'm'".into());
+    loki.script(refuse);
+    append_to(&rig.log("a.log"), "one\ntwo\n");
+    let source = FileSource::new("app", rig.log("*.log")).option("stages", "[ { tenant: { value: team } } ]");
+    let agent = rig.start(&Config::new(&loki.url()).endpoint("name", "home").source(source));
+    wait_written(&agent, 2);
+    let config = rig.path().join("agent.yaml");
+    let (code, words, _) = run(&config, &["send"]);
+    assert_eq!((code, words.as_str()), (Some(1), "home: 0 lines stored, 2 refused again (2 tenant)\n"));
+    loki.behave();
+    let (code, words, _) = run(&config, &["send"]);
+    assert_eq!((code, words.as_str()), (Some(0), "home: 2 lines stored\n"));
+    let stored: Vec<_> = loki.entries().into_iter().map(|entry| (entry.tenant, entry.line)).collect();
+    assert_eq!(stored, ["one", "two"].map(|line| ("team".to_owned(), line.to_owned())));
+    loki.assert_no_defects();
+}
+
 #[test]
 fn what_cannot_be_sent_is_said_and_stays() {
     let loki = keeping();
