@@ -288,6 +288,15 @@ pub const CONFIG_DEPTH: usize = 64;
 pub const CONFIG_PROBLEMS: usize = 100;
 /// Bytes of a file with a salt that are read.
 pub const CONFIG_SALT_BYTES: u64 = 4096;
+/// Largest database of addresses, bytes. It is held in memory; the largest that are sold have half of this.
+#[cfg(feature = "geoip")]
+pub const GEOIP_BYTES: u64 = 1024 * 1024 * 1024;
+/// Records of a database of addresses whose values a stage remembers. A power of two.
+#[cfg(feature = "geoip")]
+pub const GEOIP_RECORDS: usize = 1024;
+/// Text of the values of one such record that is remembered, bytes; a longer one is made anew each time. Usual ones have 200.
+#[cfg(feature = "geoip")]
+pub const GEOIP_RECORD_BYTES: usize = 2048;
 /// Characters of a configuration line that a report shows; of a longer one, the part around the problem.
 pub const CONFIG_EXCERPT_CHARS: usize = 160;
 /// Largest positions file that is taken over. One of a hundred thousand files is a third of this.

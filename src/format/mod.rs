@@ -12,6 +12,8 @@ pub mod logfmt;
 pub mod logql;
 pub mod loki;
 pub mod loki_encode;
+#[cfg(feature = "geoip")]
+pub mod mmdb;
 pub mod push_response;
 pub mod rfc3339;
 pub mod time;

@@ -146,6 +146,8 @@ impl Compiler {
                 let source = self.source(settings.source.as_deref())?;
                 Box::new(compiled::redact::Redact { redactor, source, scratch: super::redact::Scratch::default() })
             }
+            #[cfg(feature = "geoip")]
+            S::GeoIp(settings) => self.geoip(settings)?,
         };
         self.steps.push(step);
         Ok(())
@@ -217,6 +219,33 @@ impl Compiler {
             Err(error) => {
                 let name = settings.expressions.get(error.index).map_or("", |(name, _)| name);
                 self.path.push(Step::Key("expressions".to_owned()));
+                Err(self.wrong_at(name, error))
+            }
+        }
+    }
+
+    #[cfg(feature = "geoip")]
+    fn geoip(&mut self, settings: &settings::GeoIp) -> Result1 {
+        let source = self.read_at(&settings.source, "source")?;
+        let fields = settings.kind.map_or(&[][..], |kind| kind.fields());
+        let mut wanted = Vec::new();
+        for field in fields {
+            let label = if field.is_label { Some(self.label(field.name)?) } else { None };
+            wanted.push((self.key(field.name)?, label));
+        }
+        if settings.kind.is_none() && settings.lookups.is_empty() {
+            return Err(self.wrong("it looks for nothing: name a db_type or custom_lookups"));
+        }
+        let mut lookups = Vec::new();
+        for (key, path) in &settings.lookups {
+            lookups.push((self.key(key)?, own(path, key).to_owned()));
+        }
+        let database = Arc::clone(&settings.database);
+        match compiled::geoip::GeoIp::new(database, source, settings.kind, wanted, lookups) {
+            Ok(stage) => Ok(Box::new(stage)),
+            Err(error) => {
+                let name = settings.lookups.get(error.index).map_or("", |(name, _)| name);
+                self.path.push(Step::Key("custom_lookups".to_owned()));
                 Err(self.wrong_at(name, error))
             }
         }

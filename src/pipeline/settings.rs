@@ -4,6 +4,10 @@
 //! Promises: nothing optional that is not optional at run time. Leaves to others: YAML (`config`), compiling (`compile`).
 
 use super::redact;
+#[cfg(feature = "geoip")]
+use crate::format::mmdb::{Database, Kind};
+#[cfg(feature = "geoip")]
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One stage.
@@ -57,6 +61,9 @@ pub enum Stage {
     Decolorize,
     /// Secrets and personal data are replaced.
     Redact(Redact),
+    /// What a database knows of an address.
+    #[cfg(feature = "geoip")]
+    GeoIp(GeoIp),
 }
 
 impl Stage {
@@ -87,6 +94,8 @@ impl Stage {
             Stage::Pack(_) => "pack",
             Stage::Decolorize => "decolorize",
             Stage::Redact(_) => "redact",
+            #[cfg(feature = "geoip")]
+            Stage::GeoIp(_) => "geoip",
         }
     }
 }
@@ -349,4 +358,18 @@ pub struct Redact {
     pub source: Option<String>,
     /// What is looked for and what stands in its place.
     pub what: redact::Settings,
+}
+
+/// `geoip`.
+#[cfg(feature = "geoip")]
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeoIp {
+    /// The database, which stages share.
+    pub database: Arc<Database>,
+    /// The key with the address.
+    pub source: String,
+    /// What is taken from a record, as Promtail does; `None`: only the lookups.
+    pub kind: Option<Kind>,
+    /// Key and JMESPath into the record.
+    pub lookups: Vec<(String, String)>,
 }

@@ -6,6 +6,8 @@
 //! Promises: all problems of a list are reported, each at its place; what comes out has the right form. Leaves to others: expressions,
 //! layouts, templates and names, which compiling checks; [`place`] says where such an error is written.
 
+#[cfg(feature = "geoip")]
+mod geoip;
 mod metrics;
 mod of_source;
 mod raw;

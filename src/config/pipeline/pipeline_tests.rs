@@ -312,7 +312,7 @@ fn mistakes_are_all_said_at_once() {
 - sampling: { rate: 2 }
 - tenant: { label: a, value: b }
 - limit: { rate: fast, burst: 1 }
-- geoip: { db: x }
+- eventlogmessage: { source: x }
 - docker
 - labels: { a: }
   output: { source: a }
@@ -334,7 +334,7 @@ fn mistakes_are_all_said_at_once() {
         "a.yaml:10:21: `sampling` needs a `rate` from 0 to 1",
         "a.yaml:11:3: `tenant` needs one of `label`, `source` and `value`",
         "a.yaml:12:18: expected a number, found text",
-        "a.yaml:13:3: lugger does not have the stage \"geoip\"",
+        "a.yaml:13:3: lugger does not have the stage \"eventlogmessage\"",
         "a.yaml:14:3: a stage's name is followed by a colon",
         "help: write `- docker: {}`",
         "a.yaml:16:3: a stage has one name, and its options below it",
@@ -349,6 +349,19 @@ fn mistakes_are_all_said_at_once() {
     }
     // Nothing that follows only from what was said.
     assert_eq!(report.matches("a.yaml:").count(), 17, "{report}");
+}
+
+/// A stage that only some builds have says so, and with it what is wrong with it.
+#[test]
+fn a_stage_that_another_build_has() {
+    let report = parse("- geoip: { db: x, source: ip, db_type: city }").unwrap_err();
+    let expected = if cfg!(feature = "geoip") {
+        "a.yaml:1:16: this path is not absolute"
+    } else {
+        "a.yaml:1:3: this build of lugger is without the stage \"geoip\""
+    };
+    assert!(report.starts_with(expected), "{report}");
+    assert_eq!(report.contains("cargo build --release --features geoip"), cfg!(not(feature = "geoip")), "{report}");
 }
 
 #[test]

@@ -222,6 +222,17 @@ pub(super) struct Redact {
     pub(super) hash_salt_file: Option<String>,
 }
 
+/// `geoip`.
+#[cfg(feature = "geoip")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GeoIp {
+    pub(super) db: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) db_type: Option<String>,
+    pub(super) custom_lookups: Option<Pairs<Option<String>>>,
+}
+
 /// One rule of `relabel_configs`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! A list of stages, each a map of one key: its name, with its options below.
 
+#[cfg(feature = "geoip")]
+use super::geoip;
 use super::{metrics, raw, redact};
 use crate::base::text::head;
 use crate::config::check::Check;
@@ -14,8 +16,8 @@ use crate::pipeline::settings::{
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// All stages.
-const NAMES: [&str; 24] = [
+/// All stages of this build.
+const NAMES: &[&str] = &[
     "docker",
     "cri",
     "regex",
@@ -40,11 +42,12 @@ const NAMES: [&str; 24] = [
     "pack",
     "decolorize",
     "redact",
+    #[cfg(feature = "geoip")]
+    "geoip",
 ];
 
 /// Stages that Promtail has and this does not, and what to do instead.
-const OTHERS: [(&str, &str); 3] = [
-    ("geoip", "remove it; addresses can be looked up where the logs are read"),
+const OTHERS: [(&str, &str); 2] = [
     ("eventlogmessage", "remove it; it is about Windows"),
     ("azureeventhubs", "remove it; it is about a source that lugger does not have"),
 ];
@@ -172,7 +175,7 @@ impl<'a> Written<'a> {
 }
 
 /// A name without a source has the source of that name.
-fn same_names(raw::Pairs(pairs): raw::Pairs<Option<String>>) -> Vec<(String, String)> {
+pub(super) fn same_names(raw::Pairs(pairs): raw::Pairs<Option<String>>) -> Vec<(String, String)> {
     let full = |(name, source): (String, Option<String>)| {
         let source = source.filter(|source| !source.is_empty()).unwrap_or_else(|| name.clone());
         (name, source)
@@ -339,6 +342,15 @@ fn read(mut w: Written<'_>, check: &mut Check<'_>) -> Option<Stage> {
             })
         }
         "redact" => Stage::Redact(redact::redact(w, check)),
+        #[cfg(feature = "geoip")]
+        "geoip" => Stage::GeoIp(geoip::geoip(w, check)?),
+        #[cfg(not(feature = "geoip"))]
+        "geoip" => {
+            let help =
+                "take one that was built with it (`cargo build --release --features geoip`), or remove the stage";
+            check.error(w.key, "this build of lugger is without the stage \"geoip\"", help);
+            return None;
+        }
         other => {
             match OTHERS.iter().find(|(name, _)| *name == other) {
                 Some((_, help)) => check.error(w.key, format!("lugger does not have the stage {other:?}"), *help),

@@ -6,6 +6,8 @@ pub(super) mod cri;
 pub(super) mod decolorize;
 pub(super) mod docker;
 pub(super) mod drop;
+#[cfg(feature = "geoip")]
+pub(super) mod geoip;
 pub(super) mod json;
 pub(super) mod labels;
 pub(super) mod limit;
