@@ -307,6 +307,18 @@ fn ask(database: &Arc<Database>) {
     }
 }
 
+/// Reading what is nested deeply must not run out of stack.
+#[test]
+fn deep_records_have_nothing_or_all() {
+    for (depth, expected) in [(10, r#"{deep="1", job="a"}"#), (100, NOTHING), (400, NOTHING), (5000, NOTHING)] {
+        let deep = (0..depth).fold(Data::U16(1), |inner, _| map([("x", inner)]));
+        let path = ["x"; 10].join(".");
+        let database = open(&Mmdb::new("Own", 4, 24).with("10.0.0.0/8", &deep));
+        let stages = vec![geoip(&database, Some(Kind::City), &[("deep", &path)]), from_keys(&["deep"])];
+        assert_eq!(labels(stages, &["10.1.1.1"]), [expected], "{depth}");
+    }
+}
+
 #[test]
 fn a_file_that_ends_early_is_refused() {
     let whole = Mmdb::new("GeoLite2-City", 6, 24).with("81.2.69.0/24", &bedmond()).bytes();

@@ -9,7 +9,9 @@ fuzz_target!(|data: &[u8]| {
     let now = i64::from_le_bytes(*now);
     let rest = String::from_utf8_lossy(rest);
     let (layout, text) = rest.split_once('\n').unwrap_or((&rest, ""));
-    for location in [None, Some("Europe/Berlin")] {
+    // A zone's table is read from the host's files each time, which takes long: only a part of the inputs has one.
+    let zoned = now % 64 == 0;
+    for location in [None, zoned.then_some("Europe/Berlin")].into_iter().take(1 + usize::from(zoned)) {
         let Ok(compiled) = Layout::compile(layout, location) else { continue };
         let _ = compiled.parse(text, now);
         let mut printed = String::new();

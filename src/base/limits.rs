@@ -294,6 +294,9 @@ pub const GEOIP_BYTES: u64 = 1024 * 1024 * 1024;
 /// Records of a database of addresses whose values a stage remembers. A power of two.
 #[cfg(feature = "geoip")]
 pub const GEOIP_RECORDS: usize = 1024;
+/// Lists and maps inside each other in a record that is read as a whole. Real ones have four; in a damaged file they may be in themselves.
+#[cfg(feature = "geoip")]
+pub const GEOIP_DEPTH: usize = 16;
 /// Text of the values of one such record that is remembered, bytes; a longer one is made anew each time. Usual ones have 200.
 #[cfg(feature = "geoip")]
 pub const GEOIP_RECORD_BYTES: usize = 2048;

@@ -6,10 +6,11 @@
 //! Promises: finding a record allocates nothing; a damaged database gives errors or no records, and does not panic. Leaves to others: reading
 //! the file, remembering what was found.
 
+use crate::base::limits::GEOIP_DEPTH;
 use crate::format::json::quote;
 use crate::model::value::{Kind as ValueKind, Value};
 use maxminddb::{LookupResult, MaxMindDbError, Reader};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -378,11 +379,34 @@ struct Json(String);
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
+        deserializer.deserialize_any(AnyValue { depth: 0 })
     }
 }
 
-struct AnyValue;
+/// A value inside of so many others.
+#[derive(Clone, Copy)]
+struct AnyValue {
+    depth: usize,
+}
+
+impl AnyValue {
+    /// A value inside of this one. What is nested deeper is refused, as reading it takes stack.
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        if self.depth >= GEOIP_DEPTH {
+            Err(E::custom("it is nested too deeply"))
+        } else {
+            Ok(AnyValue { depth: self.depth + 1 })
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Json;
@@ -423,7 +447,8 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
         let mut json = String::from("[");
-        while let Some(Json(value)) = list.next_element()? {
+        let inner = self.inner()?;
+        while let Some(Json(value)) = list.next_element_seed(inner)? {
             if json.len() > 1 {
                 json.push(',');
             }
@@ -435,13 +460,14 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
         let mut json = String::from("{");
+        let inner = self.inner()?;
         while let Some(name) = map.next_key::<&str>()? {
             if json.len() > 1 {
                 json.push(',');
             }
             quote(name, &mut json);
             json.push(':');
-            let Json(value) = map.next_value()?;
+            let Json(value) = map.next_value_seed(inner)?;
             json.push_str(&value);
         }
         json.push('}');
