@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let rest = String::from_utf8_lossy(rest);
     let (layout, text) = rest.split_once('\n').unwrap_or((&rest, ""));
     // A zone's table is read from the host's files each time, which takes long: only a part of the inputs has one.
-    let zoned = now % 64 == 0;
+    let zoned = now % 64 == 63;
     for location in [None, zoned.then_some("Europe/Berlin")].into_iter().take(1 + usize::from(zoned)) {
         let Ok(compiled) = Layout::compile(layout, location) else { continue };
         let _ = compiled.parse(text, now);
