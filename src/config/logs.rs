@@ -11,6 +11,7 @@ use super::tree::Node;
 use super::words::suggest;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
 use crate::model::labels::{LabelCaps, Labels, MERGED, check_name};
+use crate::model::tenant::TENANT_LABEL;
 use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
@@ -201,6 +202,12 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, node: &Node, caps:
     for (name, value) in labels {
         if let Err(error) = check_name(name, caps) {
             check.error(node.key_span(name), error.to_string(), "choose another name");
+        } else if name == TENANT_LABEL {
+            check.error(
+                node.key_span(name),
+                format!("the label {TENANT_LABEL} is the tenant, and no label of a stream"),
+                "write `tenant_id` at the endpoint, or a stage such as `tenant: { value: NAME }`",
+            );
         } else if name == FILENAME {
             check.error(
                 node.key_span(name),

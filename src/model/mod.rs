@@ -10,4 +10,5 @@ pub mod batch;
 pub mod budget;
 pub mod flow;
 pub mod labels;
+pub mod tenant;
 pub mod value;

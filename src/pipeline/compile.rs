@@ -3,7 +3,7 @@
 //! Promises: everything that can be wrong with a pipeline is found here, with its place. What no stage reads is not extracted. Leaves to
 //! others: what stages do.
 
-use super::error::{CompileError, Step};
+use super::error::{CompileError, Problem, Step};
 use super::keys::{Key, Label};
 use super::metrics::{Form, Metric, Metrics};
 use super::program::{Flow, LabelNames, Program};
@@ -13,10 +13,12 @@ use super::stages::{self as compiled, Stage};
 use super::template::{self, Slot};
 use crate::base::expression;
 use crate::base::limits::{MULTILINE_STREAMS, PIPELINE_DEPTH, PIPELINE_STAGES};
+use crate::base::text::head;
 use crate::format::json;
 use crate::format::logql::Selector;
 use crate::format::time::Layout;
 use crate::model::labels::{LabelCaps, check_name};
+use crate::model::tenant::{TENANT_LABEL, TENANT_RULE, is_tenant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,13 +97,17 @@ impl Compiler {
                 Box::new(compiled::output::Output { source: self.read_at(&settings.source, "source")? })
             }
             S::Labels(pairs) => {
-                self.some(pairs)?;
+                let (tenant, pairs) = without_tenant(self.some(pairs)?);
                 let label =
                     |(name, key): &(String, String)| Ok((self.label_at(name)?, self.read_at(own(key, name), name)?));
-                let labels = pairs.iter().map(label).collect::<Result<_, _>>()?;
-                Box::new(compiled::labels::FromKeys { labels })
+                let labels = pairs.into_iter().map(label).collect::<Result<_, _>>()?;
+                let tenant = tenant.map(|key| self.read_at(own(key, TENANT_LABEL), TENANT_LABEL)).transpose()?;
+                Box::new(compiled::labels::FromKeys { labels, tenant })
             }
-            S::LabelDrop(names) => Box::new(compiled::labels::Without { labels: self.names(names)? }),
+            S::LabelDrop(names) => {
+                let labels = self.names(names)?;
+                Box::new(compiled::labels::Without { labels, tenant: names.iter().any(|name| name == TENANT_LABEL) })
+            }
             S::LabelAllow(names) => {
                 let labels = self.names(names)?;
                 let list =
@@ -110,10 +116,13 @@ impl Compiler {
                 Box::new(compiled::labels::Only { labels, list })
             }
             S::StaticLabels(pairs) => {
-                self.some(pairs)?;
+                let (tenant, pairs) = without_tenant(self.some(pairs)?);
                 let label = |(name, value): &(String, String)| Ok((self.label_at(name)?, value.clone()));
-                let labels = pairs.iter().map(label).collect::<Result<_, _>>()?;
-                Box::new(compiled::labels::Fixed { labels })
+                let labels = pairs.into_iter().map(label).collect::<Result<_, _>>()?;
+                if let Some(name) = tenant {
+                    self.tenant(name, TENANT_LABEL)?;
+                }
+                Box::new(compiled::labels::Fixed { labels, tenant: tenant.cloned() })
             }
             S::StructuredMetadata(pairs) => {
                 self.some(pairs)?;
@@ -128,7 +137,10 @@ impl Compiler {
             S::Tenant(tenant) => Box::new(match tenant {
                 settings::Tenant::Label(name) => compiled::tenant::Tenant::Label(self.label(name)?),
                 settings::Tenant::Source(key) => compiled::tenant::Tenant::Source(self.read_at(key, "source")?),
-                settings::Tenant::Value(text) => compiled::tenant::Tenant::Value(text.clone()),
+                settings::Tenant::Value(text) => {
+                    self.tenant(text, "value")?;
+                    compiled::tenant::Tenant::Value(text.clone())
+                }
             }),
             S::Drop(settings) => self.drop(settings)?,
             S::Limit(settings) => self.limit(settings)?,
@@ -156,6 +168,10 @@ impl Compiler {
     fn matching(&mut self, settings: &settings::Match) -> Result<(), CompileError> {
         let selector = Selector::parse(&settings.selector).map_err(|error| self.wrong_at("selector", error))?;
         let names: Vec<String> = selector.label_names().map(str::to_owned).collect();
+        if names.iter().any(|name| name == TENANT_LABEL) {
+            let problem = "the tenant is no label, so that entries cannot be selected by it";
+            return Err(self.wrong_at("selector", (problem, "make a label of what the tenant comes from")));
+        }
         let labels = names.iter().map(|name| self.label(name)).collect::<Result<_, _>>()?;
         let (fits, nested) = match &settings.action {
             MatchAction::Keep(stages) => (Flow::Next, stages.as_slice()),
@@ -196,6 +212,12 @@ impl Compiler {
         let mut labels = Vec::new();
         if settings.labels_from_groups {
             for (name, (_, key)) in regex.capture_names().flatten().zip(&groups) {
+                if name == TENANT_LABEL {
+                    let help = "give the group another name, and name that in a `tenant` stage";
+                    return Err(
+                        self.wrong_at("expression", ("a group is named like the tenant, which is no label", help))
+                    );
+                }
                 labels.push((self.label(name)?, *key));
                 self.read.push(*key);
             }
@@ -346,8 +368,8 @@ impl Compiler {
         let name = format!("{}{}", metric.prefix, metric.name);
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
         if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            let what = "begins with a letter, _ or : and goes on with these and digits";
-            return Err(self.wrong(format!("{name} is not the name of a metric, which {what}")));
+            let help = "a name has letters, digits, _ and colons, and does not begin with a digit";
+            return Err(self.wrong((format!("{name:?} is not the name of a metric").as_str(), help)));
         }
         if name.starts_with("lugger_") {
             return Err(self.wrong(format!("{name} begins like the agent's own metrics: choose another prefix")));
@@ -481,8 +503,20 @@ impl Compiler {
         self.labels.names.label(name).ok_or_else(|| self.wrong(TOO_MANY))
     }
 
+    /// The name of a tenant.
+    fn tenant(&self, name: &str, field: &str) -> Result<(), CompileError> {
+        if is_tenant(name) {
+            return Ok(());
+        }
+        let problem = format!("Loki takes no tenant that is named {:?}: all lines would be dropped", head(name, 64));
+        Err(self.wrong_at(field, (problem.as_str(), TENANT_RULE)))
+    }
+
     /// A label that is sent, named at the key of its own name.
     fn label_at(&mut self, name: &str) -> Result<Label, CompileError> {
+        if name == TENANT_LABEL {
+            return Err(self.wrong_at(name, ("the tenant is no label", "use the stage `tenant`")));
+        }
         check_name(name, LabelCaps { name_bytes: usize::MAX, ..LabelCaps::default() })
             .map_err(|error| self.wrong_at(name, error))?;
         self.label(name)
@@ -505,11 +539,12 @@ impl Compiler {
         u16::try_from(at).map_err(|_| self.wrong(TOO_MANY))
     }
 
-    fn wrong(&self, problem: impl ToString) -> CompileError {
-        CompileError { path: self.path.clone(), problem: problem.to_string() }
+    fn wrong(&self, problem: impl Into<Problem>) -> CompileError {
+        let Problem { what, help } = problem.into();
+        CompileError { path: self.path.clone(), problem: what, help }
     }
 
-    fn wrong_at(&self, field: &str, problem: impl ToString) -> CompileError {
+    fn wrong_at(&self, field: &str, problem: impl Into<Problem>) -> CompileError {
         let mut error = self.wrong(problem);
         error.path.push(Step::Key(field.to_owned()));
         error
@@ -521,6 +556,12 @@ const TOO_MANY: &str = "the pipeline names more than 65,535 keys or labels";
 /// What is named, or by default what it is named for.
 fn own<'a>(named: &'a str, name: &'a str) -> &'a str {
     if named.is_empty() { name } else { named }
+}
+
+/// The tenant among labels, and the others.
+fn without_tenant(pairs: &[(String, String)]) -> (Option<&String>, Vec<&(String, String)>) {
+    let tenant = pairs.iter().rfind(|(name, _)| name == TENANT_LABEL).map(|(_, from)| from);
+    (tenant, pairs.iter().filter(|(name, _)| name != TENANT_LABEL).collect())
 }
 
 /// A duration in the unit of times.

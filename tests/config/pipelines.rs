@@ -111,6 +111,58 @@ agent.yaml:13:42: line 1, column 4 of the template: the function `shout` is not 
 help: take it out of the template",
     ),
     (
+        "remedies stand by themselves, whatever signs are in them",
+        "loki: [{ url: 'http://localhost:3100' }]
+logs:
+  - file: { include: /x/*.log }
+    stages:
+      - json: { expressions: { a: '@timestamp' } }
+  - file: { include: /y/*.log }
+    stages:
+      - metrics: { a-b: { type: Counter, config: { match_all: true, action: inc } } }
+  - file: { include: /z/*.log }
+    stages:
+      - tenant: { value: team a }
+  - file: { include: /z/*.log }
+    stages:
+      - static_labels: { __tenant_id__: a/b }
+  - file: { include: /z/*.log }
+    labels: { __tenant_id__: a }
+    stages:
+      - match: { selector: '{__tenant_id__=\"a\"}', action: drop }
+",
+        "
+agent.yaml:5:35: wrong JMESPath expression `@timestamp`, character 2: Did not parse the complete expression -- found Identifier(\"timestamp\")
+  5 |       - json: { expressions: { a: '@timestamp' } }
+    |                                   ^^^^^^^^^^^^
+help: a name with other characters than letters, digits and _ goes in double quotes inside of single ones: '\"a-b\"'
+
+agent.yaml:8:20: \"promtail_custom_a-b\" is not the name of a metric
+  8 |       - metrics: { a-b: { type: Counter, config: { match_all: true, action: inc } } }
+    |                    ^^^
+help: a name has letters, digits, _ and colons, and does not begin with a digit
+
+agent.yaml:11:26: Loki takes no tenant that is named \"team a\": all lines would be dropped
+  11 |       - tenant: { value: team a }
+     |                          ^^^^^^
+help: a tenant has up to 150 ASCII letters, digits and ! - _ . * ' ( ) in its name, and is not . or ..
+
+agent.yaml:14:41: Loki takes no tenant that is named \"a/b\": all lines would be dropped
+  14 |       - static_labels: { __tenant_id__: a/b }
+     |                                         ^^^
+help: a tenant has up to 150 ASCII letters, digits and ! - _ . * ' ( ) in its name, and is not . or ..
+
+agent.yaml:16:15: the label __tenant_id__ is the tenant, and no label of a stream
+  16 |     labels: { __tenant_id__: a }
+     |               ^^^^^^^^^^^^^
+help: write `tenant_id` at the endpoint, or a stage such as `tenant: { value: NAME }`
+
+agent.yaml:18:28: the tenant is no label, so that entries cannot be selected by it
+  18 |       - match: { selector: '{__tenant_id__=\"a\"}', action: drop }
+     |                            ^^^^^^^^^^^^^^^^^^^^^
+help: make a label of what the tenant comes from",
+    ),
+    (
         "rules that give patterns different labels, and ones that make what cannot be",
         "loki: [{ url: 'http://localhost:3100' }]
 logs:

@@ -45,7 +45,7 @@ pub(in crate::config) fn stages_of(log: &Log, node: &Node, check: &mut Check<'_>
             None => return Vec::new(),
         }
     }
-    if let Err(CompileError { mut path, problem }) = compile(&all) {
+    if let Err(CompileError { mut path, problem, help }) = compile(&all) {
         let span = match (path.first_mut(), list) {
             (Some(Step::Index(at)), Some(list)) if *at >= recipe => {
                 *at -= recipe;
@@ -53,21 +53,9 @@ pub(in crate::config) fn stages_of(log: &Log, node: &Node, check: &mut Check<'_>
             }
             _ => node.key_span("format"),
         };
-        let (message, help) = advice(&problem);
-        check.error(span, message, help);
+        check.error(span, problem, help.unwrap_or_else(|| "correct it".to_owned()));
     }
     all
-}
-
-/// What is wrong, and what to do if that is said: behind the last colon, or semicolon, that does not follow a place.
-fn advice(problem: &str) -> (&str, &str) {
-    let is_place = |head: &str| head.ends_with("of the template") || head.starts_with("regular expression, character");
-    let (after_colon, after_semicolon) = (problem.rsplit_once(": "), problem.rsplit_once("; "));
-    match (after_colon, after_semicolon) {
-        (Some((head, help)), _) if !is_place(head) || head.contains(": ") => (head, help),
-        (_, Some((head, help))) => (head, help),
-        _ => (problem, "correct it"),
-    }
 }
 
 /// The entry's own labels and patterns after its rules. `None`: the rules drop all of it.

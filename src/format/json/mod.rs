@@ -33,7 +33,7 @@ pub struct Malformed {
 
 /// Why an expression is not JMESPath.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("wrong JMESPath expression `{expression}`, character {at}: {what}{hint}")]
+#[error("wrong JMESPath expression `{expression}`, character {at}: {what}")]
 pub struct CompileError {
     /// Which one of those that were given, from 0.
     pub index: usize,
@@ -44,7 +44,7 @@ pub struct CompileError {
     /// What is wrong.
     pub what: String,
     /// What to do, if that can be guessed.
-    pub hint: &'static str,
+    pub hint: Option<&'static str>,
 }
 
 /// Compiled expressions.
@@ -128,11 +128,10 @@ impl Expressions {
 fn error(index: usize, expression: &str, wrong: jmespath::Wrong) -> CompileError {
     let at = expression.char_indices().take_while(|(at, _)| *at < wrong.at).count() + 1;
     let looks_like_a_name = expression.chars().all(|c| c.is_alphanumeric() || "_-./@:$ ".contains(c));
-    let hint = if looks_like_a_name && !expression.trim().is_empty() {
-        " (a name with other characters than letters, digits and _ goes in double quotes: \"a-b\")"
-    } else {
-        ""
-    };
+    let is_name = looks_like_a_name && !expression.trim().is_empty();
+    let hint = is_name.then_some(
+        "a name with other characters than letters, digits and _ goes in double quotes inside of single ones: '\"a-b\"'",
+    );
     CompileError { index, expression: expression.to_owned(), at, what: wrong.what, hint }
 }
 

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn each_value_has_its_own_and_their_number_is_bounded() {
         let limit = Limit::new(0.001, 1, true, 1).by(Label(0), 2);
-        let mut stage = Labelled(FromKeys { labels: vec![(Label(0), Key(0))] }, limit);
+        let mut stage = Labelled(FromKeys { labels: vec![(Label(0), Key(0))], tenant: None }, limit);
         let mut passes =
             |keys: &[(Key, &str)]| (0..5).filter(|_| once(&mut stage, "x", keys, |_| ()).0 == Flow::Next).count();
         assert_eq!(passes(&[(Key(0), "a")]), 1);
