@@ -91,6 +91,9 @@ pub enum ParseError {
         /// Where, in bytes.
         at: usize,
     },
+    /// A zone that the host does not know by this abbreviation, where it has to.
+    #[error("the abbreviation of the time zone is none of the host's zone")]
+    Abbreviation,
     /// Before 1677 or after 2262.
     #[error("the time does not fit 64 bits of nanoseconds")]
     Unrepresentable,
@@ -158,11 +161,14 @@ struct Elements {
     location: Option<Arc<Zone>>,
     /// Where abbreviations such as CEST are looked up; `None` if the layout has none, or in UTC.
     abbreviations: Option<Arc<Zone>>,
+    /// Whether those that are not known are no times.
+    is_strict: bool,
 }
 
 impl Layout {
     /// Compiles a format: one of Promtail's names (`RFC3339`, `UnixMs`, …) or a Go layout. `location` is the IANA name of the zone
-    /// of texts that do not tell theirs; without it that is UTC. As in Promtail it says nothing to named formats.
+    /// of texts that do not tell theirs; without it that is UTC. As in Promtail it says nothing to named formats. An abbreviation that the zone
+    /// does not know counts as UTC, as Go has it; but not where `location` is `Local`: there it has to be one of the host's zone.
     ///
     /// # Errors
     /// When the format means nothing, or the host does not know the zone. It is read from the host's zoneinfo, here and not later.
@@ -232,7 +238,8 @@ impl Elements {
             (None, Some(_)) => None,
             (None, None) => Zone::host().map(Arc::new),
         };
-        Elements { head: scan::Head::of(&list), list, yearless, location, abbreviations }
+        let is_strict = name == Some("Local");
+        Elements { head: scan::Head::of(&list), list, yearless, location, abbreviations, is_strict }
     }
 }
 

@@ -220,6 +220,15 @@ fn abbreviations_of_zones() {
 }
 
 #[test]
+fn abbreviations_of_other_zones_are_not_guessed_where_the_hosts_is_asked_for() {
+    let read = |text: &str| read("2006-01-02 15:04:05 MST", Some("Local"), text, NOW);
+    assert_eq!(read("2021-07-04 12:00:00 UTC"), Ok(ns("2021-07-04T12:00:00Z")));
+    for zone in ["QQT", "QQST", "+17"] {
+        assert_eq!(read(&format!("2021-07-04 12:00:00 {zone}")), Err(ParseError::Abbreviation), "{zone}");
+    }
+}
+
+#[test]
 fn locations() {
     let layout = "2006-01-02 15:04:05";
     for (location, text, expected) in [

@@ -482,8 +482,12 @@ impl Fields<'_> {
         } else if let Some(offset) = self.offset {
             local - offset
         } else if let Some(name) = self.abbreviation {
-            // An abbreviation that is not known counts as UTC, as in Go.
-            local - elements.abbreviations.as_deref().and_then(|zone| zone.abbreviation(name, local)).unwrap_or(0)
+            match elements.abbreviations.as_deref().and_then(|zone| zone.abbreviation(name, local)) {
+                Some(offset) => local - offset,
+                None if elements.is_strict && !matches!(name, "UTC" | "GMT") => return Err(ParseError::Abbreviation),
+                // One that is not known counts as UTC, as in Go.
+                None => local,
+            }
         } else {
             elements.location.as_deref().map_or(local, |zone: &Zone| zone.moment(local))
         };
