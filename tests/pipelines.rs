@@ -42,7 +42,7 @@ fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
     let output = output(&["test", "--config", &config]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
-    assert!(shown.ends_with("18 tests, all passed\n"), "{shown}");
+    assert!(shown.ends_with("19 tests, all passed\n"), "{shown}");
     // Each recipe has a test.
     for line in fs::read_to_string(&config).unwrap().lines().filter(|line| line.contains("format: ")) {
         let name = line.split("name: ").nth(1).unwrap().split(',').next().unwrap();
@@ -182,7 +182,8 @@ fn stdin_goes_through_the_first_pipeline_and_each_stage_says_what_it_did() {
         };
         text(&output.stdout).lines().map(without_time).collect::<Vec<_>>().join("\n")
     };
-    let plain = "TIME {job=\"app\", level=\"info\"} user=\"u\" level=info user=u\\n more\ndropped noise";
+    // The empty line is one, too.
+    let plain = "TIME {job=\"app\", level=\"info\"} user=\"u\" level=info user=u\\n more\\n\ndropped noise";
     assert_eq!(feed(&[]), plain);
     let inspected = feed(&["--inspect"]);
     for expected in [
@@ -197,6 +198,90 @@ fn stdin_goes_through_the_first_pipeline_and_each_stage_says_what_it_did() {
     }
     // Not a terminal: no colour.
     assert!(!inspected.contains('\x1b'));
+}
+
+/// What `--stdin` shows for these stages and this input; the times are left out.
+fn fed(entry: &str, limits: &str, input: &[u8]) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("agent.yaml");
+    let text = format!(
+        "loki: [{{ url: 'http://127.0.0.1:1' }}]\nlimits: {limits}\nlogs:\n  - {{ name: a, file: {{ include: /nowhere/a.log }}, {entry} }}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let mut child = lugger(&["run", "--dry-run", "--stdin", "--config", config.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let without_time = |line: &str| line.split_once("Z {").map_or(line.to_owned(), |(_, rest)| format!("{{{rest}"));
+    text_lines(&output.stdout).map(without_time).collect()
+}
+
+fn text_lines(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    text(bytes).lines()
+}
+
+#[test]
+fn a_rehearsal_drops_what_the_agent_would() {
+    let tenant = "labels: { j: a }, stages: [{ logfmt: { mapping: { t: } } }, { tenant: { source: t } }]";
+    assert_eq!(
+        fed(tenant, "{}", b"t=\"team a\"\nt=good\n"),
+        ["dropped bad_tenant", "{j=\"a\"} tenant=\"good\" t=good"]
+    );
+    assert_eq!(fed("stages: [{ decolorize: {} }]", "{}", b"x\n"), ["{} x"], "its file is a label");
+    assert_eq!(fed("labels: { j: a }, stages: [{ labelallow: [b] }]", "{}", b"x\n"), ["dropped no_labels"]);
+    assert_eq!(fed("labels: { j: a }, stages: [{ labeldrop: [j, filename] }]", "{}", b"x\n"), ["dropped no_labels"]);
+    assert_eq!(fed("labels: { j: a }, stages: [{ labeldrop: [j] }]", "{}", b"x\n"), ["{} x"]);
+}
+
+#[test]
+fn a_rehearsal_repairs_lines_as_reading_does() {
+    let mut input = "long ".repeat(100).into_bytes();
+    input.extend_from_slice(b"\n\na\xffb\r\n");
+    input.extend(std::iter::repeat_n(b'x', 3_000_000));
+    let shown = fed("labels: { j: a }", "{ line: 256B }", &input);
+    assert_eq!(shown.len(), 4, "{shown:?}");
+    assert!(shown[0].ends_with(" [truncated: line of 500 bytes]") && shown[0].len() == 256 + 8, "{}", shown[0]);
+    assert_eq!((shown[1].as_str(), shown[2].as_str()), ("{j=\"a\"} ", "{j=\"a\"} a\u{fffd}b"));
+    assert!(shown[3].ends_with(" [truncated: line of 3000000 bytes]"), "{}", shown[3]);
+}
+
+#[test]
+fn late_labels_are_out_of_reach_of_the_stages() {
+    let stages = "[{ structured_metadata: { env: } }, { pack: { labels: [env] } }, { labelallow: [j] }]";
+    let entry = format!("labels: {{ j: a }}, late_labels: {{ env: p }}, stages: {stages}");
+    assert_eq!(fed(&entry, "{}", b"x\n"), ["{env=\"p\", j=\"a\"} {\"_entry\":\"x\"}"]);
+}
+
+#[test]
+fn the_label_of_the_tenant_is_the_tenant() {
+    let of = |stages: &str| fed(&format!("labels: {{ j: a }}, stages: [{stages}]"), "{}", b"t=one\n");
+    assert_eq!(of("{ static_labels: { __tenant_id__: two, k: v } }"), ["{j=\"a\", k=\"v\"} tenant=\"two\" t=one"]);
+    let from_key = "{ logfmt: { mapping: { t: } } }, { labels: { __tenant_id__: t } }";
+    assert_eq!(of(from_key), ["{j=\"a\"} tenant=\"one\" t=one"]);
+    assert_eq!(of(&format!("{from_key}, {{ labeldrop: [__tenant_id__] }}")), ["{j=\"a\"} t=one"]);
+}
+
+#[test]
+fn a_tenant_that_loki_does_not_take_is_told_of_once() {
+    let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+    let rig = Rig::new();
+    let stages = "[{ logfmt: { mapping: { t: } } }, { tenant: { source: t } }]";
+    let source = FileSource::new("app", rig.log("app.log")).option("stages", stages);
+    append_to(&rig.log("app.log"), "t=\"team a\"\nt=\"team b\"\nt=good\n");
+    let agent = rig.start(&Config::new(&loki.url()).source(source));
+    wait_until("the line", LONG, || loki.lines().len() == 1);
+    wait_until("the count", LONG, || {
+        agent.metric("lugger_source_dropped_lines_total{reason=\"bad_tenant\",source=\"app\"}") == Some(2.0)
+            || agent.metric("lugger_source_dropped_lines_total{source=\"app\",reason=\"bad_tenant\"}") == Some(2.0)
+    });
+    wait_until("the warning", LONG, || agent.stderr().contains("Loki takes no tenant of this name"));
+    let log = agent.stderr();
+    assert_eq!(log.matches("Loki takes no tenant of this name").count(), 1, "{log}");
+    assert!(log.contains("team a") && !log.contains("team b"), "{log}");
 }
 
 #[test]
@@ -246,6 +331,28 @@ fn a_dry_run_sends_nothing_and_moves_no_cursor() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(dry.wait().unwrap().code(), Some(0));
     assert_eq!((state(), loki.requests()), (before, requests));
+}
+
+#[test]
+fn a_dry_run_has_as_many_labels_as_the_limits_say() {
+    let rig = Rig::new();
+    let mut source = FileSource::new("app", rig.log("app.log"));
+    for number in 1..=18 {
+        source = source.label(&format!("l{number:02}"), "x");
+    }
+    append_to(&rig.log("app.log"), "one\n");
+    let config = Config::new("http://127.0.0.1:1").source(source).limit("labels", "30");
+    let agent = rig.start(&config);
+    drop(agent);
+    let config_file = rig.config_file();
+    let mut dry = lugger(&["run", "--dry-run", "--config", config_file.to_str().unwrap()]);
+    let mut dry = dry.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut shown = String::new();
+    BufReader::new(dry.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    assert!(shown.contains("filename=") && shown.contains("l18="), "{shown}");
+    let pid = rustix::process::Pid::from_child(&dry);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(dry.wait().unwrap().code(), Some(0));
 }
 
 /// From the file to the endpoint: a recipe and own stages.

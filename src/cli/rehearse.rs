@@ -21,10 +21,11 @@ use crate::model::labels::{LabelCaps, Labels};
 use crate::pipeline::rehearsal::{Lines, Rehearsal};
 use crate::pipeline::trace::stage_names;
 use crate::sink::settings::{Auth, Tls};
+use crate::source::file::lines;
 use anyhow::Context;
 use show::Show;
 use std::collections::HashMap;
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ const TICK: Duration = Duration::from_millis(250);
 struct Stages {
     rehearsal: Rehearsal,
     names: Vec<String>,
+    caps: LabelCaps,
+    line_bytes: usize,
 }
 
 impl Stages {
@@ -51,7 +54,8 @@ impl Stages {
         if inspect {
             rehearsal.watch();
         }
-        Ok(Stages { rehearsal, names: stage_names(&source.settings.stages) })
+        let (caps, line_bytes) = (settings.label_caps, settings.line_bytes);
+        Ok(Stages { rehearsal, names: stage_names(&settings.stages), caps, line_bytes })
     }
 
     fn line(&mut self, text: &str, time_ns: i64, lines: &mut Lines, show: &mut Show) -> io::Result<()> {
@@ -76,31 +80,44 @@ pub(super) fn stdin(plan: &Plan, inspect: bool) -> anyhow::Result<ExitCode> {
     let source = plan.files.first().context("the configuration has no entry in `logs`")?;
     let mut stages = Stages::new(source, inspect)?;
     let mut show = Show::stdout(inspect);
-    let mut lines = stages.rehearsal.begin(source.settings.labels.clone());
+    let mut from_stdin = stages.rehearsal.begin(source.settings.labels.clone());
     let mut input = io::stdin().lock();
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    loop {
-        bytes.clear();
-        // What is longer than the longest line that can be configured comes in pieces.
-        let read = input.by_ref().take(limit).read_until(b'\n', &mut bytes).context("stdin cannot be read")?;
-        if read == 0 {
-            break;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            continue;
-        }
-        if let Err(error) = stages.line(text, Clock::System.now_ns(), &mut lines, &mut show).and_then(|()| show.flush())
+    let mut head = Vec::new();
+    while let Some(total) = next_line(&mut input, &mut head).context("stdin cannot be read")? {
+        // As it would be read from a file.
+        let text = lines::repaired(&head, total, stages.line_bytes);
+        if let Err(error) =
+            stages.line(&text, Clock::System.now_ns(), &mut from_stdin, &mut show).and_then(|()| show.flush())
         {
             return closed(error);
         }
     }
-    match stages.release(Clock::System.now_ns(), true, &mut lines, &mut show).and_then(|()| show.flush()) {
+    match stages.release(Clock::System.now_ns(), true, &mut from_stdin, &mut show).and_then(|()| show.flush()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => closed(error),
+    }
+}
+
+/// Reads a line without its newline: as much of it as the longest line that can be configured needs, and its whole length, bytes. `None`: there is
+/// none.
+fn next_line(input: &mut impl BufRead, head: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    head.clear();
+    let mut total = 0u64;
+    loop {
+        let bytes = input.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok((total > 0).then_some(total));
+        }
+        let newline = memchr::memchr(b'\n', bytes);
+        let part = bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default();
+        let room = (LINE_BYTES_MAX + 1).saturating_sub(head.len());
+        head.extend_from_slice(part.get(..room).unwrap_or(part));
+        total += part.len() as u64;
+        let used = part.len() + usize::from(newline.is_some());
+        input.consume(used);
+        if newline.is_some() {
+            return Ok(Some(total));
+        }
     }
 }
 
@@ -130,7 +147,7 @@ impl Stage {
             let lines = self.lines.entry((source, stream.text.clone())).or_insert_with(|| {
                 let own = stream.labels.iter().filter(|(name, _)| name != SOURCE);
                 let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
-                stages.rehearsal.begin(Labels::capped(own, LabelCaps::default()).0)
+                stages.rehearsal.begin(Labels::capped(own, stages.caps).0)
             });
             for entry in &stream.entries {
                 stages.line(&entry.line, entry.time_ns, lines, &mut self.show)?;

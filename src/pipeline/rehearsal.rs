@@ -11,7 +11,11 @@ use super::state::State;
 use super::streams::pairs_to_send;
 use super::trace::{Passage, Seen, Trace};
 use crate::model::labels::{LabelCaps, Labels};
+use crate::model::tenant::is_tenant;
 use std::sync::Arc;
+
+/// The label that every line of a file has, and what stands for it where lines come from no file; it is not shown then.
+const FILENAME: (&str, &str) = ("filename", "-");
 
 /// What became of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct Rehearsal {
 pub struct Lines {
     work: Work,
     state: State,
+    /// They have no file.
+    has_no_file: bool,
 }
 
 impl Rehearsal {
@@ -73,45 +79,71 @@ impl Rehearsal {
 
     /// Begins with lines that have these labels before any stage.
     pub fn begin(&mut self, labels: Labels) -> Lines {
-        Lines { work: self.program.work(Arc::new(labels)), state: State::default() }
+        let has_no_file = !labels.iter().any(|(name, _)| name == FILENAME.0);
+        let caps = LabelCaps { count: self.caps.count + 1, ..self.caps };
+        let with_file = || Labels::capped(labels.iter().chain([FILENAME]), caps).0;
+        let labels = if has_no_file { with_file() } else { labels };
+        Lines { work: self.program.work(Arc::new(labels)), state: State::default(), has_no_file }
     }
 
     /// Runs a line that is read at `time_ns`.
     pub fn line(&mut self, text: &str, time_ns: i64, lines: &mut Lines) -> Vec<Outcome> {
-        let mut sink = Sink { caps: self.caps, out: Vec::new() };
+        let mut sink = Sink { caps: self.caps, has_no_file: lines.has_no_file, out: Vec::new() };
         self.program.run(text, 0, time_ns, &mut lines.work, &mut lines.state, &mut sink);
         self.named(sink)
     }
 
     /// Lets go what is complete at `now_ns`; with `is_end`, everything that is held.
     pub fn release(&mut self, now_ns: i64, is_end: bool, lines: &mut Lines) -> Vec<Outcome> {
-        let mut sink = Sink { caps: self.caps, out: Vec::new() };
+        let mut sink = Sink { caps: self.caps, has_no_file: lines.has_no_file, out: Vec::new() };
         let due = (!is_end).then_some(now_ns);
         self.program.release(due, now_ns, &mut lines.state, &mut sink);
         self.named(sink)
     }
 
     fn named(&self, sink: Sink) -> Vec<Outcome> {
-        let reason = |number: u16| self.program.reasons().get(usize::from(number)).cloned().unwrap_or_default();
-        let outcome = |kept: Result<Sent, u16>| kept.map_or_else(|n| Outcome::Dropped(reason(n)), Outcome::Sent);
+        let reason = |why: Why| match why {
+            Why::Stage(number) => self.program.reasons().get(usize::from(number)).cloned().unwrap_or_default(),
+            Why::BadTenant => "bad_tenant".to_owned(),
+            Why::NoLabels => "no_labels".to_owned(),
+        };
+        let outcome = |kept: Result<Sent, Why>| kept.map_or_else(|why| Outcome::Dropped(reason(why)), Outcome::Sent);
         sink.out.into_iter().map(outcome).collect()
     }
 }
 
+/// Why an entry is not sent; the data path has the same reasons.
+enum Why {
+    Stage(u16),
+    BadTenant,
+    NoLabels,
+}
+
 struct Sink {
     caps: LabelCaps,
-    out: Vec<Result<Sent, u16>>,
+    has_no_file: bool,
+    out: Vec<Result<Sent, Why>>,
 }
 
 impl Emit for Sink {
     fn emit(&mut self, entry: &Entry<'_>, names: &LabelNames) {
         let Seen { text, time_ns, metadata, tenant, .. } = Seen::of(entry, names);
-        let (labels, _) = Labels::capped(pairs_to_send(entry, names), self.caps);
-        self.out.push(Ok(Sent { labels, time_ns, text, metadata, tenant }));
+        let (mut labels, _) = Labels::capped(pairs_to_send(entry, names), self.caps);
+        let is_empty = labels.is_empty();
+        if self.has_no_file {
+            labels = Labels::capped(labels.iter().filter(|label| *label != FILENAME), self.caps).0;
+        }
+        self.out.push(if tenant.as_ref().is_some_and(|tenant| !is_tenant(tenant)) {
+            Err(Why::BadTenant)
+        } else if is_empty {
+            Err(Why::NoLabels)
+        } else {
+            Ok(Sent { labels, time_ns, text, metadata, tenant })
+        });
     }
 
     fn dropped(&mut self, _: &Entry<'_>, reason: u16) {
-        self.out.push(Err(reason));
+        self.out.push(Err(Why::Stage(reason)));
     }
 }
 

@@ -257,6 +257,16 @@ impl Cutter {
     }
 }
 
+/// A line that does not come from a file, as it would be sent if it did. `head`: its beginning, at least as much as a line may be long and one
+/// byte more; `total`: its length, bytes; `line_bytes`: the cap.
+pub fn repaired(head: &[u8], total: u64, line_bytes: usize) -> String {
+    let is_whole = head.len() as u64 == total;
+    let head = head.strip_suffix(b"\r").filter(|_| is_whole).unwrap_or(head);
+    let mut cutter = Cutter::default();
+    cutter.long_line(&Found { bytes: head, leading_nuls: 0, total, is_whole }, line_bytes);
+    String::from_utf8_lossy(cutter.bytes(&[])).into_owned()
+}
+
 fn has_nul_run(data: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = data.get(at..).and_then(|rest| memchr::memchr(0, rest)) {

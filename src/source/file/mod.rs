@@ -18,7 +18,7 @@ mod follow;
 mod heirs;
 mod identity;
 pub mod import;
-mod lines;
+pub mod lines;
 pub mod pattern;
 mod pipe;
 mod read;
