@@ -50,7 +50,9 @@ fn summary(plan: &Plan) -> String {
     lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {
         let tenant = endpoint.tenant_id.as_ref().map_or(String::new(), |tenant| format!(", tenant {tenant}"));
-        lines.push(format!("  {} (loki): {}{tenant}", endpoint.name, endpoint.url));
+        // What follows a question mark may be a key.
+        let url = endpoint.url.split('?').next().unwrap_or("");
+        lines.push(format!("  {} (loki): {url}{tenant}", endpoint.name));
     }
     for positions in &plan.imports {
         let files = count(positions.files.len() as u64, "file", "files");
@@ -65,6 +67,9 @@ fn summary(plan: &Plan) -> String {
         plan.state_dir.display(),
         format_size(plan.memory_bytes)
     ));
+    if let Some(file) = plan.files.first() {
+        lines.push(format!("lines above {} are cut", format_size(file.settings.line_bytes as u64)));
+    }
     lines.join("\n")
 }
 
@@ -83,7 +88,7 @@ mod tests {
             summary(&plan),
             "2 sources\n  sample (file): /tmp/sample/*.log to demo\n  host (file): /var/log/syslog to demo\n\
              1 endpoint\n  demo (loki): http://127.0.0.1:3100/loki/api/v1/push\n\
-             status page off; state in /tmp/state; memory at most 64MiB"
+             status page off; state in /tmp/state; memory at most 64MiB\nlines above 256KiB are cut"
         );
     }
 }

@@ -165,6 +165,7 @@ impl Fault {
         let help = match expected.as_str() {
             "a list" => Some("begin each element with `- ` on a line of its own, or write [a, b]"),
             "text" => Some("write one value; text with characters that mean something in YAML has to be quoted"),
+            "a number" | "a whole number from 0" if is_quoted_number(node) => Some("remove the quotes"),
             map if map.starts_with("a map") => Some("write `key: value` lines, indented, or { key: value }"),
             _ => None,
         };
@@ -216,6 +217,10 @@ impl de::Error for Fault {
     fn missing_field(field: &'static str) -> Self {
         Fault::new(Kind::Missing(field))
     }
+}
+
+fn is_quoted_number(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if !scalar.plain && scalar.text.parse::<f64>().is_ok())
 }
 
 /// What a node is, in the words of the file.

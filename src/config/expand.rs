@@ -8,7 +8,7 @@ use super::report::{Finding, Report};
 use super::source::{Pos, Source, Span};
 use super::tree::{self, Entry, Node, Value};
 use super::words::suggest;
-use super::{file, pipeline, recipes, secrets};
+use super::{file, pipeline, promtail, recipes, secrets};
 use crate::pipeline::settings::Stage;
 use std::fmt::Write;
 use std::ops::Range;
@@ -34,6 +34,10 @@ pub fn expand(path: &Path) -> Result<String, Report> {
 
 fn expand_text(text: &str) -> Result<String, Vec<Finding>> {
     let root = tree::parse(text).map_err(|finding| vec![finding])?.root;
+    if promtail::is_one(&root) {
+        let finding = Finding::nowhere("this is a file of Promtail, which has no recipes to write out");
+        return Err(vec![finding.help("`lugger convert` without --expand writes it in lugger's own form")]);
+    }
     let starts = line_starts(text);
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     let mut findings = Vec::new();

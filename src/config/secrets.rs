@@ -55,7 +55,7 @@ const HARMLESS: [&str; 32] = [
 const SECRET: [&str; 3] = ["password", "bearer_token", "hash_salt"];
 
 /// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 82] = [
+const PLAIN: [&str; 111] = [
     "labels",
     "logs",
     "file",
@@ -139,6 +139,35 @@ const PLAIN: [&str; 82] = [
     "job_name",
     "static_configs",
     "targets",
+    "file_sd_configs",
+    "refresh_interval",
+    "pipeline_stages",
+    "encoding",
+    "decompression",
+    "initial_delay",
+    "host",
+    "grpc_listen_address",
+    "register_instrumentation",
+    "health_check_target",
+    "enable_runtime_reload",
+    "profiling_enabled",
+    "graceful_shutdown_timeout",
+    "http_path_prefix",
+    "external_labels",
+    "listen_address",
+    "listen_protocol",
+    "idle_timeout",
+    "label_structured_data",
+    "use_incoming_timestamp",
+    "max_message_length",
+    "max_age",
+    "max_lines",
+    "max_wait_time",
+    "older_than",
+    "longer_than",
+    "drop_counter_reason",
+    "static_labels",
+    "late_labels",
 ];
 
 /// What a text with secrets in it contains somewhere.
@@ -215,7 +244,9 @@ fn enter(key: &str, around: Around) -> (Around, bool) {
         Around::Closed
     } else if endpoint {
         around.max(Around::Endpoint)
-    } else if key == "labels" && around == Around::Open {
+    } else if (key == "labels" && around == Around::Open)
+        || (matches!(key, "external_labels" | "late_labels") && matches!(around, Around::Open | Around::Endpoint))
+    {
         Around::Free
     } else {
         around
