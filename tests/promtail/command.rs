@@ -25,6 +25,24 @@ fn a_file_of_lugger_has_nothing_to_convert() {
 }
 
 #[test]
+fn a_promtail_file_has_no_recipes_to_write_out() {
+    let output = lugger(&["convert", "--expand", "tests/promtail/files/first_steps.yaml"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("which has no recipes") && words.contains("without --expand"), "{words}");
+}
+
+#[test]
+fn check_shows_no_key_of_a_url() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "loki: [{ url: 'https://loki/loki/api/v1/push?token=hunter2' }]\nlogs: [{ file: { include: /nowhere/x.log } }]\n";
+    std::fs::write(file.path(), text).unwrap();
+    let output = lugger(&["check", "--config", file.path().to_str().unwrap()]);
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(words.contains("https://loki/loki/api/v1/push\n") && !words.contains("hunter2"), "{words}");
+}
+
+#[test]
 fn check_says_what_would_run_of_a_promtail_file() {
     let output = lugger(&["check", "--config", "tests/promtail/files/journal_and_files.yaml"]);
     assert_eq!(output.status.code(), Some(0));

@@ -1,6 +1,6 @@
 //! The native form of each file, and that it runs as the file itself does.
 
-use crate::{FILE, convert, env, job, load, with};
+use crate::{FILE, convert, env, job, load};
 use lugger::config::{self, Loaded};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,17 +145,4 @@ fn credentials_get_where_they_belong() {
     let text = format!("clients: [{{ url: 'https://h', authorization: {{ type: ApiKey, credentials: x }} }}]\n{FILE}");
     let headers = load(&text).unwrap().plan.loki[0].headers.clone();
     assert_eq!(headers, [("Authorization".to_owned(), lugger::base::secret::Secret::new("ApiKey x"))]);
-}
-
-#[test]
-fn rates_are_of_the_source_or_of_the_endpoint() {
-    let limits = "limits_config: { readline_rate_enabled: true, readline_rate: 100, readline_burst: 50 }";
-    let plan = load(&with(&format!("{limits}\n{FILE}"))).unwrap().plan;
-    let rate = plan.files[0].settings.rate.expect("a rate");
-    assert_eq!((rate.lines, rate.burst.as_millis(), plan.loki[0].rate), (Some(100), 500, None));
-    let two = "scrape_configs: [{ job_name: a, static_configs: [{ labels: { __path__: /x } }, { labels: { __path__: /y } }] }]";
-    let plan = load(&with(&format!("{limits}\n{two}"))).unwrap().plan;
-    assert_eq!((plan.files[0].settings.rate, plan.loki[0].rate.and_then(|rate| rate.lines)), (None, Some(100)));
-    let off = load(&with(&format!("limits_config: {{ readline_rate: 100 }}\n{FILE}"))).unwrap().plan;
-    assert_eq!(off.files[0].settings.rate, None);
 }

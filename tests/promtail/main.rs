@@ -6,6 +6,7 @@
 mod support;
 
 mod command;
+mod differences;
 mod environment;
 mod forms;
 mod mistakes;
@@ -18,6 +19,10 @@ fn env(name: &str) -> Option<String> {
     match name {
         "HOSTNAME" => Some("myhost".to_owned()),
         "LOKI_TOKEN" => Some("hunter2".to_owned()),
+        "LOKI_USER" => Some("bob".to_owned()),
+        "LOKI_ENCODED" => Some("hunt%65r2".to_owned()),
+        "LOKI_BOTH" => Some("bob:hunter2".to_owned()),
+        "RATE" => Some("5".to_owned()),
         _ => None,
     }
 }

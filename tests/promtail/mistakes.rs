@@ -194,6 +194,32 @@ fn nothing_to_send_or_nowhere_to_send_it() {
 }
 
 #[test]
+fn two_ways_to_show_who_it_is_exclude_each_other() {
+    for other in ["bearer_token: x", "bearer_token_file: /x", "basic_auth: { username: a, password: b }"] {
+        let key = other.split(':').next().unwrap();
+        let text =
+            format!("clients:\n  - url: https://loki\n    {other}\n    authorization: {{ credentials: y }}\n{FILE}\n");
+        let report = report(&text);
+        let expected = format!("promtail.yaml:4:5: `authorization` and `{key}` cannot be used together");
+        assert!(report.contains(&expected) && !report.contains("duplicate"), "{report}");
+    }
+}
+
+#[test]
+fn values_that_are_no_secrets_are_shown_beside_secrets() {
+    let text = "\
+clients: [{ url: 'https://loki', bearer_token: hunter2, external_labels: { a: shown }, tiemout: 5s }]
+server: { register_instrumentation: shown, http_listen_prt: 80 }
+scrape_configs: [{ job_name: shown, encoding: shown, static_configs: [{ labels: { host: shown, __path__: /x } }], unknown: 1 }]
+";
+    let report = report(text);
+    for value in ["a: shown", "register_instrumentation: shown", "job_name: shown", "encoding: shown", "host: shown"] {
+        assert!(report.contains(value), "{value} in\n{report}");
+    }
+    assert!(!report.contains("hunter2"), "{report}");
+}
+
+#[test]
 fn secrets_are_in_no_report() {
     const TEXT: &str = "\
 server: { http_listen_port: 9080 }

@@ -5,6 +5,7 @@
 use crate::support::agent::{Agent, Rig};
 use crate::support::loki::{Loki, Options};
 use crate::support::wait::{settles, wait_until};
+use crate::support::writer::append_to;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -355,4 +356,38 @@ fn everything_else() {
     );
     let log = agent.stderr();
     assert!(log.contains("compressed files are not read by this version"), "{log}");
+}
+
+/// What the stages drop does not use the rate up.
+#[test]
+fn a_rate_lets_through_what_the_stages_leave() {
+    let case = Case::new();
+    let lines = (0..1000).map(|n| if n % 10 == 0 { format!("keep {n}\n") } else { format!("debug {n}\n") });
+    case.write("/var/log/app.log", lines.collect::<String>());
+    let path = case.path("/var/log/app.log");
+    let agent = case.rig.start_text(|http| {
+        format!(
+            "server: {{ http_listen_address: 127.0.0.1, http_listen_port: {} }}
+positions: {{ filename: {} }}
+clients: [{{ url: '{}', batchwait: 50ms }}]
+limits_config: {{ readline_rate_enabled: true, readline_rate: 1, readline_burst: 100 }}
+scrape_configs:
+  - job_name: a
+    static_configs: [{{ labels: {{ __path__: {} }} }}]
+    pipeline_stages: [{{ drop: {{ expression: ^debug }} }}]
+",
+            http.port(),
+            case.path("/positions.yaml").display(),
+            case.loki.url(),
+            path.display(),
+        )
+    });
+    wait_until("all lines", SOON, || case.loki.lines().len() >= 100);
+    settles(QUIET, SOON, || case.loki.totals().entries);
+    assert_eq!(case.loki.lines().len(), 100);
+    // What is above it goes.
+    append_to(&path, "keep a\n".repeat(500));
+    wait_until("dropped lines", SOON, || agent.metrics().contains("reason=\"limit_stage\""));
+    settles(QUIET, SOON, || case.loki.totals().entries);
+    assert!(case.loki.lines().len() < 400, "{}", case.loki.lines().len());
 }

@@ -12,8 +12,10 @@ use crate::base::limits::{
 };
 use crate::base::units::{format_duration, format_size};
 use crate::config::check::Check;
+use crate::config::env::{self, Lookup};
 use crate::config::source::Span;
-use crate::config::tree::{Entry, Node, Value};
+use crate::config::tree::{Entry, Node, Scalar, Value};
+use crate::model::tenant::TENANT_LABEL;
 use reqwest::Url;
 use std::time::Duration;
 
@@ -30,8 +32,8 @@ pub(super) struct Client {
 }
 
 /// All clients.
-pub(super) fn clients(root: &Node, check: &mut Check<'_>) -> Vec<Client> {
-    let single = root.entry("client").map(|entry| &entry.value).filter(|node| survey_only(node));
+pub(super) fn clients(root: &Node, env: &Lookup<'_>, check: &mut Check<'_>) -> Vec<Client> {
+    let (single, common) = single(root, check);
     let mut nodes: Vec<&Node> = single.into_iter().collect();
     nodes.extend(read::items(root, "clients", check));
     let mut clients: Vec<Client> = Vec::new();
@@ -40,7 +42,7 @@ pub(super) fn clients(root: &Node, check: &mut Check<'_>) -> Vec<Client> {
         if !survey(node, keys::CLIENT, check) {
             continue;
         }
-        let mut client = client(node, check);
+        let mut client = client(&filled(node), common, env, check);
         let taken = |name: &str| clients.iter().any(|other| other.name == name);
         if taken(&client.name) {
             // By what it is, not by its place: what waits for an endpoint is kept under its name.
@@ -63,10 +65,47 @@ pub(super) fn clients(root: &Node, check: &mut Check<'_>) -> Vec<Client> {
     clients
 }
 
-/// Whether there is anything in it: `client: {}` is in some files that have `clients`, too.
-fn survey_only(node: &Node) -> bool {
-    let is_empty = node.entries().is_empty() && matches!(node.value, Value::Map(_));
-    !is_empty && !node.is_null()
+/// `client`, the deprecated one: itself if it has a URL, and the labels that it gives to all clients.
+fn single<'a>(root: &'a Node, check: &mut Check<'_>) -> (Option<&'a Node>, &'a [Entry]) {
+    let Some(found) = root.entry("client").filter(|found| !found.value.is_null()) else { return (None, &[]) };
+    let node = &found.value;
+    let common = node.entry("external_labels").map_or(&[][..], |labels| labels.value.entries());
+    let has_url = node.entry("url").is_some_and(|url| !read::is_empty(&url.value));
+    if has_url || !matches!(node.value, Value::Map(_)) {
+        return (Some(node), common);
+    }
+    survey(node, keys::CLIENT, check);
+    for other in node.entries().iter().filter(|entry| entry.key != "external_labels" && !read::is_empty(&entry.value)) {
+        check.warn(
+            other.key_span,
+            format!("`{}` has no effect: this client has no `url`", other.key),
+            "only its external_labels count, for all clients; add `url`, or write this into the entries of `clients`",
+        );
+    }
+    (None, common)
+}
+
+/// A client without what has an empty text, which is no value for Promtail. A user or password may be empty.
+fn filled(node: &Node) -> Node {
+    let mut node = node.clone();
+    let Value::Map(entries) = &mut node.value else { return node };
+    entries.retain(|entry| !read::is_empty(&entry.value));
+    for entry in entries {
+        let Value::Map(inner) = &mut entry.value.value else { continue };
+        match entry.key.as_str() {
+            "basic_auth" => {
+                let is_filled = |key: &str| inner.iter().any(|entry| entry.key == key && !read::is_empty(&entry.value));
+                let in_file = is_filled("password_file");
+                inner.retain(|entry| {
+                    let goes = entry.key == "password_file" || (in_file && entry.key == "password");
+                    !goes || !read::is_empty(&entry.value)
+                });
+            }
+            "tls_config" | "authorization" | "backoff_config" => inner.retain(|entry| !read::is_empty(&entry.value)),
+            _ => {}
+        }
+    }
+    node
 }
 
 fn plain<'a>(node: &'a Node, key: &str) -> &'a str {
@@ -76,16 +115,28 @@ fn plain<'a>(node: &'a Node, key: &str) -> &'a str {
     }
 }
 
-fn client(node: &Node, check: &mut Check<'_>) -> Client {
+/// `common`: labels that all clients have, unless they have them themselves.
+fn client(node: &Node, common: &[Entry], env: &Lookup<'_>, check: &mut Check<'_>) -> Client {
     let mut out: Vec<Entry> = Vec::new();
     let url = read::text_at(node, "url", check).and_then(|written| Url::parse(written).ok());
-    let auth = userinfo(node, url.as_ref(), &mut out);
+    let auth = userinfo(node, url.as_ref(), env, &mut out, check);
+    let mut labels = node.entry("external_labels").map_or_else(Vec::new, |found| found.value.entries().to_vec());
+    let own = labels.len();
+    for label in common {
+        if !labels.iter().take(own).any(|known| known.key == label.key) {
+            labels.push(label.clone());
+        }
+    }
+    let tenant = labels.iter().position(|label| label.key == TENANT_LABEL).map(|at| labels.remove(at));
+    match tenant.filter(|tenant| !read::is_empty(&tenant.value)) {
+        Some(tenant) => out.push(entry("tenant_id", tenant.key_span, tenant.value)),
+        None => out.extend(node.entry("tenant_id").cloned()),
+    }
     let mut keep = |key: &'static str| {
         if let Some(found) = node.entry(key).filter(|found| !found.value.is_null()) {
             out.push(entry(key, found.key_span, found.value.clone()));
         }
     };
-    keep("tenant_id");
     keep("headers");
     keep("bearer_token");
     keep("bearer_token_file");
@@ -124,8 +175,6 @@ fn client(node: &Node, check: &mut Check<'_>) -> Client {
         Some(name) => fit_name(name),
         None => fit_name(url.as_ref().and_then(Url::host_str).unwrap_or("loki")),
     };
-    let labels = node.child("external_labels");
-    let labels = if node.entry("external_labels").is_some() { labels.entries().to_vec() } else { Vec::new() };
     Client { item: Item { comments: Vec::new(), node: Some(map(node.span, out)) }, name, labels }
 }
 
@@ -155,8 +204,14 @@ fn known(node: &Node, keys: &keys::Keys) -> Node {
 }
 
 /// The URL, and `basic_auth` from the user and password in it.
-fn userinfo(node: &Node, url: Option<&Url>, out: &mut Vec<Entry>) -> Option<Entry> {
-    let found = node.entry("url").filter(|found| !found.value.is_null())?;
+fn userinfo(
+    node: &Node,
+    url: Option<&Url>,
+    env: &Lookup<'_>,
+    out: &mut Vec<Entry>,
+    check: &mut Check<'_>,
+) -> Option<Entry> {
+    let found = node.entry("url")?;
     let Some(url) = url.filter(|url| !url.username().is_empty() || url.password().is_some()) else {
         out.push(entry("url", found.key_span, found.value.clone()));
         return None;
@@ -165,12 +220,71 @@ fn userinfo(node: &Node, url: Option<&Url>, out: &mut Vec<Entry>) -> Option<Entr
     // Both fail only for URLs that cannot have them.
     let _ = bare.set_username("");
     let _ = bare.set_password(None);
-    out.push(entry("url", found.key_span, text(found.value.span, bare.as_str())));
     let span = found.value.span;
-    let user = decoded(url.username());
-    let password = decoded(url.password().unwrap_or(""));
-    let pair = vec![entry("username", span, text(span, user)), entry("password", span, text(span, password))];
+    let parts = [bare.as_str().to_owned(), decoded(url.username()), decoded(url.password().unwrap_or(""))];
+    let written = match &found.value.value {
+        Value::Scalar(Scalar { written: Some(written), .. }) => Some(divided(written)),
+        _ => None,
+    };
+    let nodes = match written {
+        None => Some(parts.map(|part| text(span, part))),
+        Some(written) => written.and_then(|written| of_variables(written, &parts, span, env)),
+    };
+    let Some([url, user, password]) = nodes else {
+        check.error(
+            span,
+            "user and password of this URL come from variables of the environment in a way that cannot be taken apart",
+            "write `basic_auth: { username: …, password: … }`, and the URL without them",
+        );
+        out.push(entry("url", found.key_span, text(span, bare.as_str())));
+        return None;
+    };
+    out.push(entry("url", found.key_span, url));
+    let pair = vec![entry("username", span, user), entry("password", span, password)];
     Some(entry("basic_auth", found.key_span, map(span, pair)))
+}
+
+/// URL, user and password as they are written, with variables; `None`: they cannot be told apart.
+fn divided(written: &str) -> Option<[String; 3]> {
+    let (scheme, rest) = written.split_once("://")?;
+    let authority = outside(rest, |c| matches!(c, '/' | '?' | '#')).next().unwrap_or(rest.len());
+    let at = outside(rest.get(..authority)?, |c| c == '@').last()?;
+    let (userinfo, host) = (rest.get(..at)?, rest.get(at + 1..)?);
+    let colon = outside(userinfo, |c| c == ':').next();
+    let (user, password) = match colon {
+        Some(colon) => (userinfo.get(..colon)?, userinfo.get(colon + 1..)?),
+        None => (userinfo, ""),
+    };
+    Some([format!("{scheme}://{host}"), user.to_owned(), password.to_owned()])
+}
+
+/// The places of characters outside of `${…}`.
+fn outside(text: &str, is_it: impl Fn(char) -> bool) -> impl Iterator<Item = usize> {
+    let mut inside = false;
+    text.char_indices().filter_map(move |(at, c)| {
+        inside = (inside && c != '}') || text.get(at..).is_some_and(|rest| rest.starts_with("${"));
+        (!inside && is_it(c)).then_some(at)
+    })
+}
+
+/// Texts with their variables, if these stand for nothing else in a file of lugger.
+fn of_variables(written: [String; 3], parts: &[String; 3], span: Span, env: &Lookup<'_>) -> Option<[Node; 3]> {
+    let [url, user, password] = parts;
+    let mut is_same = true;
+    let mut node = |written: String, part: &str, is_url: bool| {
+        let mut node = text(span, written);
+        let _ = env::substitute(&mut node, env, &mut Vec::new());
+        let Value::Scalar(scalar) = &mut node.value else { return node };
+        // A URL is taken in the form that the parser gives it.
+        let found =
+            if is_url { Url::parse(&scalar.text).map(String::from).unwrap_or_default() } else { scalar.text.clone() };
+        is_same &= found == part;
+        node
+    };
+    let [written_url, written_user, written_password] = written;
+    let nodes =
+        [node(written_url, url, true), node(written_user, user, false), node(written_password, password, false)];
+    is_same.then_some(nodes)
 }
 
 /// `%40` and the like.
@@ -202,6 +316,16 @@ fn authorization(node: &Node, out: &mut Vec<Entry>, check: &mut Check<'_>) {
     else {
         return;
     };
+    if let Some(other) =
+        out.iter().find(|entry| matches!(&*entry.key, "basic_auth" | "bearer_token" | "bearer_token_file"))
+    {
+        check.error(
+            found.key_span,
+            format!("`authorization` and `{}` cannot be used together", other.key),
+            "a client has one way to show who it is: keep one of them",
+        );
+        return;
+    }
     let kind = read::text_at(&found.value, "type", check).unwrap_or("Bearer");
     let is_bearer = kind.eq_ignore_ascii_case("bearer");
     let credentials = found.value.entry("credentials").filter(|found| !found.value.is_null());
@@ -211,7 +335,13 @@ fn authorization(node: &Node, out: &mut Vec<Entry>, check: &mut Check<'_>) {
         (None, Some(file)) if is_bearer => out.push(entry("bearer_token_file", file.key_span, file.value.clone())),
         (Some(_), _) => {
             let token = read::text_at(&found.value, "credentials", check).unwrap_or("");
-            let header = entry("Authorization", found.key_span, text(found.value.span, format!("{kind} {token}")));
+            let mut value = text(found.value.span, format!("{kind} {token}"));
+            let written =
+                |key| found.value.entry(key).map_or_else(|| kind.to_owned(), |entry| as_written(&entry.value));
+            if let Value::Scalar(scalar) = &mut value.value {
+                scalar.written = Some(format!("{} {}", written("type"), written("credentials")));
+            }
+            let header = entry("Authorization", found.key_span, value);
             match out.iter_mut().find(|entry| entry.key == "headers").map(|entry| &mut entry.value.value) {
                 Some(Value::Map(headers)) => headers.push(header),
                 _ => out.push(entry("headers", found.key_span, map(found.value.span, vec![header]))),
@@ -223,6 +353,14 @@ fn authorization(node: &Node, out: &mut Vec<Entry>, check: &mut Check<'_>) {
             "write them into `credentials`",
         ),
         (None, None) => check.error(found.key_span, "`authorization` has no credentials", "add `credentials_file`"),
+    }
+}
+
+/// A text as a file of lugger has to say it.
+fn as_written(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar(scalar) => scalar.written.clone().unwrap_or_else(|| scalar.text.replace("${", "$${")),
+        Value::List(_) | Value::Map(_) => String::new(),
     }
 }
 
@@ -281,5 +419,15 @@ mod tests {
         assert_eq!(fit_name("../"), "unnamed");
         assert_eq!(fit_name(&"x".repeat(500)).len(), NAME_BYTES - 16);
         assert_eq!(decoded("p%40ss%3Aw%zz"), "p@ss:w%zz");
+    }
+
+    #[test]
+    fn urls_are_taken_apart_around_variables() {
+        let parts = |written: &str| divided(written).map(|parts| parts.join(" "));
+        assert_eq!(parts("https://${U}:${P:-a:b@c/d}@h/x?a=@").as_deref(), Some("https://h/x?a=@ ${U} ${P:-a:b@c/d}"));
+        assert_eq!(parts("https://${BOTH}@h").as_deref(), Some("https://h ${BOTH} "));
+        assert_eq!(parts("https://me:x@${HOST}/p").as_deref(), Some("https://${HOST}/p me x"));
+        assert_eq!(parts("${URL}"), None);
+        assert_eq!(parts("https://${AUTHORITY}/p"), None);
     }
 }

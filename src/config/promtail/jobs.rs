@@ -1,19 +1,20 @@
 //! `scrape_configs`: jobs, as entries of `logs`.
 //!
-//! Promises: a job with several targets becomes an entry for each; a job of a kind that this version does not collect is checked and said to be
-//! left out. Leaves to others: targets and their labels (`targets`), stages (`config::pipeline`).
+//! Promises: a job with several targets becomes an entry for each, whose name does not depend on its place in the file; a job of a kind that this
+//! version does not collect is checked and said to be left out. Leaves to others: targets and their labels (`targets`), stages
+//! (`config::pipeline`), what comes behind them (`behind`).
 
 use super::clients::{Client, fit_name};
 use super::keys::{self, survey};
 use super::native::{Item, entry, list, map, text};
 use super::read;
-use super::server::Limits;
-use super::targets::{Surroundings, Target, targets};
+use super::targets::{Surroundings, Target, plain, targets};
+use super::weak;
 use crate::config::check::Check;
 use crate::config::logs::derived_name;
 use crate::config::pipeline;
 use crate::config::tree::{Entry, Node, Value};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Kinds of sources that are accepted and not collected, with the keys they have.
 const LATER: [(&str, Option<&keys::Keys>); 5] = [
@@ -28,13 +29,18 @@ const LATER: [(&str, Option<&keys::Keys>); 5] = [
 /// What jobs are translated with.
 pub(super) struct Jobs<'a> {
     pub(super) clients: &'a [Client],
-    pub(super) limits: &'a Limits,
     pub(super) around: &'a Surroundings<'a>,
-    /// Native names that are taken.
-    pub(super) names: HashSet<String>,
+    /// How many targets were found so far.
+    pub(super) targets: usize,
+    /// What each entry is told apart by, in their order.
+    identities: Vec<String>,
 }
 
 impl<'a> Jobs<'a> {
+    pub(super) fn new(clients: &'a [Client], around: &'a Surroundings<'a>) -> Self {
+        Jobs { clients, around, targets: 0, identities: Vec::new() }
+    }
+
     /// All jobs.
     pub(super) fn items(&mut self, root: &Node, check: &mut Check<'_>) -> Vec<Item> {
         let mut items = Vec::new();
@@ -62,6 +68,7 @@ impl<'a> Jobs<'a> {
             let name = name.unwrap_or("unnamed");
             items.extend(self.job(job, name, check));
         }
+        tell_apart(&mut items, &self.identities);
         items
     }
 
@@ -70,7 +77,9 @@ impl<'a> Jobs<'a> {
         let later = later(job, name, check);
         let mut said = check.said_since(before);
         let errors = check.errors();
-        let stages = job.entry("pipeline_stages").map(|found| &found.value);
+        let mut stages = job.entry("pipeline_stages").map(|found| found.value.clone());
+        stages.iter_mut().for_each(weak::relax);
+        let stages = stages.as_ref();
         let is_sound = stages.is_none_or(|stages| pipeline::stages(stages, check).is_some());
         let at = check.count();
         let is_compressed = decompression(job, check);
@@ -97,6 +106,7 @@ impl<'a> Jobs<'a> {
             }
             return items;
         }
+        self.targets += found.len();
         let several = found.len() > 1;
         for target in &found {
             // What concerns the target alone, once for all groups of clients.
@@ -104,9 +114,10 @@ impl<'a> Jobs<'a> {
             let file = file(job, target, check);
             let mut own = target.comments.clone();
             own.extend(check.said_since(at));
+            let identity = format!("{name}\n{}", target.identity());
             let mut name = fit_name(name);
             if several {
-                name = fit_name(&format!("{name}:{}", derived_name(std::slice::from_ref(&target.path.1))));
+                name = fit_name(&format!("{name}:{}", derived_name(&[plain(&target.path).to_owned()])));
             }
             for (i, group) in self.groups().iter().enumerate() {
                 let mut name = name.clone();
@@ -123,6 +134,7 @@ impl<'a> Jobs<'a> {
                 }
                 let log = Log { job, name: &name, target, file: file.clone(), stages: stages.as_ref(), group };
                 let node = self.log(log);
+                self.identities.push(identity.clone());
                 items.push(Item { comments, node: Some(node) });
             }
         }
@@ -144,17 +156,11 @@ impl<'a> Jobs<'a> {
         groups
     }
 
-    fn log(&mut self, log: Log<'_>) -> Node {
+    fn log(&self, log: Log<'_>) -> Node {
         let Log { job, name, target, file, stages, group } = log;
-        let mut unique = name.to_owned();
-        let mut number = 1;
-        while !self.names.insert(unique.clone()) {
-            number += 1;
-            unique = format!("{name}-{number}");
-        }
         let mut out = vec![
-            entry("name", job.key_span("job_name"), text(job.child("job_name").span, unique)),
-            entry("file", target.path.0, file),
+            entry("name", job.key_span("job_name"), text(job.child("job_name").span, name)),
+            entry("file", target.path.span, file),
         ];
         let external: &[Entry] = group.first().map_or(&[], |client| &client.labels);
         // With one set of them they stand at the top of the file.
@@ -167,8 +173,8 @@ impl<'a> Jobs<'a> {
         if !own.is_empty() {
             out.push(entry("late_labels", target.span, map(target.span, own.to_vec())));
         }
-        if let Some(stages) = self.stages(stages) {
-            out.push(entry("stages", job.key_span("pipeline_stages"), stages));
+        if let Some(stages) = stages.filter(|stages| !stages.is_null()) {
+            out.push(entry("stages", job.key_span("pipeline_stages"), stages.clone()));
         }
         if group.len() < self.clients.len() {
             let names = group.iter().map(|client| text(job.span, client.name.as_str())).collect();
@@ -176,25 +182,27 @@ impl<'a> Jobs<'a> {
         }
         map(target.span, out)
     }
+}
 
-    /// The job's stages, and what Promtail does after them.
-    fn stages(&self, stages: Option<&Node>) -> Option<Node> {
-        let node = stages.filter(|node| !node.is_null()).cloned();
-        let mut after = Vec::new();
-        if let Some((_, longer)) = &self.limits.drop_longer {
-            let span = longer.key_span;
-            let reason = entry("drop_counter_reason", span, text(span, "line_too_long"));
-            after.push(map(span, vec![entry("drop", span, map(span, vec![longer.clone(), reason]))]));
+/// Gives entries of the same name one that goes by what they are, not by their place: positions are kept under it.
+fn tell_apart(items: &mut [Item], identities: &[String]) {
+    let mut names: Vec<&mut String> = items
+        .iter_mut()
+        .filter_map(|item| match &mut item.node.as_mut()?.value {
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == "name"),
+            Value::Scalar(_) | Value::List(_) => None,
+        })
+        .filter_map(|entry| match &mut entry.value.value {
+            Value::Scalar(scalar) => Some(&mut scalar.text),
+            Value::List(_) | Value::Map(_) => None,
+        })
+        .collect();
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    names.iter().for_each(|name| *uses.entry((**name).clone()).or_default() += 1);
+    for (name, identity) in names.iter_mut().zip(identities) {
+        if uses.get(*name).is_some_and(|uses| *uses > 1) {
+            **name = format!("{name}-{:08x}", crc32fast::hash(identity.as_bytes()));
         }
-        if after.is_empty() {
-            return node;
-        }
-        let span = node.as_ref().map_or_else(|| after.first().map_or(longest(), |node| node.span), |node| node.span);
-        let mut node = node.unwrap_or_else(|| list(span, Vec::new()));
-        if let Value::List(items) = &mut node.value {
-            items.extend(after);
-        }
-        Some(node)
     }
 }
 
@@ -210,45 +218,48 @@ struct Log<'a> {
 
 /// `file` of an entry of `logs`.
 fn file(job: &Node, target: &Target, check: &mut Check<'_>) -> Node {
-    let at = target.path.0;
+    let at = target.path.span;
     let mut file = vec![entry("include", at, list(at, vec![pattern(&target.path, check)]))];
     if let Some(exclude) = &target.exclude {
-        if exclude.1.starts_with('/') || exclude.1.starts_with("**/") {
-            file.push(entry("exclude", exclude.0, list(exclude.0, vec![pattern(exclude, check)])));
+        let (span, written) = (exclude.span, plain(exclude));
+        if written.starts_with('/') || written.starts_with("**/") {
+            file.push(entry("exclude", span, list(span, vec![pattern(exclude, check)])));
         } else {
             check.warn(
-                exclude.0,
-                format!("{:?} matches no path, so that nothing is left out", exclude.1),
-                format!("a pattern is of the whole path: write {:?} for wherever that is", format!("**/{}", exclude.1)),
+                span,
+                format!("{written:?} matches no path, so that nothing is left out"),
+                format!("a pattern is of the whole path: write {:?} for wherever that is", format!("**/{written}")),
             );
         }
     }
-    if let Some(encoding) = job.entry("encoding").filter(|found| !found.value.is_null()) {
+    if let Some(encoding) = job.entry("encoding").filter(|found| !read::is_empty(&found.value)) {
         file.push(entry("encoding", encoding.key_span, encoding.value.clone()));
     }
     map(at, file)
 }
 
-/// Takes `metrics` out of stages that see the same lines for the second time.
+/// Takes `metrics` out of stages that see the same lines for the second time, and each `match` that is for nothing else.
 fn without_metrics(stages: &mut Node) {
     let Value::List(items) = &mut stages.value else { return };
-    items.retain(|item| item.entry("metrics").is_none());
-    for item in items {
-        let Value::Map(entries) = &mut item.value else { continue };
-        for option in entries.iter_mut().filter(|stage| stage.key == "match") {
-            if let Value::Map(options) = &mut option.value.value {
-                options
-                    .iter_mut()
-                    .filter(|option| option.key == "stages")
-                    .for_each(|option| without_metrics(&mut option.value));
-            }
+    items.retain_mut(|item| {
+        if item.entry("metrics").is_some() {
+            return false;
         }
-    }
+        let Value::Map(entries) = &mut item.value else { return true };
+        let matching = entries.iter_mut().find(|stage| stage.key == "match");
+        let nested = matching.and_then(|stage| match &mut stage.value.value {
+            Value::Map(options) => options.iter_mut().find(|option| option.key == "stages"),
+            Value::Scalar(_) | Value::List(_) => None,
+        });
+        let Some(nested) = nested else { return true };
+        let was_empty = is_empty_list(&nested.value);
+        without_metrics(&mut nested.value);
+        was_empty || !is_empty_list(&nested.value)
+    });
 }
 
-/// A place for what has none.
-fn longest() -> crate::config::source::Span {
-    crate::config::source::Span::at(1, 1)
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, Value::List(items) if items.is_empty())
 }
 
 fn same_labels(a: &Client, b: &Client) -> bool {
@@ -300,8 +311,8 @@ fn decompression(job: &Node, check: &mut Check<'_>) -> bool {
     true
 }
 
-/// A pattern in which `**` within a name is the `*` that it means.
-fn pattern((span, written): &(crate::config::source::Span, String), check: &mut Check<'_>) -> Node {
+/// A pattern without empty and dotted parts, in which `**` within a name is the `*` that it means.
+fn pattern(written: &Node, check: &mut Check<'_>) -> Node {
     let fit = |part: &str| {
         if part == "**" || !part.contains("**") {
             return part.to_owned();
@@ -312,31 +323,49 @@ fn pattern((span, written): &(crate::config::source::Span, String), check: &mut 
         }
         part
     };
-    let parts: Vec<String> = written.split('/').map(fit).collect();
-    let fitted = parts.join("/");
-    if fitted != *written {
-        check.note(
-            *span,
-            format!("`**` within a name is `*`: it stands for no further directories; read as {fitted:?}"),
-        );
+    let span = written.span;
+    let cleaned = clean(plain(written));
+    let fitted = cleaned.split('/').map(fit).collect::<Vec<_>>().join("/");
+    if fitted != cleaned {
+        check
+            .note(span, format!("`**` within a name is `*`: it stands for no further directories; read as {fitted:?}"));
     }
-    text(*span, fitted)
+    if fitted == plain(written) { written.clone() } else { text(span, fitted) }
 }
 
-/// A rate is of one source if there is one; otherwise of what all sources send to each endpoint.
-pub(super) fn bound(items: &mut [Item], loki: &mut [Item], limits: &Limits) {
-    let put = |items: &mut [Item], what: &Entry| {
-        for item in items {
-            if let Some(Value::Map(entries)) = item.node.as_mut().map(|node| &mut node.value) {
-                entries.push(what.clone());
-            }
+/// A path without empty parts, `.` and `..`; `..` behind a part that stands for several names stays, and is reported later.
+fn clean(path: &str) -> String {
+    let Some(rest) = path.strip_prefix('/') else { return path.to_owned() };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in rest.split('/') {
+        let is_name = |part: &&str| *part != ".." && !part.contains(['*', '?', '[', '{']);
+        match part {
+            "" | "." => {}
+            ".." if parts.is_empty() => {}
+            ".." if parts.last().is_some_and(is_name) => _ = parts.pop(),
+            _ => parts.push(part),
         }
-    };
-    if let Some(rate) = &limits.rate {
-        let sources = items.iter().filter(|item| item.node.is_some()).count();
-        put(if sources == 1 { items } else { loki }, rate);
     }
-    if let Some(max) = &limits.max_streams {
-        put(loki, max);
+    // What ends in a slash names a directory: that is for others to say.
+    let end = if path.len() > 1 && path.ends_with('/') { "/" } else { "" };
+    format!("/{}{end}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (written, expected) in [
+            ("/var/log//x.log", "/var/log/x.log"),
+            ("//var/./log/../x.log", "/var/x.log"),
+            ("/../x", "/x"),
+            ("/var/*/../x", "/var/*/../x"),
+            ("/var/log//", "/var/log/"),
+            ("log//x", "log//x"),
+        ] {
+            assert_eq!(clean(written), expected, "{written}");
+        }
     }
 }

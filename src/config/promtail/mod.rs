@@ -7,6 +7,7 @@
 //! Promises: no key is passed over in silence; `run` and `convert` cannot differ, since both come from the same tree. Leaves to others: what is
 //! checked of every configuration.
 
+mod behind;
 mod clients;
 mod environment;
 mod jobs;
@@ -16,6 +17,7 @@ mod print;
 mod read;
 mod server;
 mod targets;
+mod weak;
 
 use super::check::Check;
 use super::env::Lookup;
@@ -23,7 +25,6 @@ use super::report::Finding;
 use super::tree::{Entry, Node, Value};
 use keys::survey;
 use native::{Content, Section, map};
-use std::collections::HashSet;
 use std::path::Path;
 use targets::Surroundings;
 
@@ -47,7 +48,7 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
     native.comments.extend(top);
     native.comments.extend(server::target(root, check));
     native.sections.extend(server::import(root, check));
-    let mut clients = clients::clients(root, check);
+    let mut clients = clients::clients(root, env, check);
     if clients.is_empty() && check.errors() == 0 {
         check.error(
             root.key_span("clients"),
@@ -57,11 +58,12 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
     }
     let (limits, limits_section) = server::limits(root, check);
     let around = Surroundings { env, directory };
-    let mut jobs = jobs::Jobs { clients: &clients, limits: &limits, around: &around, names: HashSet::new() };
+    let mut jobs = jobs::Jobs::new(&clients, &around);
     let mut logs = jobs.items(root, check);
+    let targets = jobs.targets;
     native.sections.extend(labels(root, &clients, check));
     let mut loki: Vec<_> = clients.iter_mut().map(|client| client.item.clone()).collect();
-    jobs::bound(&mut logs, &mut loki, &limits);
+    behind::bound(&mut logs, &mut loki, &limits, targets, check);
     if logs.iter().all(|item| item.node.is_none()) && check.errors() == 0 {
         check.error(
             root.key_span("scrape_configs"),

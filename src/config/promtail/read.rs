@@ -23,6 +23,11 @@ pub(super) fn text<'a>(node: &'a Node, check: &mut Check<'_>) -> Option<&'a str>
     }
 }
 
+/// Whether there is nothing: no value, or an empty text, which is none for Promtail, too.
+pub(super) fn is_empty(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if scalar.is_null() || scalar.text.is_empty())
+}
+
 /// The text under a key of a map.
 pub(super) fn text_at<'a>(node: &'a Node, key: &str, check: &mut Check<'_>) -> Option<&'a str> {
     text(&node.entry(key)?.value, check)

@@ -3,16 +3,15 @@
 use super::keys::{self, survey};
 use super::native::{Content, Section, entry, map, text, word};
 use super::read;
-use crate::base::limits::{
-    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, RATE_BURST_MS, RATE_LINES_MAX, STREAMS_MAX,
-};
-use crate::base::units::{format_duration, format_size};
+use crate::base::limits::{LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN, STREAMS_MAX};
+use crate::base::units::format_size;
 use crate::config::check::Check;
+use crate::config::pipeline::go_size;
 use crate::config::positions;
-use crate::config::tree::{Entry, Node};
+use crate::config::source::Span;
+use crate::config::tree::{Entry, Node, Value};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Duration;
 
 /// Where Promtail keeps positions if the file does not say.
 const POSITIONS: &str = "/var/log/positions.yaml";
@@ -22,12 +21,26 @@ const READLINE_RATE: u64 = 10_000;
 /// What `limits_config` comes to.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
-    /// `rate` of a source or endpoint.
-    pub(super) rate: Option<Entry>,
+    /// How many lines may go on.
+    pub(super) rate: Option<Rate>,
     /// `max_streams` of an endpoint.
     pub(super) max_streams: Option<Entry>,
-    /// Entries that are longer are dropped: bytes, and the key that says so.
-    pub(super) drop_longer: Option<(u64, Entry)>,
+    /// Entries that are longer are dropped: the option that says so.
+    pub(super) drop_longer: Option<Entry>,
+}
+
+/// `readline_rate` and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Rate {
+    /// Lines a second.
+    pub(super) lines: u64,
+    /// Lines at once.
+    pub(super) burst: u64,
+    /// Whether others are dropped; otherwise they wait.
+    pub(super) drop: bool,
+    pub(super) span: Span,
+    /// Of each of the three.
+    pub(super) places: (Span, Span, Span),
 }
 
 /// `http`.
@@ -143,14 +156,19 @@ pub(super) fn target(root: &Node, check: &mut Check<'_>) -> Vec<String> {
 /// `limits_config`; `limits` is the native section of that name, with what was said of all keys.
 pub(super) fn limits(root: &Node, check: &mut Check<'_>) -> (Limits, Option<Section>) {
     let mut limits = Limits::default();
-    let Some(found) = root.entry("limits_config") else { return (limits, None) };
-    let node = &found.value;
     let before = check.count();
+    let Some(found) = root.entry("limits_config").filter(|found| !found.value.is_null()) else {
+        let span = root.key_span("limits_config");
+        let (line, comment) = cut_by_default(span);
+        let content = Content::Node(map(span, vec![line]));
+        return (limits, Some(Section { comments: vec![comment], key: "limits", key_span: span, content }));
+    };
+    let node = &found.value;
     if !survey(node, keys::LIMITS, check) {
         return (limits, None);
     }
     if read::flag(node, "readline_rate_enabled", check) == Some(true) {
-        limits.rate = rate(node, check);
+        limits.rate = Some(rate(node, check));
     }
     if let Some(max) = read::number(node, "max_streams", check).filter(|max| *max > 0) {
         let span = node.child("max_streams").span;
@@ -158,24 +176,20 @@ pub(super) fn limits(root: &Node, check: &mut Check<'_>) -> (Limits, Option<Sect
         limits.max_streams = Some(entry("max_streams", key, word(span, max.min(STREAMS_MAX))));
         check.note(key, "lines of further streams are not dropped, but go into one stream that has lugger_merged=\"true\" in place of filename");
     }
-    let mut native = Vec::new();
-    if let Some(bytes) = read::size(node, "max_line_size", check).filter(|bytes| *bytes > 0) {
-        let (key, place) = (node.key_span("max_line_size"), node.child("max_line_size"));
-        let fit = bytes.clamp(LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
-        if read::flag(node, "max_line_size_truncate", check) == Some(true) {
-            native.push(entry("line", key, word(place.span, format_size(fit))));
-            check.note(
-                key,
-                format!("longer lines are cut to {} as they are read, before the stages, and marked", format_size(fit)),
-            );
-        } else {
-            limits.drop_longer = Some((bytes, entry("longer_than", key, word(place.span, bytes))));
-            if bytes > LINE_BYTES_DEFAULT as u64 {
-                native.push(entry("line", key, word(place.span, format_size(fit))));
-            }
+    let (mut native, mut comments) = (Vec::new(), Vec::new());
+    match read::size(node, "max_line_size", check).filter(|bytes| *bytes > 0) {
+        Some(bytes) => native.extend(line_size(node, bytes, &mut limits, check)),
+        None if node
+            .entry("max_line_size")
+            .is_none_or(|found| read::is_empty(&found.value) || is_zero(&found.value)) =>
+        {
+            let (line, comment) = cut_by_default(found.key_span);
+            native.push(line);
+            comments.push(comment);
         }
+        None => {}
     }
-    let comments = check.said_since(before);
+    comments.extend(check.said_since(before));
     if native.is_empty() && comments.is_empty() {
         return (limits, None);
     }
@@ -183,20 +197,51 @@ pub(super) fn limits(root: &Node, check: &mut Check<'_>) -> (Limits, Option<Sect
     (limits, Some(Section { comments, key: "limits", key_span: found.key_span, content }))
 }
 
-/// Promtail's bound is of all that it reads.
-fn rate(node: &Node, check: &mut Check<'_>) -> Option<Entry> {
-    let lines = read::number(node, "readline_rate", check).unwrap_or(READLINE_RATE).clamp(1, RATE_LINES_MAX);
-    let burst = read::number(node, "readline_burst", check).unwrap_or(READLINE_RATE);
+/// `line` of `limits`, where Promtail has no bound, and a comment on it.
+fn cut_by_default(span: Span) -> (Entry, String) {
+    let cap = format_size(LINE_BYTES_DEFAULT as u64);
+    let comment = format!(
+        "Longer lines are cut to {cap} as they are read, before the stages, and marked; Promtail has no bound."
+    );
+    (entry("line", span, word(span, cap)), comment)
+}
+
+fn is_zero(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if go_size(&scalar.text).is_ok_and(|bytes| bytes == 0))
+}
+
+/// `line` of `limits`, for `max_line_size`.
+fn line_size(node: &Node, bytes: u64, limits: &mut Limits, check: &mut Check<'_>) -> Option<Entry> {
+    let (key, place) = (node.key_span("max_line_size"), node.child("max_line_size"));
+    let fit = bytes.clamp(LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
+    let line = || Some(entry("line", key, word(place.span, format_size(fit))));
+    if read::flag(node, "max_line_size_truncate", check) == Some(true) {
+        let cap = format_size(fit);
+        check.note(key, format!("longer lines are cut to {cap} as they are read, before the stages, and marked"));
+        return line();
+    }
+    if bytes >= LINE_BYTES_MAX as u64 {
+        // None is as long when it gets to where they are dropped.
+        check.warn(
+            key,
+            format!("lines above {} are cut to that as they are read, before the stages, and marked", format_size(fit)),
+            "lugger holds no longer ones; none is dropped for its length",
+        );
+        return line();
+    }
+    limits.drop_longer = Some(entry("longer_than", key, word(place.span, bytes)));
+    if bytes > LINE_BYTES_DEFAULT as u64 { line() } else { None }
+}
+
+/// Promtail's bound is of all that comes out of the stages of all jobs.
+fn rate(node: &Node, check: &mut Check<'_>) -> Rate {
     let span = node.key_span("readline_rate_enabled");
     let at = |key: &str| if node.entry(key).is_some() { node.child(key).span } else { span };
-    // Lines at once are so much time's worth.
-    let worth =
-        Duration::from_millis(burst.saturating_mul(1000).div_ceil(lines).clamp(RATE_BURST_MS.0, RATE_BURST_MS.1));
-    let drop = read::flag(node, "readline_rate_drop", check).unwrap_or(true);
-    let parts = vec![
-        entry("lines", span, word(at("readline_rate"), lines)),
-        entry("burst", span, word(at("readline_burst"), format_duration(worth))),
-        entry("when_over", span, text(at("readline_rate_drop"), if drop { "drop" } else { "block" })),
-    ];
-    Some(entry("rate", span, map(span, parts)))
+    Rate {
+        lines: read::number(node, "readline_rate", check).unwrap_or(READLINE_RATE).max(1),
+        burst: read::number(node, "readline_burst", check).unwrap_or(READLINE_RATE).max(1),
+        drop: read::flag(node, "readline_rate_drop", check).unwrap_or(true),
+        span,
+        places: (at("readline_rate"), at("readline_burst"), at("readline_rate_drop")),
+    }
 }

@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 /// A target that is followed.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// `__path__`, and where it is written.
-    pub(super) path: (Span, String),
+    /// `__path__`, a text.
+    pub(super) path: Node,
     /// `__path_exclude__`.
-    pub(super) exclude: Option<(Span, String)>,
+    pub(super) exclude: Option<Node>,
     /// What is sent, by name: the value with the place of its key, and the node if relabelling did not change it.
     pub(super) labels: BTreeMap<String, (Span, Node)>,
     pub(super) comments: Vec<String>,
@@ -61,11 +61,15 @@ pub(super) fn targets(job: &Node, around: &Surroundings<'_>, check: &mut Check<'
         for address in &found.addresses {
             let before = check.count();
             if let Some(mut target) = target(&found, address, (&rules, &mut scratch), around, check)
-                && !targets.iter().any(|other| is_same(other, &target))
+                && !targets.iter().any(|other| other.identity() == target.identity())
             {
                 target.comments = check.said_since(before);
                 if is_relabelled {
                     target.comments.push("The labels are what relabel_configs makes of them.".to_owned());
+                    if target.has_baked(&found) {
+                        let comment = "What was made of variables of the environment stands there as it is now.";
+                        target.comments.push(comment.to_owned());
+                    }
                 }
                 targets.push(target);
             }
@@ -99,16 +103,30 @@ pub(super) fn targets(job: &Node, around: &Surroundings<'_>, check: &mut Check<'
     targets
 }
 
-fn is_same(a: &Target, b: &Target) -> bool {
-    let labels = |target: &Target| {
-        let texts = target.labels.iter().map(|(name, (_, node))| (name.clone(), plain(node).to_owned()));
-        texts.collect::<Vec<_>>()
-    };
-    let excludes = |target: &Target| target.exclude.as_ref().map(|(_, text)| text.clone());
-    a.path.1 == b.path.1 && excludes(a) == excludes(b) && labels(a) == labels(b)
+impl Target {
+    /// Whether a rule may have put what a variable stands for into a label or path.
+    fn has_baked(&self, found: &Discovered<'_>) -> bool {
+        let is_variable = |node: &Node| matches!(&node.value, Value::Scalar(scalar) if scalar.written.is_some());
+        let kept = self.labels.values().map(|(_, node)| node).chain([&self.path]).chain(&self.exclude);
+        let kept = kept.filter(|node| is_variable(node)).count();
+        found.labels.iter().filter(|entry| is_variable(&entry.value)).count() > kept
+    }
+
+    /// What it is told apart from other targets of its job by.
+    pub(super) fn identity(&self) -> String {
+        let mut identity = plain(&self.path).to_owned();
+        for (name, (_, node)) in &self.labels {
+            identity.push_str(&format!("\n{name}={}", plain(node)));
+        }
+        if let Some(exclude) = &self.exclude {
+            identity.push_str(&format!("\n-{}", plain(exclude)));
+        }
+        identity
+    }
 }
 
-fn plain(node: &Node) -> &str {
+/// The text of a scalar.
+pub(super) fn plain(node: &Node) -> &str {
     match &node.value {
         Value::Scalar(scalar) => &scalar.text,
         Value::List(_) | Value::Map(_) => "",
@@ -176,18 +194,20 @@ fn target(
         );
         return None;
     }
-    let at = |name: &str| (place(name), map.get(name).to_owned());
-    let (path, exclude) = (at("__path__"), Some(at("__path_exclude__")).filter(|(_, text)| !text.is_empty()));
+    let node = |name: &str, value: &str| {
+        let own = written(name).filter(|entry| plain(&entry.value) == value);
+        own.map_or_else(|| super::native::text(place(name), value), |entry| entry.value.clone())
+    };
+    let at = |name: &str| node(name, map.get(name));
+    let (path, exclude) = (at("__path__"), Some(at("__path_exclude__")).filter(|node| !plain(node).is_empty()));
     map.drop_internal();
     if !map.get("filename").is_empty() {
         check.note(place("filename"), "the label filename is always the path of the file");
         map.remove("filename");
     }
     let label = |(name, value): (&str, &str)| {
-        let own = written(name).filter(|entry| plain(&entry.value) == value);
         let key = written(name).map_or(found.span, |entry| entry.key_span);
-        let node = own.map_or_else(|| super::native::text(place(name), value), |entry| entry.value.clone());
-        (name.to_owned(), (key, node))
+        (name.to_owned(), (key, node(name, value)))
     };
     let labels = map.iter().map(label).collect();
     Some(Target { path, exclude, labels, comments: Vec::new(), span: found.span })
