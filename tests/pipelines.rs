@@ -213,8 +213,11 @@ fn fed(entry: &str, limits: &str, input: &[u8]) -> Vec<String> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    // Beside reading: both pipes could be full.
+    let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
     let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let without_time = |line: &str| line.split_once("Z {").map_or(line.to_owned(), |(_, rest)| format!("{{{rest}"));
     text_lines(&output.stdout).map(without_time).collect()
