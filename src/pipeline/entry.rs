@@ -177,7 +177,13 @@ impl<'a> Entry<'a> {
 
     /// What was extracted under a key.
     pub fn extracted(&self, key: Key) -> Option<Value> {
-        self.work.extracted.get(usize::from(key.0)).copied().flatten()
+        self.work.extracted.get(usize::from(key.0)).copied().flatten().filter(|value| value.kind() != Kind::Null)
+    }
+
+    /// Whether the key was looked for in something that says what it has, and was not there, or null.
+    pub fn is_null(&self, key: Key) -> bool {
+        let value = self.work.extracted.get(usize::from(key.0)).copied().flatten();
+        value.is_some_and(|value| value.kind() == Kind::Null)
     }
 
     /// The text of what was extracted under a key.
@@ -224,7 +230,7 @@ impl<'a> Entry<'a> {
         result
     }
 
-    /// The same; but if `look` says so, what it leaves empty or null is taken away from its key, and else nothing changes.
+    /// The same; but if `look` says so, what it leaves empty or null makes its key null, and else nothing changes.
     pub fn look_into_if(
         &mut self,
         source: Value,
@@ -233,8 +239,9 @@ impl<'a> Entry<'a> {
     ) {
         let (is_good, base) = self.look(source, keys.len(), look);
         for (i, key) in keys.iter().enumerate().filter(|_| is_good) {
-            let value = self.found(i, source, base);
-            self.extract(*key, value);
+            let null = Value::default().with_kind(Kind::Null);
+            let value = self.found(i, source, base).unwrap_or(null);
+            self.extract(*key, Some(value));
         }
     }
 
@@ -410,7 +417,9 @@ mod tests {
         entry.look_into_if(entry.line, &[a], |_, _, _| false);
         assert_eq!(entry.extracted_text(a), Some("three"));
         entry.look_into_if(entry.line, &[a], |_, _, _| true);
-        assert_eq!(entry.extracted_text(a), None);
+        assert_eq!((entry.extracted_text(a), entry.is_null(a)), (None, true));
+        entry.extract(a, None);
+        assert!(!entry.is_null(a));
         // The next line begins anew.
         let entry = Entry::begin("x", 0, &mut work);
         assert_eq!((entry.extracted_text(a), entry.extracted_text(b)), (None, Some("seed")));

@@ -254,6 +254,19 @@ fn drop_tenant_pack_and_allow() {
     assert_eq!(reasons, ["drop_stage", "drop_stage"]);
 }
 
+/// A key that `json` looked for is null, which is never dropped; one of which nothing is known has the empty text.
+#[test]
+fn drop_tells_null_from_what_is_not_there() {
+    let logfmt = Stage::Logfmt(Logfmt { mapping: own(&[("level", "")]), source: None });
+    let drops = [drop_where(&["level"], None, Some("^(debug|)$")), drop_where(&["level"], Some(""), None)];
+    for drop in drops {
+        let (out, _) = run(&[json(&[("level", "")]), drop.clone()], &[r#"{"level":null}"#, "{}", "no json"]);
+        assert_eq!(texts(&out), [r#"{"level":null}"#, "{}"], "{drop:?}");
+        let (out, _) = run(&[logfmt.clone(), drop.clone()], &["a=1", "level=info"]);
+        assert_eq!(texts(&out), ["level=info"], "{drop:?}");
+    }
+}
+
 #[test]
 fn limit_tells_how_long_to_wait() {
     let limit = |drop| Limit { rate: 1.0, burst: 2, drop, by_label_name: None, max_distinct_labels: 10_000 };

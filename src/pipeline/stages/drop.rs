@@ -5,8 +5,9 @@
 //! - drop: { expression: "healthz", older_than: 24h, longer_than: 8KiB, drop_counter_reason: noise }
 //! ```
 //!
-//! All conditions must hold. Without `source` the entry's text is looked at. `source` alone drops what has the key. With several keys their
-//! values are joined by `separator`; an entry that lacks one of them stays.
+//! All conditions must hold. Without `source` the entry's text is looked at. `source` alone drops what has all of its keys. With `value` or
+//! `expression` the values of the keys that are there are joined by `separator`; without any the text is empty. A key that `json` looked for and
+//! did not find is null, which has no text at all: then the entry stays.
 
 use super::Stage;
 use crate::pipeline::entry::Entry;
@@ -38,16 +39,16 @@ impl Drop {
         if self.older_than_ns.is_some_and(|age| entry.time_ns >= now_ns.saturating_sub(age)) {
             return false;
         }
+        let is_compared = self.value.is_some() || self.regex.is_some();
+        if self.source.iter().any(|key| entry.is_null(*key) || !is_compared && entry.extracted(*key).is_none()) {
+            return false;
+        }
         let text = match self.source.as_slice() {
             [] => line,
-            [key] => match entry.extracted_text(*key) {
-                Some(text) => text,
-                None => return false,
-            },
+            [key] => entry.extracted_text(*key).unwrap_or_default(),
             keys => {
                 self.joined.clear();
-                for (i, key) in keys.iter().enumerate() {
-                    let Some(text) = entry.extracted_text(*key) else { return false };
+                for (i, text) in keys.iter().filter_map(|key| entry.extracted_text(*key)).enumerate() {
                     if i > 0 {
                         self.joined.push_str(&self.separator);
                     }
@@ -115,5 +116,28 @@ mod tests {
         let keys = || Drop { source: vec![Key(0), Key(1)], value: Some("a;b".into()), ..stage() };
         drops(keys(), "", &[(Key(0), "a"), (Key(1), "b")], true);
         drops(keys(), "", &[(Key(0), "a")], false);
+    }
+
+    #[test]
+    fn keys_that_are_missing_have_no_text_and_null_is_never_dropped() {
+        let one = || vec![Key(0)];
+        let two = || vec![Key(0), Key(1)];
+        let regex = |text: &str| Regex::new(text).ok();
+        for (source, value, pattern, keys, wanted) in [
+            (two(), None, Some("^x"), &[(Key(0), "x")][..], true),
+            (two(), None, Some("^x$"), &[(Key(1), "x")], true),
+            (two(), None, Some("^x;$"), &[(Key(0), "x")], false),
+            (two(), Some("x"), None, &[(Key(0), "x")], true),
+            (two(), Some(""), None, &[], true),
+            (one(), None, Some("^(debug|trace|)$"), &[], true),
+            (one(), None, Some("debug"), &[], false),
+            (one(), Some(""), None, &[], true),
+            // Without anything to compare, all keys have to be there.
+            (two(), None, None, &[(Key(0), "x")], false),
+            (two(), None, None, &[(Key(0), "x"), (Key(1), "")], true),
+        ] {
+            let value = value.map(str::to_owned);
+            drops(Drop { source, value, regex: pattern.and_then(regex), ..stage() }, "line", keys, wanted);
+        }
     }
 }
