@@ -29,9 +29,14 @@ use std::time::Duration;
 pub fn compile(stages: &[settings::Stage]) -> Result<Program, CompileError> {
     let mut compiler = Compiler::default();
     compiler.list(stages)?;
-    let Compiler { mut steps, labels, reasons, read, metrics, .. } = compiler;
-    for step in &mut steps {
-        step.prune(&|key| read.contains(&key));
+    let Compiler { mut steps, labels, reasons, read, set, metrics, .. } = compiler;
+    for (at, step) in steps.iter_mut().enumerate() {
+        step.prune(&|key| read.iter().any(|(known, _)| *known == key));
+        let is_set = |label: &Label| set.iter().any(|(known, first)| known == label && *first < at);
+        step.see_labels(&mut read.iter().filter(|(_, last)| *last > at).filter_map(|(key, _)| {
+            let label = labels.names.find_label(labels.names.key_name(*key)).filter(is_set)?;
+            Some((label, *key))
+        }));
     }
     Ok(Program::new(steps, labels, reasons, Metrics::new(metrics)))
 }
@@ -41,8 +46,10 @@ struct Compiler {
     steps: Vec<Box<dyn Stage>>,
     labels: LabelNames,
     reasons: Vec<String>,
-    /// Keys that stages read.
-    read: Vec<Key>,
+    /// Keys that stages read, and the number of the last step that does.
+    read: Vec<(Key, usize)>,
+    /// Labels that stages set, and the number of the first step that does.
+    set: Vec<(Label, usize)>,
     metrics: Vec<Arc<Metric>>,
     /// Where we are.
     path: Vec<Step>,
@@ -78,7 +85,7 @@ impl Compiler {
                 output: self.key("output")?,
                 stream: self.key("stream")?,
                 timestamp: self.key("timestamp")?,
-                label: self.label("stream")?,
+                label: self.set_label("stream")?,
                 joining: Joining { streams: MULTILINE_STREAMS, cut: None },
                 work: json::Work::default(),
             }),
@@ -98,8 +105,9 @@ impl Compiler {
             }
             S::Labels(pairs) => {
                 let (tenant, pairs) = without_tenant(self.some(pairs)?);
-                let label =
-                    |(name, key): &(String, String)| Ok((self.label_at(name)?, self.read_at(own(key, name), name)?));
+                let label = |(name, key): &(String, String)| {
+                    Ok((self.set_label(self.checked(name)?)?, self.read_at(own(key, name), name)?))
+                };
                 let labels = pairs.into_iter().map(label).collect::<Result<_, _>>()?;
                 let tenant = tenant.map(|key| self.read_at(own(key, TENANT_LABEL), TENANT_LABEL)).transpose()?;
                 Box::new(compiled::labels::FromKeys { labels, tenant })
@@ -117,7 +125,8 @@ impl Compiler {
             }
             S::StaticLabels(pairs) => {
                 let (tenant, pairs) = without_tenant(self.some(pairs)?);
-                let label = |(name, value): &(String, String)| Ok((self.label_at(name)?, value.clone()));
+                let label =
+                    |(name, value): &(String, String)| Ok((self.set_label(self.checked(name)?)?, value.clone()));
                 let labels = pairs.into_iter().map(label).collect::<Result<_, _>>()?;
                 if let Some(name) = tenant {
                     self.tenant(name, TENANT_LABEL)?;
@@ -128,7 +137,7 @@ impl Compiler {
                 self.some(pairs)?;
                 let field = |(name, key): &(String, String)| {
                     let key = own(key, name);
-                    Ok((self.label_at(name)?, self.read_at(key, name)?, self.label(key)?))
+                    Ok((self.label(self.checked(name)?)?, self.read_at(key, name)?, self.label(key)?))
                 };
                 let fields = pairs.iter().map(field).collect::<Result<_, _>>()?;
                 Box::new(compiled::metadata::Metadata { fields })
@@ -179,7 +188,7 @@ impl Compiler {
         };
         // It goes before the nested ones, but where they end is known only afterwards.
         let at = self.steps.len();
-        let step = compiled::matching::Matching { selector, labels, fits, other: Flow::Next };
+        let step = compiled::matching::Matching { selector, labels, seen: Vec::new(), fits, other: Flow::Next };
         self.steps.push(Box::new(step));
         self.path.push(Step::Key("stages".to_owned()));
         self.list(nested)?;
@@ -199,7 +208,7 @@ impl Compiler {
         let cut =
             Some(settings.max_partial_line_size).filter(|size| *size > 0 && settings.max_partial_line_size_truncate);
         let joining = Joining { streams: settings.max_partial_lines, cut };
-        Ok(Box::new(compiled::cri::Cri { keys, label: self.label("stream")?, joining }))
+        Ok(Box::new(compiled::cri::Cri { keys, label: self.set_label("stream")?, joining }))
     }
 
     fn regex(&mut self, settings: &settings::Regex) -> Result1 {
@@ -218,8 +227,8 @@ impl Compiler {
                         self.wrong_at("expression", ("a group is named like the tenant, which is no label", help))
                     );
                 }
-                labels.push((self.label(name)?, *key));
-                self.read.push(*key);
+                labels.push((self.set_label(name)?, *key));
+                self.reads(*key);
             }
         }
         let source = self.source(settings.source.as_deref())?;
@@ -325,7 +334,7 @@ impl Compiler {
                 }
             },
         });
-        self.read.extend(keys);
+        keys.into_iter().for_each(|key| self.reads(key));
         match template {
             Err(error) => Err(self.wrong_at(field, error)),
             Ok(_) if too_many => Err(self.wrong_at(field, TOO_MANY)),
@@ -489,10 +498,17 @@ impl Compiler {
             return Err(self.wrong_at(field, "it is empty: name an extracted key"));
         }
         let key = self.key(name)?;
-        if !self.read.contains(&key) {
-            self.read.push(key);
-        }
+        self.reads(key);
         Ok(key)
+    }
+
+    /// The stage that is compiled reads a key.
+    fn reads(&mut self, key: Key) {
+        let at = self.steps.len();
+        match self.read.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, last)) => *last = at,
+            None => self.read.push((key, at)),
+        }
     }
 
     fn key(&mut self, name: &str) -> Result<Key, CompileError> {
@@ -512,14 +528,23 @@ impl Compiler {
         Err(self.wrong_at(field, (problem.as_str(), TENANT_RULE)))
     }
 
-    /// A label that is sent, named at the key of its own name.
-    fn label_at(&mut self, name: &str) -> Result<Label, CompileError> {
+    /// A label that the stage that is compiled may set.
+    fn set_label(&mut self, name: &str) -> Result<Label, CompileError> {
+        let label = self.label(name)?;
+        if !self.set.iter().any(|(known, _)| *known == label) {
+            self.set.push((label, self.steps.len()));
+        }
+        Ok(label)
+    }
+
+    /// The name of something that is sent, named at the key of its own name.
+    fn checked<'n>(&self, name: &'n str) -> Result<&'n str, CompileError> {
         if name == TENANT_LABEL {
             return Err(self.wrong_at(name, ("the tenant is no label", "use the stage `tenant`")));
         }
         check_name(name, LabelCaps { name_bytes: usize::MAX, ..LabelCaps::default() })
             .map_err(|error| self.wrong_at(name, error))?;
-        self.label(name)
+        Ok(name)
     }
 
     fn names(&mut self, names: &[String]) -> Result<Vec<Label>, CompileError> {

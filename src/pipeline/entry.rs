@@ -33,7 +33,7 @@ pub struct Work {
     fresh: String,
     /// How much of `scratch` is the same for all lines: the values of the source's labels.
     seeded: usize,
-    seeds: Vec<(Key, Value)>,
+    seeds: Vec<(Key, Option<Label>, Value)>,
     /// The source's values of the numbered labels.
     bases: Vec<Option<Value>>,
     extracted: Vec<Option<Value>>,
@@ -63,7 +63,7 @@ impl Work {
                 continue;
             }
             let value = Value::push(&mut work.scratch, text);
-            work.seeds.extend(key.map(|key| (key, value)));
+            work.seeds.extend(key.map(|key| (key, label, value)));
             if let Some(place) = label.and_then(|label| work.bases.get_mut(usize::from(label.0))) {
                 *place = Some(value);
             }
@@ -136,7 +136,7 @@ impl<'a> Entry<'a> {
     pub fn begin(raw: &'a str, time_ns: i64, work: &'a mut Work) -> Self {
         work.scratch.truncate(work.seeded);
         work.extracted.fill(None);
-        for (key, value) in &work.seeds {
+        for (key, _, value) in &work.seeds {
             if let Some(slot) = work.extracted.get_mut(usize::from(key.0)) {
                 *slot = Some(*value);
             }
@@ -195,6 +195,21 @@ impl<'a> Entry<'a> {
     pub fn extract(&mut self, key: Key, value: Option<Value>) {
         if let Some(slot) = self.work.extracted.get_mut(usize::from(key.0)) {
             *slot = value;
+        }
+    }
+
+    /// Puts the labels of the source under the keys of their names again, if they are still as they were.
+    pub(super) fn extract_base(&mut self) {
+        let Work { seeds, extracted, changes, allowed, .. } = &mut *self.work;
+        for (key, label, value) in seeds {
+            // Lists of what is allowed name numbered labels.
+            let is_there = match label {
+                Some(label) => changes.get(usize::from(label.0)) == Some(&Change::Keep),
+                None => allowed.is_empty(),
+            };
+            if is_there && let Some(slot) = extracted.get_mut(usize::from(key.0)) {
+                *slot = Some(*value);
+            }
         }
     }
 

@@ -48,6 +48,11 @@ impl Names {
         &self.labels
     }
 
+    /// The name of a key.
+    pub fn key_name(&self, key: Key) -> &str {
+        self.keys.get(usize::from(key.0)).map_or("", String::as_str)
+    }
+
     /// The name of a label.
     pub fn label_name(&self, label: Label) -> &str {
         self.labels.get(usize::from(label.0)).map_or("", String::as_str)

@@ -150,7 +150,7 @@ fn labels_of_the_source_are_keys() {
     assert_eq!(texts(&run(&stages, &["x"]).0), ["test"]);
     // An extracted key of the same name does not change the label.
     let stages = [regex("(?P<job>.*)"), matching(r#"{job="test"}"#, MatchAction::Keep(vec![output("job")]))];
-    assert_eq!(texts(&run(&stages, &["x"]).0), ["x"]);
+    assert_eq!(texts(&run(&stages, &["x"]).0), ["test"]);
 }
 
 /// Promtail's documentation of `match`: nested stages for some, an end for others, the rest as it is; in their order.
@@ -264,6 +264,42 @@ fn drop_tells_null_from_what_is_not_there() {
         assert_eq!(texts(&out), [r#"{"level":null}"#, "{}"], "{drop:?}");
         let (out, _) = run(&[logfmt.clone(), drop.clone()], &["a=1", "level=info"]);
         assert_eq!(texts(&out), ["level=info"], "{drop:?}");
+    }
+}
+
+/// Each `match` begins anew with the labels as keys.
+#[test]
+fn nested_stages_see_labels_as_keys() {
+    let template =
+        |source: &str, template: &str| Stage::Template(Template { source: source.into(), template: template.into() });
+    let keep = |stages| matching(r#"{job="test"}"#, MatchAction::Keep(stages));
+    let shown = || vec![template("x", "{{ .k }}/{{ .level }}/{{ .job }}/{{ .filename }}"), output("x")];
+    let made = || {
+        vec![
+            Stage::StaticLabels(own(&[("k", "v")])),
+            regex(r"^(?P<level>\w+) (?P<job>\w+) (?P<filename>\w+)"),
+            template("made", "L-{{ .level }}"),
+            labels(&[("level", "made")]),
+        ]
+    };
+    let with = |more: Vec<Stage>| [made(), more].concat();
+    for (stages, wanted) in [
+        (with(shown()), "<no value>/abc/other/name"),
+        (with(vec![keep(shown())]), "v/L-abc/test//f"),
+        // It lasts beyond the nested stages, and a label that is gone overrides nothing.
+        (with([vec![keep(vec![Stage::Decolorize])], shown()].concat()), "v/L-abc/test//f"),
+        (with(vec![Stage::LabelDrop(vec!["filename".into()]), keep(shown())]), "v/L-abc/test/name"),
+        (with(vec![Stage::LabelAllow(vec!["job".into(), "k".into()]), keep(shown())]), "v/abc/test/name"),
+        // Not where it is passed over, or what is set only inside.
+        (
+            with([vec![matching(r#"{job="no"}"#, MatchAction::Keep(shown()))], shown()].concat()),
+            "<no value>/abc/other/name",
+        ),
+        (vec![keep(with(shown()))], "<no value>/abc/other/name"),
+        (vec![keep(with(vec![keep(shown())]))], "v/L-abc/test//f"),
+    ] {
+        let (out, _) = run(&stages, &["abc other name"]);
+        assert_eq!(texts(&out), [wanted], "{stages:?}");
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) mod tenant;
 pub(super) mod timestamp;
 
 use super::entry::Entry;
-use super::keys::Key;
+use super::keys::{Key, Label};
 use super::program::{Context, Flow};
 use std::fmt::Debug;
 
@@ -45,6 +45,11 @@ pub(super) trait Stage: Debug + Send {
     /// Says where to go on with what does not go through the nested stages that follow.
     fn pass_over_to(&mut self, step: usize) {
         let _ = step;
+    }
+
+    /// Labels that an earlier stage may have set, with the keys of their names, if this stage or a later one reads them.
+    fn see_labels(&mut self, labels: &mut dyn Iterator<Item = (Label, Key)>) {
+        let _ = labels;
     }
 
     /// Whether it may put entries aside.
