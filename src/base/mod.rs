@@ -16,3 +16,4 @@ pub mod shutdown;
 pub mod text;
 pub mod units;
 pub mod wake;
+pub mod words;

@@ -8,8 +8,8 @@
 
 use super::report::Finding;
 use super::tree::{Entry, Node, Scalar, Value};
-use super::words::{nearest, suggest};
 use crate::base::limits::CONFIG_PROBLEMS;
+use crate::base::words::{nearest, suggest};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use std::fmt;
 

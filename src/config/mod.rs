@@ -25,7 +25,6 @@ mod secrets;
 mod source;
 mod tree;
 pub mod trials;
-mod words;
 
 use crate::base::limits::CONFIG_PROBLEMS;
 use plan::Plan;

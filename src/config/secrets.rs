@@ -12,7 +12,7 @@
 
 use super::source::{Pos, Source, Span};
 use super::tree::{Node, Value};
-use super::words::nearest;
+use crate::base::words::nearest;
 
 /// Keys within an endpoint, or a stage that has a secret, whose values anybody may see.
 const HARMLESS: [&str; 32] = [

@@ -3,8 +3,8 @@
 use super::raw;
 use super::stages::Written;
 use crate::base::units::format_duration;
+use crate::base::words::suggest;
 use crate::config::check::Check;
-use crate::config::words::suggest;
 use crate::pipeline::settings::{GaugeAction, Metric, MetricKind};
 use std::time::Duration;
 

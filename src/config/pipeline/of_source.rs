@@ -7,12 +7,12 @@
 //! Promises: stages that come out compile. Leaves to others: running them.
 
 use super::{place, relabel, stages};
+use crate::base::words::suggest;
 use crate::config::check::Check;
 use crate::config::logs::FILENAME;
 use crate::config::raw::Log;
 use crate::config::recipes;
 use crate::config::tree::Node;
-use crate::config::words::suggest;
 use crate::model::labels::{LabelCaps, MERGED, check_name};
 use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::Rules;

@@ -2,9 +2,9 @@
 
 use super::raw;
 use super::stages::Written;
+use crate::base::words::suggest;
 use crate::config::check::Check;
 use crate::config::tree::{Node, Value};
-use crate::config::words::suggest;
 use crate::pipeline::relabel::{Action, Rules, Settings};
 
 /// The rules of `list`. `None`: they have errors, all of which were reported. What is returned compiles.

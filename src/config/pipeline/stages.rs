@@ -4,11 +4,11 @@
 use super::geoip;
 use super::{metrics, raw, redact};
 use crate::base::text::head;
+use crate::base::words::suggest;
 use crate::config::check::Check;
 use crate::config::raw::OneOrMany;
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
-use crate::config::words::suggest;
 use crate::pipeline::settings::{
     Cri, Drop, Json, Limit, Logfmt, Match, MatchAction, Multiline, Output, Pack, Regex, Replace, Sampling, Stage,
     Template, Tenant, TimeFailure, Timestamp,

@@ -2,9 +2,9 @@
 //!
 //! Promises: no key is passed over in silence: it is used, or noted, or an error. Leaves to others: the meaning of those that are used.
 
+use crate::base::words::suggest;
 use crate::config::check::Check;
 use crate::config::tree::{Node, Value};
-use crate::config::words::suggest;
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy)]

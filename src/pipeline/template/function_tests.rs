@@ -246,3 +246,115 @@ fn times_of_sprig() {
     ]);
     assert_eq!(render("{{ date \"06\" now }}").map(|year| year.len()), Ok(2));
 }
+
+#[test]
+fn paths_of_sprig() {
+    check(&[
+        (
+            "{{ base \"/var/log/app.log\" }} {{ base \"a/b//\" }} {{ base \"\" }} {{ base \"//\" }} {{ base \"x\" }}",
+            "app.log b . / x",
+        ),
+        (
+            "{{ dir \"/var/log/app.log\" }} {{ dir \"x\" }} {{ dir \"/x\" }} {{ dir \"a/b/\" }} {{ dir \"a/../../b\" }}",
+            "/var/log . / a/b ..",
+        ),
+        ("{{ ext \"/a.b/app.tar.gz\" }} {{ ext \"/a.b/app\" }}| {{ ext \".x\" }}", ".gz | .x"),
+        ("{{ clean \"/a/./b//../c/\" }} {{ clean \"\" }} {{ clean \"/../a\" }} {{ clean \"../a\" }}", "/a/c . /a ../a"),
+        ("{{ isAbs \"/a\" }} {{ isAbs \"a\" }} {{ upper \"/x/y.log\" | osBase }}", "true false Y.LOG"),
+    ]);
+}
+
+#[test]
+fn words_of_sprig() {
+    let names = [
+        ("FirstName", "first_name"),
+        ("HTTPServer", "http_server"),
+        ("NoHTTPS", "no_https"),
+        ("GO_PATH", "go_path"),
+        ("GO PATH", "go_path"),
+        ("GO-PATH", "go_path"),
+        ("http2xx", "http_2xx"),
+        ("HTTP20xOK", "http_20x_ok"),
+        ("Duration2m3s", "duration_2m3s"),
+        ("Bld4Floor3rd", "bld4_floor_3rd"),
+        ("_a__b_", "_a__b_"),
+        ("a.B", "a.b"),
+        ("", ""),
+    ];
+    for (name, snake) in names {
+        check(&[
+            (&format!("{{{{ snakecase \"{name}\" }}}}"), snake),
+            (&format!("{{{{ kebabcase \"{name}\" }}}}"), &snake.replace('_', "-")),
+        ]);
+    }
+    for (name, camel) in [
+        ("some_words", "SomeWords"),
+        ("http_server", "HttpServer"),
+        ("_complex__case_", "_Complex_Case_"),
+        ("some words", "SomeWords"),
+        ("GOLANG_IS_GREAT", "GolangIsGreat"),
+        ("HTTPServer", "Httpserver"),
+        ("__a-b__", "__AB__"),
+        ("_", "_"),
+    ] {
+        check(&[(&format!("{{{{ camelcase \"{name}\" }}}}"), camel)]);
+    }
+    check(&[
+        ("{{ swapcase \"This Is aÄ\" }} {{ initials \"First  Try x\" }}", "tHIS iS Aä FTx"),
+        (
+            "{{ abbrev 5 \"hello world\" }} {{ abbrev 11 \"hello world\" }} {{ abbrev 3 \"hello\" }}",
+            "he... hello world hello",
+        ),
+        ("{{ plural \"one\" \"many\" 1 }} {{ len .Value | plural \"one\" \"many\" }}", "one many"),
+    ]);
+}
+
+#[test]
+fn patterns_and_lists_of_sprig() {
+    check(&[
+        (
+            "{{ regexSplit \"z+\" \"pizza\" -1 }} {{ regexSplit \"z\" \"pizza\" -1 }} {{ regexSplit \"z\" \"pizza\" 2 }}",
+            "[pi a] [pi  a] [pi za]",
+        ),
+        (
+            "{{ regexSplit \"a*\" \"abaabaccadaaae\" 5 }} {{ regexSplit \",\" \"\" -1 | len }} {{ regexSplit \",\" \"a,\" -1 | len }} {{ regexSplit \",\" \"a\" 0 }}",
+            "[ b b c cadaaae] 1 2 []",
+        ),
+        ("{{ regexSplit \"\" \"abc\" -1 }}", "[a b c]"),
+        (
+            "{{ regexFindAll \"[2,4,6,8]\" \"123456789\" -1 }} {{ regexFindAll \"o\" .Value 1 }} {{ regexFindAll \"x\" .Value -1 }}",
+            "[2 4 6 8] [o] []",
+        ),
+        ("{{ index (regexSplit \"/\" (lower .path) -1) 0 }}", "a,b,c"),
+        (
+            "{{ mustRegexMatch \"^H\" .Value }} {{ mustRegexFind \"W..\" .Value }} {{ mustRegexReplaceAll \"(o)\" .Value \"<$1>\" }}",
+            "true Wor Hell<o> W<o>rld",
+        ),
+        (
+            "{{ mustRegexReplaceAllLiteral \"o\" .Value \"$1\" }} {{ mustRegexSplit \"o\" .Value 2 }} {{ mustRegexFindAll \"l\" .Value 2 }}",
+            "Hell$1 W$1rld [Hell  World] [l l]",
+        ),
+        (
+            "{{ concat (list 1) (list) (list 2 3) }} {{ without (list 1 2 3 1) 1 3 }} {{ tuple 1 2 }} {{ mustLast (list 1 2) }}",
+            "[1 2 3] [2] [1 2] 2",
+        ),
+        (
+            "{{ untilStep 3 6 2 }} {{ untilStep 6 3 -2 }} {{ untilStep 3 6 -1 }} {{ untilStep 3 6 0 }} {{ untilStep 3 3 1 }}",
+            "[3 5] [6 4] [] [] []",
+        ),
+        (
+            "{{ typeOf 1 }} {{ typeOf \"a\" }} {{ typeOf (list) }} {{ typeOf nil }} {{ typeIs \"string\" .Value }}",
+            "int string []interface {} <nil> true",
+        ),
+        ("{{ deepEqual (list 1 \"a\") (list 1 \"a\") }} {{ deepEqual 1 \"1\" }}", "true false"),
+        (
+            "{{ duration 95 }} {{ duration \"3600\" }} {{ duration -5 }} {{ duration 0 }} {{ duration \"x\" }}",
+            "1m35s 1h0m0s -5s 0s 0s",
+        ),
+        ("{{ biggest 1 3 }} {{ maxf 1 2.5 }} {{ minf 1 2.5 }} {{ add1f 1.5 }}", "3 2.5 1 2.5"),
+        ("{{ toDate \"2006-01-02T15:04:05Z07:00\" \"2024-05-06T07:08:09+02:00\" | unixEpoch }}", "1714972089"),
+        ("{{ dateInZone \"02.01.06\" (toDate \"2006-01-02 -0700\" \"2024-05-06 +0000\") \"UTC\" }}", "06.05.24"),
+    ]);
+    assert!(render("{{ toDate \"2006\" .Value }}").is_err());
+    assert!(render("{{ untilStep 0 100000000 1 }}").is_err());
+}

@@ -1,15 +1,17 @@
 //! The functions by name: what they take, and what does their work.
 //!
 //! From Go's text/template, from Promtail, and the common ones of sprig. They differ from there on purpose only so: texts are cut
-//! at characters, not in them; `b64dec` of what is not base64 is an error instead of a text that says so; times are shown in the host's
-//! zone by `date`, as there; `env` and `expandenv` are missing, for lines should not carry an agent's secrets.
+//! at characters, not in them; `b64dec` of what is not base64, and `toDate` of what is no time, is an error instead of a text that says so or of
+//! the year 1; times are shown in the host's zone by `date`, as there; `duration` takes any whole number; `env` and `expandenv` are
+//! missing, for the configuration has `${NAME}`; so is what makes something else each time, for a line that is sent again must be the same.
 //!
 //! Promises: each name once. Leaves to others: the work (`strings`, `math`, `lists`, `printf`, `json`).
 
 use super::RenderError;
 use super::eval::{Args, Env};
 use super::value::Val;
-use super::{json, lists, math, printf, strings};
+use super::{json, lists, math, paths, printf, strings, words};
+use crate::base::words::nearest;
 use Type::{Any, Bool, Int, Text};
 use regex::Regex;
 
@@ -78,6 +80,24 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     TABLE.iter().find(|function| function.name == name)
 }
 
+/// What to do about a name that is not in the table.
+pub(super) fn remedy(name: &str) -> String {
+    const RANDOM: &[&str] = &["rand", "uuid", "shuffle", "bcrypt", "htpasswd", "gen", "encryptAES", "ago"];
+    match name {
+        "env" | "expandenv" => {
+            "write ${NAME} in its place, which is the variable when the configuration is read".to_owned()
+        }
+        "getHostByName" => "take it out, for nothing is looked up on the network for a line".to_owned(),
+        _ if RANDOM.iter().any(|begin| name.starts_with(begin)) => {
+            "take it out, for a line that is sent again has to be the same".to_owned()
+        }
+        _ => match nearest(name, TABLE.iter().map(|function| function.name).chain(["and", "or"])) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "take it out of the template".to_owned(),
+        },
+    }
+}
+
 /// All names, for tests and documentation. `and` and `or` belong to the grammar.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -101,6 +121,7 @@ const fn p(name: &'static str, params: &'static [Type], run: Run) -> Function {
 const ONE: &[Type] = &[Text];
 const TWO: &[Type] = &[Text, Text];
 const THREE: &[Type] = &[Text, Text, Text];
+const TEXTS_AND_COUNT: &[Type] = &[Text, Text, Int];
 
 static TABLE: &[Function] = &[
     // Promtail.
@@ -165,7 +186,33 @@ static TABLE: &[Function] = &[
     f("sha512sum", ONE, |env, a, _| strings::sum::<sha2::Sha512>(env, a)),
     f("md5sum", ONE, |env, a, _| strings::sum::<md5::Md5>(env, a)),
     p("regexMatch", TWO, |_, a, r| Ok(Val::Bool(r.is_some_and(|r| r.is_match(a.text(1)))))),
+    p("mustRegexMatch", TWO, |_, a, r| Ok(Val::Bool(r.is_some_and(|r| r.is_match(a.text(1)))))),
     p("regexFind", TWO, strings::regex_find),
+    p("mustRegexFind", TWO, strings::regex_find),
+    p("regexFindAll", TEXTS_AND_COUNT, lists::regex_find_all),
+    p("mustRegexFindAll", TEXTS_AND_COUNT, lists::regex_find_all),
+    p("regexSplit", TEXTS_AND_COUNT, lists::regex_split),
+    p("mustRegexSplit", TEXTS_AND_COUNT, lists::regex_split),
+    p("mustRegexReplaceAll", THREE, |env, a, r| strings::regex_replace(env, a, r, false)),
+    p("mustRegexReplaceAllLiteral", THREE, |env, a, r| strings::regex_replace(env, a, r, true)),
+    f("snakecase", ONE, words::snakecase),
+    f("kebabcase", ONE, words::kebabcase),
+    f("camelcase", ONE, words::camelcase),
+    f("swapcase", ONE, words::swapcase),
+    f("initials", ONE, words::initials),
+    f("abbrev", &[Int, Text], words::abbrev),
+    f("plural", &[Text, Text, Int], words::plural),
+    // sprig: paths.
+    f("base", ONE, paths::base),
+    f("dir", ONE, paths::dir),
+    f("ext", ONE, paths::ext),
+    f("clean", ONE, paths::clean),
+    f("isAbs", ONE, |_, a, _| Ok(Val::Bool(a.text(0).starts_with('/')))),
+    f("osBase", ONE, paths::base),
+    f("osDir", ONE, paths::dir),
+    f("osExt", ONE, paths::ext),
+    f("osClean", ONE, paths::clean),
+    f("osIsAbs", ONE, |_, a, _| Ok(Val::Bool(a.text(0).starts_with('/')))),
     // sprig: defaults and conversions.
     v("default", &[Any], Any, math::default),
     f("empty", &[Any], |_, a, _| Ok(Val::Bool(!a.get(0).truth()))),
@@ -176,6 +223,11 @@ static TABLE: &[Function] = &[
     f("fail", ONE, |_, a, _| a.fail("the template says so")),
     f("kindOf", &[Any], |_, a, _| Ok(Val::text(a.get(0).kind()))),
     f("kindIs", &[Text, Any], |_, a, _| Ok(Val::Bool(a.text(0) == a.get(1).kind()))),
+    f("typeOf", &[Any], |_, a, _| Ok(Val::text(a.get(0).type_name()))),
+    f("typeIs", &[Text, Any], |_, a, _| Ok(Val::Bool(a.text(0) == a.get(1).type_name()))),
+    f("deepEqual", &[Any, Any], |_, a, _| Ok(Val::Bool(lists::equal(a.get(0), a.get(1))))),
+    f("mustToJson", &[Any], |env, a, _| json::to_json(env, a, true)),
+    f("mustToRawJson", &[Any], |env, a, _| json::to_json(env, a, false)),
     f("toJson", &[Any], |env, a, _| json::to_json(env, a, true)),
     f("toRawJson", &[Any], |env, a, _| json::to_json(env, a, false)),
     f("fromJson", ONE, json::from_json),
@@ -192,6 +244,10 @@ static TABLE: &[Function] = &[
     f("mod", &[Any, Any], |_, a, _| math::divide(a, i64::wrapping_rem)),
     v("max", &[Any], Any, |_, a, _| Ok(math::fold(a, i64::MIN, i64::max))),
     v("min", &[Any], Any, |_, a, _| Ok(math::fold(a, i64::MAX, i64::min))),
+    v("biggest", &[Any], Any, |_, a, _| Ok(math::fold(a, i64::MIN, i64::max))),
+    v("maxf", &[Any], Any, |_, a, _| Ok(math::fold_float(a, f64::max))),
+    v("minf", &[Any], Any, |_, a, _| Ok(math::fold_float(a, f64::min))),
+    f("add1f", &[Any], |_, a, _| Ok(Val::Float(math::to_float(a.get(0)) + 1.0))),
     v("addf", &[], Any, |_, a, _| Ok(math::fold_float(a, |x, y| x + y))),
     v("subf", &[Any], Any, |_, a, _| Ok(math::fold_float(a, |x, y| x - y))),
     v("mulf", &[Any], Any, |_, a, _| Ok(math::fold_float(a, |x, y| x * y))),
@@ -217,6 +273,23 @@ static TABLE: &[Function] = &[
     f("compact", &[Type::List], lists::compact),
     f("sortAlpha", &[Any], lists::sort_alpha),
     f("until", &[Int], lists::until),
+    f("untilStep", &[Int, Int, Int], lists::until_step),
+    v("tuple", &[], Any, lists::list),
+    v("concat", &[], Type::List, lists::concat),
+    v("without", &[Type::List], Any, lists::without),
+    v("mustWithout", &[Type::List], Any, lists::without),
+    f("mustFirst", &[Type::List], |_, a, _| lists::at(a, |len| len.checked_sub(len))),
+    f("mustLast", &[Type::List], |_, a, _| lists::at(a, |len| len.checked_sub(1))),
+    f("mustRest", &[Type::List], |_, a, _| lists::part(a, 1, 0)),
+    f("mustInitial", &[Type::List], |_, a, _| lists::part(a, 0, 1)),
+    f("push", &[Type::List, Any], |_, a, _| lists::extend(a, false)),
+    f("mustAppend", &[Type::List, Any], |_, a, _| lists::extend(a, false)),
+    f("mustPush", &[Type::List, Any], |_, a, _| lists::extend(a, false)),
+    f("mustPrepend", &[Type::List, Any], |_, a, _| lists::extend(a, true)),
+    f("mustReverse", &[Type::List], lists::reverse),
+    f("mustUniq", &[Type::List], lists::uniq),
+    f("mustHas", &[Any, Any], lists::has),
+    f("mustCompact", &[Type::List], lists::compact),
     v("dict", &[], Any, lists::dict),
     f("get", &[Type::Map, Text], lists::get),
     f("hasKey", &[Type::Map, Text], lists::has_key),
@@ -225,6 +298,9 @@ static TABLE: &[Function] = &[
     // sprig: times.
     f("now", &[], |env, _, _| Ok(Val::Time(env.lookup.now_ns()))),
     f("unixEpoch", &[Any], lists::unix_epoch),
+    f("toDate", TWO, lists::to_date),
+    f("mustToDate", TWO, lists::to_date),
+    f("duration", &[Any], lists::duration),
     f("date", &[Text, Any], |env, a, _| lists::date(env, a, "Local")),
     f("dateInZone", &[Text, Any, Text], lists::date_in_zone),
     f("date_in_zone", &[Text, Any, Text], lists::date_in_zone),

@@ -11,6 +11,8 @@ use crate::format::time::Layout;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
 use std::rc::Rc;
 
 type Made<'t> = Result<Val<'t>, RenderError>;
@@ -195,7 +197,7 @@ pub(super) fn reverse<'t>(_: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&R
 }
 
 /// Whether two values are the same, element by element.
-fn equal(a: &Val<'_>, b: &Val<'_>) -> bool {
+pub(super) fn equal(a: &Val<'_>, b: &Val<'_>) -> bool {
     match (a, b) {
         (Val::Nil, Val::Nil) => true,
         (Val::Bool(a), Val::Bool(b)) => a == b,
@@ -260,6 +262,86 @@ pub(super) fn until<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&R
     Val::list((0..end.abs()).map(|value| Val::Int(value * end.signum())).collect())
 }
 
+/// `untilStep start stop step`
+pub(super) fn until_step<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
+    let (start, stop, step) = (args.int(0), args.int(1), args.int(2));
+    let goes_there = step != 0 && (stop < start) == (step < 0);
+    let count = if goes_there { stop.abs_diff(start).div_ceil(step.unsigned_abs()) } else { 0 };
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > TEMPLATE_ELEMENTS {
+        return Err(RenderError::TooMuch);
+    }
+    env.charge(count)?;
+    Val::list((0..).take(count).map(|i: i64| Val::Int(start.wrapping_add(i.wrapping_mul(step)))).collect())
+}
+
+/// All lists in one.
+pub(super) fn concat<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
+    let count = args.all().iter().map(|list| items(list).len()).sum();
+    env.charge(count)?;
+    if count > TEMPLATE_ELEMENTS {
+        return Err(RenderError::TooMuch);
+    }
+    Val::list(args.all().iter().flat_map(items).cloned().collect())
+}
+
+/// `without list value …`
+pub(super) fn without<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
+    let values = args.all().get(1..).unwrap_or_default();
+    env.charge(items(args.get(0)).len().saturating_mul(values.len()))?;
+    let stays = |item: &&Val<'t>| !values.iter().any(|value| equal(value, item));
+    Val::list(items(args.get(0)).iter().filter(stays).cloned().collect())
+}
+
+/// Parts of a text by their places, borrowed if it is.
+fn cut<'t>(env: &mut Env<'t, '_>, text: Cow<'t, str>, places: &[Range<usize>]) -> Made<'t> {
+    env.charge(places.len())?;
+    if places.len() > TEMPLATE_ELEMENTS {
+        return Err(RenderError::TooMuch);
+    }
+    let part = |place: &Range<usize>| match &text {
+        Cow::Borrowed(text) => Val::text(text.get(place.clone()).unwrap_or_default()),
+        Cow::Owned(text) => Val::text(text.get(place.clone()).unwrap_or_default().to_owned()),
+    };
+    Val::list(places.iter().map(part).collect())
+}
+
+/// How many are wanted at most: all, if that is negative.
+fn at_most(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(TEMPLATE_ELEMENTS + 1).min(TEMPLATE_ELEMENTS + 1)
+}
+
+/// `regexFindAll pattern text n`
+pub(super) fn regex_find_all<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, regex: Option<&Regex>) -> Made<'t> {
+    let Some(regex) = regex else { return Ok(Val::Nil) };
+    let text = args.take_text(1);
+    let places: Vec<_> = regex.find_iter(&text).take(at_most(args.int(2))).map(|found| found.range()).collect();
+    cut(env, text, &places)
+}
+
+/// `regexSplit pattern text n`: what is between the matches.
+pub(super) fn regex_split<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, regex: Option<&Regex>) -> Made<'t> {
+    let Some(regex) = regex else { return Ok(Val::Nil) };
+    let most = at_most(args.int(2));
+    let text = args.take_text(1);
+    let mut places = Vec::new();
+    let mut from = 0;
+    // As in Go, a match of nothing at the beginning divides nothing, nor does one at the end.
+    for found in
+        regex.find_iter(&text).filter(|found| found.end() > 0 && (!found.is_empty() || found.end() < text.len()))
+    {
+        if places.len() + 1 >= most {
+            break;
+        }
+        places.push(from..found.start());
+        from = found.end();
+    }
+    if most > 0 {
+        places.push(from..text.len());
+    }
+    cut(env, text, &places)
+}
+
 /// `dict key value …`
 pub(super) fn dict<'t>(_: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
     let mut map = BTreeMap::new();
@@ -302,6 +384,35 @@ pub(super) fn unix_epoch<'t>(_: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option
         Val::Time(ns) => Ok(Val::text(ns.div_euclid(1_000_000_000).to_string())),
         _ => args.fail("this is no time; write now | unixEpoch"),
     }
+}
+
+/// `toDate layout text`: a time, in the host's zone if the text does not say another.
+pub(super) fn to_date<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
+    let layout = Layout::compile(args.text(0), Some("Local"));
+    match layout.ok().and_then(|layout| layout.parse(args.text(1), env.lookup.now_ns()).ok()) {
+        Some(ns) => Ok(Val::Time(ns)),
+        None => args.fail("the text is no time of this layout"),
+    }
+}
+
+/// `duration seconds`: as Go writes it, `1m35s`.
+pub(super) fn duration<'t>(env: &mut Env<'t, '_>, args: &mut Args<'t>, _: Option<&Regex>) -> Made<'t> {
+    let seconds = match args.get(0) {
+        Val::Text(text) => text.parse().unwrap_or(0),
+        Val::Int(seconds) => *seconds,
+        _ => 0,
+    };
+    let (whole, mut out) = (seconds.unsigned_abs(), env.buffer());
+    if seconds < 0 {
+        out.push('-');
+    }
+    let (hours, minutes) = (whole / 3600, whole / 60 % 60);
+    let _ = match (hours, minutes) {
+        (0, 0) => write!(out, "{}s", whole % 60),
+        (0, minutes) => write!(out, "{minutes}m{}s", whole % 60),
+        (hours, minutes) => write!(out, "{hours}h{minutes}m{}s", whole % 60),
+    };
+    env.made(out, args)
 }
 
 /// Appends a time by a Go layout. A layout that is none stands for itself, as in Go.

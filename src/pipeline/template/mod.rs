@@ -19,9 +19,11 @@ mod lex;
 mod lists;
 mod math;
 mod parse;
+mod paths;
 mod printf;
 mod strings;
 mod value;
+mod words;
 
 #[cfg(test)]
 mod function_tests;
@@ -64,7 +66,7 @@ pub struct CompileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// A function that is not known, or not supported.
-    #[error("the function `{0}` is not supported; take it out of the template")]
+    #[error("the function `{0}` is not supported; {remedy}", remedy = functions::remedy(.0))]
     Function(String),
     /// `define`, `template`, `block`.
     #[error("`{0}` is not supported: there is one template only; write its text in place")]

@@ -172,13 +172,7 @@ fn formatted(value: &Val<'_>, verb: char, flags: Flags, out: &mut String) -> Res
     let mut text = String::new();
     let fits = match value {
         _ if verb == 'T' => {
-            text.push_str(match value {
-                Val::Nil => "<nil>",
-                Val::List(_) => "[]interface {}",
-                Val::Map(_) => "map[string]interface {}",
-                Val::Time(_) => "time.Time",
-                _ => value.kind(),
-            });
+            text.push_str(value.type_name());
             true
         }
         Val::Text(found) => string(found, verb, flags, &mut text),

@@ -43,7 +43,7 @@ fn boundary(text: &str, at: usize) -> usize {
 }
 
 /// Case as Go changes it: character by character. What would become two characters stays.
-fn cased(c: char, upper: bool) -> char {
+pub(super) fn cased(c: char, upper: bool) -> char {
     if c.is_ascii() {
         return if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
     }

@@ -181,6 +181,21 @@ fn what_is_not_supported_is_named_with_its_place() {
     assert_eq!(error("{{ template \"x\" }}").problem, Problem::Action("template".to_owned()));
     assert_eq!(error("{{ define \"x\" }}{{ end }}").problem, Problem::Action("define".to_owned()));
     assert_eq!(error("{{ env \"HOME\" }}").problem, Problem::Function("env".to_owned()));
+    for (text, remedy) in [
+        ("{{ env \"HOME\" }}", "write ${NAME} in its place, which is the variable when the configuration is read"),
+        (
+            "{{ expandenv \"$HOME\" }}",
+            "write ${NAME} in its place, which is the variable when the configuration is read",
+        ),
+        ("{{ uuidv4 }}", "take it out, for a line that is sent again has to be the same"),
+        ("{{ randAlpha 5 }}", "take it out, for a line that is sent again has to be the same"),
+        ("{{ ToUper .a }}", "did you mean `ToUpper`?"),
+        ("{{ regexReplace \"a\" .a \"b\" }}", "did you mean `regexReplaceAll`?"),
+        ("{{ frobnicate .a }}", "take it out of the template"),
+    ] {
+        let shown = error(text).to_string();
+        assert!(shown.ends_with(&format!("` is not supported; {remedy}")), "{shown}");
+    }
     assert_eq!(error("{{ $x }}").problem, Problem::Variable("x".to_owned()));
     assert_eq!(error("{{ if true }}{{ $y := 1 }}{{ end }}{{ $y }}").problem, Problem::Variable("y".to_owned()));
     assert_eq!(error("{{ . }}").problem, Problem::Everything("."));

@@ -100,6 +100,17 @@ impl<'t> Val<'t> {
         }
     }
 
+    /// Its type in Go.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Val::Nil => "<nil>",
+            Val::List(_) => "[]interface {}",
+            Val::Map(_) => "map[string]interface {}",
+            Val::Time(_) => "time.Time",
+            _ => self.kind(),
+        }
+    }
+
     /// What it is, in words.
     pub(super) fn described(&self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //! Promises: case and `-` against `_` count for nothing; a suggestion is close, or there is none.
 
 /// The candidate nearest to `word`, if it is near enough to be a slip.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A word much longer than any key is no slip; the distance of long words would also be slow.
     if word.len() > 64 {
         return None;
@@ -26,7 +26,7 @@ fn threshold(word: &[char], candidate: &str) -> usize {
 }
 
 /// `did you mean "x"?`, or all there are.
-pub(super) fn suggest<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn suggest<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, candidates.clone()) {
         Some(near) => format!("did you mean {near:?}?"),
         None => format!("{what}: {}", candidates.into_iter().collect::<Vec<_>>().join(", ")),
