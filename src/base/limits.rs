@@ -333,6 +333,12 @@ pub const SELECTOR_PARTS: usize = 1000;
 pub const RELABEL_VALUE_BYTES: usize = 64 * 1024;
 /// Labels that relabelling may have at the same time, internal ones included.
 pub const RELABEL_LABELS: usize = 1000;
+/// Lines after which a private key that was begun is taken to be cut off: those of RSA with 4,096 bits are 51, those of OpenPGP about 110.
+pub const REDACT_KEY_LINES: u8 = 200;
+
+/// How many lines that look like no part of it end it before.
+pub const REDACT_KEY_STRANGERS: u8 = 8;
+
 /// Patterns of one's own in a `redact` stage.
 pub const REDACT_PATTERNS: usize = 64;
 

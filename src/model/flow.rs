@@ -36,6 +36,8 @@ pub struct Note {
     pub last_ns: Option<i64>,
     /// A first line of those that are gathered was there before it.
     pub begun: bool,
+    /// What may still come of a private key that began before it; 0 if none is open.
+    pub open_key: u8,
 }
 
 /// The range of a cursor that a chunk covers, and what makes its entries' timestamps a function of what was read.

@@ -7,12 +7,12 @@
 //! A mark is a fixed text, `[card]`, or `[card:52a4...]` with a keyed hash, so that equal secrets can be seen to be equal by those who cannot
 //! know them. Cards are hashed without their separators, addresses in small letters.
 //!
-//! Promises: one line, one answer; no allocation unless something is found and a buffer has to grow. Findings that overlap become one.
-//! Leaves to others: entries of several lines: a private key whose block is spread over several entries is seen only where its begin
-//! line is, so join it with `multiline` before.
+//! Promises: one line, one answer, but for a private key over several lines, of which a number is kept ([`Redactor::redact`]); no allocation unless
+//! something is found and a buffer has to grow. Findings that overlap become one. Leaves to others: keeping that number.
 
 mod address;
 mod card;
+mod key_lines;
 mod network;
 mod token;
 
@@ -196,9 +196,10 @@ impl Redactor {
     }
 
     /// Looks through a line. If something is found, `out` gets the line with marks (it is cleared before), and the answer is the number of
-    /// marks; otherwise the answer is 0 and `out` is left alone.
-    pub fn redact(&self, line: &str, scratch: &mut Scratch, out: &mut String) -> usize {
-        self.find(line, scratch);
+    /// marks; otherwise the answer is 0 and `out` is left alone. `open_key` is kept from line to line, 0 at first: what may still come of a private
+    /// key that an earlier line began.
+    pub fn redact(&self, line: &str, open_key: &mut u8, scratch: &mut Scratch, out: &mut String) -> usize {
+        self.find(line, open_key, scratch);
         if scratch.found.is_empty() {
             return 0;
         }
@@ -215,7 +216,7 @@ impl Redactor {
         scratch.found.len()
     }
 
-    fn find(&self, line: &str, scratch: &mut Scratch) {
+    fn find(&self, line: &str, open_key: &mut u8, scratch: &mut Scratch) {
         let found = &mut scratch.found;
         found.clear();
         let mut report = |kind: Kind, range: Range<usize>| {
@@ -223,8 +224,13 @@ impl Redactor {
                 found.push(Finding { range, what: What::Kind(kind) });
             }
         };
-        if let Some(starts) = &self.starts {
-            starts.find(line, &mut report);
+        if *open_key > 0 && self.wants(Kind::PrivateKey) {
+            *open_key = key_lines::find(line, *open_key, &mut report);
+        }
+        if let Some(starts) = &self.starts
+            && starts.find(line, &mut report)
+        {
+            *open_key = key_lines::OPEN;
         }
         if self.wants(Kind::Email) || self.wants(Kind::UrlUser) {
             address::find(line, self.wants(Kind::Email), self.wants(Kind::UrlUser), &mut report);

@@ -9,7 +9,7 @@ fn redactor(kinds: &[Kind], mark: Mark) -> Redactor {
 
 fn run(redactor: &Redactor, line: &str) -> String {
     let (mut scratch, mut out) = (Scratch::default(), String::from("left alone"));
-    match redactor.redact(line, &mut scratch, &mut out) {
+    match redactor.redact(line, &mut 0, &mut scratch, &mut out) {
         0 => {
             assert_eq!(out, "left alone");
             line.to_owned()
@@ -53,6 +53,8 @@ fn cards() {
             "<4222222222222>",
             "card_<4111111111111111>_x",
             "größe <4111111111111111>",
+            "paid with <4111.1111.1111.1111>. Thanks",
+            "card_<4111_1111_1111_1111>_x <3782.822463.10005>",
             "a 2024-01-01 <4111111111111111> b",
             // Times, counters, ids and sums that are none.
             "4111111111111112",
@@ -73,6 +75,11 @@ fn cards() {
             "41111111111111111111111",
             "phone +49 30 1234 5678 9012",
             "1234567890123456",
+            "4111.1111.1111.1112 4111_1111.1111_1111",
+            "4111.1111.1111.1111.1111 1.4111.1111.1111.1111 4111_1111_1111_1111_1",
+            "2024.01.01_10.00.00.123456 20240101_100000_123456",
+            "4111.11 6.5.0-1025.4111_1111 1700000000.123456789",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479 6ba7b810-9dad-11d1-80b4-00c04fd430c8",
             "",
         ],
     );
@@ -179,6 +186,12 @@ fn authorization() {
             r#"Authorization: Digest <username="jane", response="12ab", nc=1> done"#,
             "Authorization: AWS4-HMAC-SHA256 <Credential=X/2024/s3, SignedHeaders=host;date, Signature=ab12>",
             "sent Bearer <abcdef123456> to x",
+            "sent BEARER <abcdef123456>, bearer  <abcdef123456>, Bearer\t<abcdef123456>",
+            "BASIC \t<amFuZTpwYXNz>",
+            "Authorization:Bearer\t<abcd1234>",
+            "Authorization:\tToken  <abcd1234>",
+            "Authorization: <abcdefghijklmnopqrstuvwxyz>",
+            "authorization=<qWeRtYuIoPaSdFgHjKlZxCvBnM>",
             "header basic <amFuZTpwYXNz>",
             // Prose.
             "Authorization: denied for jane",
@@ -188,6 +201,9 @@ fn authorization() {
             "bearer a1 of 3, Bearer v2",
             "Basic authentication is off; basic knowledge",
             "BearerX abcdef123456",
+            "Bearer:abcdef123456 bearer",
+            "Authorization: AuthorizationHeaderMissingException",
+            "authorization: internal-server-error-of-the-upstream",
             "authorization=required",
             "Authorization:",
         ],
@@ -240,6 +256,62 @@ fn private_keys() {
             "-----BEGIN ",
         ],
     );
+}
+
+/// Lines of their own, with what a log puts before them; other lines between them stay.
+#[test]
+fn private_keys_over_several_lines() {
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let (json_body, prefixed) = (format!(r#"{{"log":"<{body}>\n"}}"#), format!("2024-01-01 10:00:00 app: <{body}>"));
+    let whole = format!("<{body}>");
+    let id = "550e8400-e29b-41d4-a716-446655440000 done 2024-01-01T10:00:00Z";
+    let begin = "<-----BEGIN RSA PRIVATE KEY----->";
+    let rows: [&[&str]; 6] = [
+        &["before", begin, &whole, &whole, "<Ab3=>", "<-----END RSA PRIVATE KEY----->", body, "after Ab3="],
+        &[
+            begin,
+            "Proc-Type: 4,ENCRYPTED",
+            "DEK-Info: AES-128-CBC,00",
+            "",
+            &whole,
+            "x <-----END RSA PRIVATE KEY-----> y",
+            body,
+        ],
+        &[
+            "app: <-----BEGIN PRIVATE KEY----->",
+            &prefixed,
+            "GET /index.html 200",
+            &prefixed,
+            "app: <kXp9Ab+=>",
+            "app: <-----END PRIVATE KEY----->",
+        ],
+        &[begin, &json_body, r#"{"log":"<Ab3d>\r\n"}"#, r#"{"log":"<-----END RSA PRIVATE KEY----->\n"}"#],
+        // What is cut off does not go on for ever.
+        &[begin, &whole, id, id, id, id, id, id, id, id, body],
+        &["-----BEGIN CERTIFICATE-----", body, "-----END CERTIFICATE-----"],
+    ];
+    for kinds in [&[Kind::PrivateKey][..], &Kind::ALL] {
+        let redactor = redactor(kinds, Mark::Kind);
+        for row in rows {
+            let (mut open, mut scratch, mut out) = (0, Scratch::default(), String::new());
+            for text in row {
+                let line = text.replace(['<', '>'], "");
+                let parts = text.split(['<', '>']).enumerate();
+                let wanted: String = parts.map(|(i, part)| if i % 2 == 1 { "[private_key]" } else { part }).collect();
+                let count = redactor.redact(&line, &mut open, &mut scratch, &mut out);
+                assert_eq!(if count > 0 { &out } else { &line }, &wanted, "{row:?}");
+            }
+            assert_eq!(open, 0, "{row:?}");
+        }
+        let (mut open, mut scratch, mut out) = (0, Scratch::default(), String::new());
+        redactor.redact("-----BEGIN PRIVATE KEY-----", &mut open, &mut scratch, &mut out);
+        let all = (0..).take_while(|_| redactor.redact(body, &mut open, &mut scratch, &mut out) > 0).count();
+        assert_eq!(all, usize::from(key_lines::OPEN));
+    }
+    // Without the kind nothing is remembered.
+    let (mut open, mut scratch, mut out) = (0, Scratch::default(), String::new());
+    redactor(&[Kind::Card], Mark::Kind).redact("-----BEGIN PRIVATE KEY-----", &mut open, &mut scratch, &mut out);
+    assert_eq!(open, 0);
 }
 
 #[test]
@@ -329,7 +401,9 @@ fn long_lines_take_no_longer_than_their_length() {
         "xoxe.",
     ];
     for piece in pieces {
-        all.redact(&piece.repeat((1 << 20) / piece.len()), &mut scratch, &mut out);
+        for open_key in [0, key_lines::OPEN] {
+            all.redact(&piece.repeat((1 << 20) / piece.len()), &mut { open_key }, &mut scratch, &mut out);
+        }
     }
 }
 

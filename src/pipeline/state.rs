@@ -72,6 +72,8 @@ pub struct Memory {
     pub last_ns: Option<i64>,
     /// A first line of `multiline` was there.
     pub begun: bool,
+    /// What may still come of a private key that `redact` saw begin; 0 if none is open.
+    pub open_key: u8,
 }
 
 /// What was before something that was held went on.
@@ -290,7 +292,7 @@ mod tests {
     fn quiet_is_before_the_line_that_is_held_first() {
         let mut work = Work::new(Arc::default(), 0, &Names::default());
         let entry = Entry::begin("x", 0, &mut work);
-        let at = |last_ns, begun| Memory { last_ns: Some(last_ns), begun };
+        let at = |last_ns, begun| Memory { last_ns: Some(last_ns), begun, open_key: 0 };
         let mut state = State::new(at(7, false));
         state.begin_chunk(100);
         assert_eq!((state.quiet(), state.is_holding(), state.due_ns()), (None, false, None));

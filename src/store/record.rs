@@ -68,10 +68,11 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&end.to_le_bytes());
                 out.extend_from_slice(&time_ns.to_le_bytes());
                 if note != Note::default() {
-                    let Note { released, all, goes_on, last_ns, begun } = note;
-                    let flags = [merged, released, goes_on, last_ns.is_some(), all, begun];
+                    let Note { released, all, goes_on, last_ns, begun, open_key } = note;
+                    let flags = [merged, released, goes_on, last_ns.is_some(), all, begun, open_key > 0];
                     out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
                     out.extend_from_slice(&last_ns.unwrap_or_default().to_le_bytes());
+                    out.extend((open_key > 0).then_some(open_key));
                 }
             }
             Record::Restart { slot, position, mark } => {
@@ -106,7 +107,8 @@ impl<'a> Record<'a> {
                 let flags = if kind == 9 { input.array::<1>()?[0] } else { u8::from(kind == 8) };
                 let last_ns = if kind == 9 { Some(input.i64()?).filter(|_| flags & 8 != 0) } else { None };
                 let (all, begun) = (flags & 16 != 0, flags & 32 != 0);
-                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns, all, begun };
+                let open_key = if flags & 64 != 0 { input.array::<1>()?[0] } else { 0 };
+                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns, all, begun, open_key };
                 Record::Intend { slot, start, end, time_ns, merged: flags & 1 != 0, note }
             }
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
@@ -162,7 +164,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), begun: bool, goes_on: bool, last_ns: Option<i64>,
+            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), begun: bool, goes_on: bool, open_key: u8, last_ns: Option<i64>,
             key in prop::collection::vec(any::<u8>(), 0..50),
             meta in prop::collection::vec(any::<u8>(), 0..50),
         ) {
@@ -173,7 +175,7 @@ mod tests {
                 Record::Define { slot, seen_s: time, key: &key, meta: &meta },
                 Record::Move { slot, position: number, mark: &meta },
                 Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note::default() },
-                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, all, goes_on, last_ns, begun } },
+                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, all, goes_on, last_ns, begun, open_key } },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
                 Record::Alone,

@@ -30,10 +30,14 @@ pub fn find(line: &str, report: &mut impl FnMut(Kind, Range<usize>)) {
 }
 
 fn is_part(byte: u8) -> bool {
-    byte.is_ascii_digit() || byte == b' ' || byte == b'-'
+    byte.is_ascii_digit() || is_separator(byte)
 }
 
-/// Looks for cards in a run of digits, blanks and hyphens. They can begin only where a group of digits begins.
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'_')
+}
+
+/// Looks for cards in a run of digits and separators. They can begin only where a group of digits begins.
 fn run(bytes: &[u8], run: Range<usize>, report: &mut impl FnMut(Kind, Range<usize>)) {
     let mut at = run.start;
     while at < run.end {
@@ -85,11 +89,12 @@ fn card(bytes: &[u8], start: usize, limit: usize) -> Option<usize> {
     } else {
         // 4-4-4-4, 4-4-4-4-3, 4-4-4-1, 4-6-5 and 4-6-4, with the same separator between all.
         let separator = byte(start + first);
-        if first != 4 || (separator != b' ' && separator != b'-') {
+        if first != 4 || !is_separator(separator) {
             return None;
         }
         // In a UUID or another chain of groups, a card's groups are some among others.
-        if separator == b'-' && before == b'-' {
+        let is_chained = |at: Option<usize>| separator == b'-' || at.is_some_and(|at| byte(at).is_ascii_digit());
+        if separator != b' ' && before == separator && is_chained(start.checked_sub(2)) {
             return None;
         }
         push(start, 4);
@@ -114,7 +119,7 @@ fn card(bytes: &[u8], start: usize, limit: usize) -> Option<usize> {
             push(end + 1, 3);
             end += 4;
         }
-        if separator == b'-' && byte(end) == b'-' {
+        if separator != b' ' && byte(end) == separator && is_chained(Some(end + 1)) {
             return None;
         }
         end

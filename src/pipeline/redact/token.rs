@@ -80,12 +80,12 @@ const TOKENS: [(&str, Start); 35] = [
 const CREDENTIALS: [(&str, Start); 8] = [
     ("uthorization", Start::Header),
     ("UTHORIZATION", Start::Header),
-    ("Bearer ", Start::Bearer),
-    ("bearer ", Start::Bearer),
-    ("BEARER ", Start::Bearer),
-    ("Basic ", Start::Basic),
-    ("basic ", Start::Basic),
-    ("BASIC ", Start::Basic),
+    ("Bearer", Start::Bearer),
+    ("bearer", Start::Bearer),
+    ("BEARER", Start::Bearer),
+    ("Basic", Start::Basic),
+    ("basic", Start::Basic),
+    ("BASIC", Start::Basic),
 ];
 
 impl Starts {
@@ -110,9 +110,10 @@ impl Starts {
         Some(Starts { search, starts: all.into_iter().map(|(_, start)| start).collect() })
     }
 
-    /// Reports what begins like one of them and goes on as it should.
-    pub fn find(&self, line: &str, report: &mut impl FnMut(Kind, Range<usize>)) {
+    /// Reports what begins like one of them and goes on as it should. Says whether the line ends within a private key.
+    pub fn find(&self, line: &str, report: &mut impl FnMut(Kind, Range<usize>)) -> bool {
         let bytes = line.as_bytes();
+        let mut is_key_open = false;
         let mut done = 0;
         // What no web token begins before, since one of the same end was none.
         let mut no_jwt = 0;
@@ -142,19 +143,17 @@ impl Starts {
                     (len == 40).then(|| (Kind::Token, from..from + len))
                 }),
                 Start::Header => header(line, end).map(|range| (Kind::Authorization, range)),
-                Start::Bearer if begins => {
-                    let len = token68(bytes, end);
-                    let text = bytes.get(end..end + len).unwrap_or_default();
-                    let likely =
-                        len >= 12 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic);
-                    likely.then(|| (Kind::Authorization, end..end + len))
+                Start::Bearer | Start::Basic if begins => {
+                    let from = end + run(bytes, end, is_blank);
+                    let range = from..from + token68(bytes, from);
+                    let text = line.get(range.clone()).unwrap_or("");
+                    let is_one = if let Start::Bearer = kind { is_bearer(text.as_bytes()) } else { is_basic(text) };
+                    (from > end && is_one).then_some((Kind::Authorization, range))
                 }
-                Start::Basic if begins => {
-                    let len = token68(bytes, end);
-                    let text = line.get(end..end + len).unwrap_or("");
-                    is_basic(text).then(|| (Kind::Authorization, end..end + len))
-                }
-                Start::PrivateKey => private_key(line, start).map(|end| (Kind::PrivateKey, start..end)),
+                Start::PrivateKey => private_key(line, start).map(|end| {
+                    is_key_open = end.is_none();
+                    (Kind::PrivateKey, start..end.unwrap_or(line.len()))
+                }),
                 _ => None,
             };
             if let Some((kind, range)) = found {
@@ -162,7 +161,27 @@ impl Starts {
                 report(kind, range);
             }
         }
+        is_key_open
     }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Whether it is no word of prose behind `Bearer`.
+fn is_bearer(text: &[u8]) -> bool {
+    text.len() >= 12 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
+}
+
+/// Whether it is no word of prose behind `Authorization:`: long and with digits, or longer, and with capitals as no name has them.
+fn is_key(text: &[u8]) -> bool {
+    let count = |wanted: fn(&u8) -> bool| text.iter().filter(|b| wanted(b)).count();
+    let (letters, capitals) = (count(u8::is_ascii_alphabetic), count(u8::is_ascii_uppercase));
+    if letters < text.len() {
+        return text.len() >= 16 && letters > 0 && count(u8::is_ascii_digit) > 0;
+    }
+    text.len() >= 24 && (capitals == 0 || capitals * 4 > letters)
 }
 
 /// How many bytes from `from` on are `wanted`.
@@ -188,11 +207,11 @@ fn is_basic(text: &str) -> bool {
 
 /// Where a value begins behind the name of its field: `: `, `=`, `":"`, escaped quotes and a bracket too.
 fn value_of(bytes: &[u8], end: usize) -> Option<usize> {
-    let at = end + run(bytes, end, |b| matches!(b, b'"' | b'\'' | b'\\' | b' '));
+    let at = end + run(bytes, end, |b| matches!(b, b'"' | b'\'' | b'\\' | b' ' | b'\t'));
     if !matches!(bytes.get(at), Some(b':' | b'=')) {
         return None;
     }
-    Some(at + run(bytes, at, |b| matches!(b, b':' | b'=' | b'>' | b' ' | b'"' | b'\'' | b'\\' | b'[')))
+    Some(at + run(bytes, at, |b| matches!(b, b':' | b'=' | b'>' | b' ' | b'\t' | b'"' | b'\'' | b'\\' | b'[')))
 }
 
 /// The credentials of an `Authorization` header whose name ends at `end`.
@@ -202,7 +221,7 @@ fn header(line: &str, end: usize) -> Option<Range<usize>> {
     let word = token68(bytes, from);
     let scheme = line.get(from..from + word)?;
     let is = |names: &[&str]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    let start = from + word + run(bytes, from + word, |b| b == b' ');
+    let start = from + word + run(bytes, from + word, is_blank);
     if start > from + word {
         if is(&["bearer", "basic", "token", "negotiate", "ntlm", "apikey", "splunk", "key", "dpop"]) {
             let len = token68(bytes, start);
@@ -223,9 +242,7 @@ fn header(line: &str, end: usize) -> Option<Range<usize>> {
         }
     }
     // No scheme: a bare key. A word of prose is none.
-    let text = scheme.as_bytes();
-    let likely = word >= 16 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic);
-    likely.then(|| from..from + word)
+    is_key(scheme.as_bytes()).then(|| from..from + word)
 }
 
 /// The length of `name="value", name=value` from `start` on: whatever comes, if each part has an equals sign.
@@ -265,15 +282,15 @@ fn jwt(bytes: &[u8], start: usize) -> Result<usize, usize> {
     Ok(body + 1 + run(bytes, body + 1, URL))
 }
 
-/// The end of a private key whose `-----BEGIN` is at `start`: its end line, or the end of the text if it is cut.
-fn private_key(line: &str, start: usize) -> Option<usize> {
+/// The end of a private key whose `-----BEGIN` is at `start`; none inside, if its end line is not there.
+fn private_key(line: &str, start: usize) -> Option<Option<usize>> {
     let rest = line.get(start..)?;
     let (label, _) = rest.strip_prefix("-----BEGIN ")?.split_once("-----")?;
     if !label.ends_with("PRIVATE KEY") && !label.ends_with("PRIVATE KEY BLOCK") || label.len() > 64 {
         return None;
     }
-    let Some(at) = rest.find("-----END ") else { return Some(line.len()) };
+    let Some(at) = rest.find("-----END ") else { return Some(None) };
     let tail = rest.get(at + "-----END ".len()..).unwrap_or("");
     let len = tail.find("-----").map_or(tail.len(), |found| found + 5);
-    Some(start + at + "-----END ".len() + len)
+    Some(Some(start + at + "-----END ".len() + len))
 }

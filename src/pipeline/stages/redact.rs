@@ -3,6 +3,9 @@
 //! ```yaml
 //! - redact: { kinds: [card, email, token], source: message }
 //! ```
+//!
+//! A private key may go on over the lines that follow. That one is open is known of the file, also of lines that are sent again; not
+//! when lugger was stopped in the middle of it and what came before was stored.
 
 use super::Stage;
 use crate::pipeline::entry::Entry;
@@ -22,19 +25,18 @@ pub(in crate::pipeline) struct Redact {
 struct Clean;
 
 impl Stage for Redact {
-    fn run(&mut self, entry: &mut Entry<'_>, _: &mut Context<'_>) -> Flow {
+    fn run(&mut self, entry: &mut Entry<'_>, context: &mut Context<'_>) -> Flow {
         let source = match self.source {
             Some(key) => entry.extracted(key),
             None => Some(entry.line),
         };
         let Some(source) = source else { return Flow::Next };
         let Redact { redactor, scratch, .. } = self;
-        let made =
-            entry.rewrite(
-                |entry, out| {
-                    if redactor.redact(entry.text(source), scratch, out) > 0 { Ok(()) } else { Err(Clean) }
-                },
-            );
+        let open_key = &mut context.state.memory.open_key;
+        let made = entry.rewrite(|entry, out| match redactor.redact(entry.text(source), open_key, scratch, out) {
+            0 => Err(Clean),
+            _ => Ok(()),
+        });
         if let Ok(value) = made {
             match self.source {
                 Some(key) => entry.extract(key, Some(value)),

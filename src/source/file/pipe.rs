@@ -317,14 +317,14 @@ impl Pipe {
 
     /// What is sent again comes out as it did: what was before it may have been sent not at all, and be read in other pieces.
     fn remember(&mut self, note: Note) {
-        self.state.set_memory(Memory { last_ns: note.last_ns, begun: note.begun });
+        self.state.set_memory(Memory { last_ns: note.last_ns, begun: note.begun, open_key: note.open_key });
     }
 }
 
 /// What has to be known of a place to go on from there as before.
 fn noted(memory: Memory, pipeline: &Pipeline) -> Note {
     let last_ns = memory.last_ns.filter(|_| pipeline.remembers_time);
-    Note { last_ns, begun: memory.begun, ..Note::default() }
+    Note { last_ns, begun: memory.begun, open_key: memory.open_key, ..Note::default() }
 }
 
 /// Takes what comes out of a program.
