@@ -145,7 +145,7 @@ pub struct Logfmt {
 /// `replace`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replace {
-    /// RE2-like; what its groups match is replaced, or the whole match if it has none.
+    /// RE2-like; what its groups match is replaced. Without a group nothing is, as in Promtail.
     pub expression: String,
     /// Key to look into; `None`: the entry's text.
     pub source: Option<String>,

@@ -146,3 +146,21 @@ fn credentials_get_where_they_belong() {
     let headers = load(&text).unwrap().plan.loki[0].headers.clone();
     assert_eq!(headers, [("Authorization".to_owned(), lugger::base::secret::Secret::new("ApiKey x"))]);
 }
+
+#[test]
+fn lines_that_are_drawn_for_each_set_of_labels_are_told_of() {
+    let of = |stages: &str, second: &str| {
+        convert(&format!(
+            "clients: [{{ url: 'http://a/loki/api/v1/push', external_labels: {{ env: a }} }}, {{ url: 'http://b/loki/api/v1/push', external_labels: {{ env: {second} }} }}]
+scrape_configs: [{{ job_name: j, pipeline_stages: [{stages}], static_configs: [{{ labels: {{ __path__: /x }} }}] }}]"
+        ))
+        .yaml
+    };
+    let told = "# `sampling` and `limit` choose anew here";
+    let nested = "{ match: { selector: '{a=\"b\"}', stages: [{ sampling: { rate: 0.5 } }] } }";
+    assert!(of("{ sampling: { rate: 0.5 } }", "b").contains(told), "{}", of("{ sampling: { rate: 0.5 } }", "b"));
+    assert!(of("{ limit: { rate: 1, burst: 1, drop: true } }", "b").contains(told));
+    assert!(of(nested, "b").contains(told));
+    assert!(!of("{ decolorize: {} }", "b").contains(told));
+    assert!(!of("{ sampling: { rate: 0.5 } }", "a").contains(told));
+}

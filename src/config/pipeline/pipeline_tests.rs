@@ -129,6 +129,19 @@ fn changing_stages() {
 }
 
 #[test]
+fn a_replacement_without_a_group_is_warned_of() {
+    for (expression, is_warned) in [("password", true), ("(?:x)", true), ("(x)", false), ("(?P<a>x)", false)] {
+        let written = format!("- replace: {{ expression: {expression:?} }}");
+        let parsed = tree::parse(&written).unwrap();
+        let mut findings: Vec<Finding> = parsed.findings;
+        assert!(stages(&parsed.root, &mut Check::new(&mut findings)).is_some());
+        let report = Report::new("a.yaml", &Source::new(&written), findings).to_string();
+        assert_eq!(report.contains("help: put the part to replace in ( )"), is_warned, "{report}");
+        assert_eq!(report.contains("a.yaml:1:26: warning: the expression has no group"), is_warned, "{report}");
+    }
+}
+
+#[test]
 fn stages_of_labels() {
     let pairs = || vec![pair("level", "level"), pair("app", "name")];
     assert_eq!(one("- labels: { level: , app: name }"), Stage::Labels(pairs()));

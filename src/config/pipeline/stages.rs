@@ -3,6 +3,7 @@
 #[cfg(feature = "geoip")]
 use super::geoip;
 use super::{metrics, raw, redact};
+use crate::base::expression;
 use crate::base::text::head;
 use crate::base::words::suggest;
 use crate::config::check::Check;
@@ -266,8 +267,13 @@ fn read(mut w: Written<'_>, check: &mut Check<'_>) -> Option<Stage> {
         }
         "replace" => {
             let raw: raw::Replace = w.read(check);
+            let text = w.need(raw.expression, "expression", "write what is to be replaced", check);
+            if expression::compile(&text).is_ok_and(|regex| regex.captures_len() == 1) && !text.is_empty() {
+                let problem = "the expression has no group, so that nothing is replaced";
+                check.warn(w.place("expression"), problem, "put the part to replace in ( )");
+            }
             Stage::Replace(Replace {
-                expression: w.need(raw.expression, "expression", "write what is to be replaced", check),
+                expression: text,
                 source: w.perhaps(raw.source, "source", check),
                 replace: raw.replace.unwrap_or_default(),
             })

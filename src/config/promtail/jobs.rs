@@ -130,6 +130,10 @@ impl<'a> Jobs<'a> {
                 if i > 0 {
                     comments
                         .push("The same files once more, since the clients have different external_labels.".to_owned());
+                    if stages.as_ref().is_some_and(|stages| draws(stages)) {
+                        comments
+                            .push("`sampling` and `limit` choose anew here: these clients get other lines.".to_owned());
+                    }
                     stages.iter_mut().for_each(without_metrics);
                 }
                 let log = Log { job, name: &name, target, file: file.clone(), stages: stages.as_ref(), group };
@@ -236,6 +240,15 @@ fn file(job: &Node, target: &Target, check: &mut Check<'_>) -> Node {
         file.push(entry("encoding", encoding.key_span, encoding.value.clone()));
     }
     map(at, file)
+}
+
+/// Whether stages let through what depends on more than the line.
+fn draws(stages: &Node) -> bool {
+    let Value::List(items) = &stages.value else { return false };
+    items.iter().any(|item| {
+        ["sampling", "limit"].iter().any(|name| item.entry(name).is_some())
+            || draws(item.child("match").child("stages"))
+    })
 }
 
 /// Takes `metrics` out of stages that see the same lines for the second time, and each `match` that is for nothing else.

@@ -1,4 +1,4 @@
-//! `replace`: what the groups of a regular expression match is replaced, or the whole match if it has none.
+//! `replace`: what the groups of a regular expression match is replaced; without a group, nothing.
 //!
 //! ```yaml
 //! - replace: { expression: 'password=(\S+)', replace: '****', source: message }
@@ -54,7 +54,7 @@ impl Replace {
             && let Some(found) = self.regex.captures_read_at(&mut self.places, text, from)
         {
             let groups = self.places.len();
-            for group in if groups > 1 { 1..groups } else { 0..1 } {
+            for group in 1..groups {
                 let Some((start, end)) = self.places.get(group) else { continue };
                 if start < done {
                     continue;
@@ -87,6 +87,7 @@ impl Replace {
 impl Stage for Replace {
     fn run(&mut self, entry: &mut Entry<'_>, context: &mut Context<'_>) -> Flow {
         let source = match self.source {
+            _ if self.places.len() < 2 => None,
             Some(key) => entry.extracted(key),
             None => Some(entry.line),
         };
@@ -130,7 +131,9 @@ mod tests {
             ("password (\\S+)", "****", "password a password b", "password **** password ****"),
             ("password (\\S+)", "", "password a!", "password "),
             (r"(\d+)-(\d+)", "{{ .Value }}{{ .Value }}", "1-2 3-4", "11-22 33-44"),
-            (r"\d", "<{{ .Value }}>", "a1b2", "a<1>b<2>"),
+            (r"(\d)", "<{{ .Value }}>", "a1b2", "a<1>b<2>"),
+            (r"\d", "<{{ .Value }}>", "a1b2", "a1b2"),
+            (r"(?:\d)", "", "a1b2", "a1b2"),
             ("(a(b)c)", "x", "abc abc", "x x"),
             ("(x*)", "-", "aä", "-a-ä-"),
             ("(?:a|(b))", "x", "ab", "ax"),
