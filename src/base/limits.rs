@@ -366,6 +366,10 @@ pub const TEMPLATE_BUFFER_BYTES: usize = 64 * 1024;
 /// Widest field that a verb of printf may ask for, characters.
 pub const TEMPLATE_WIDTH: usize = 4096;
 
+/// Streams of a file of which a stage knows something when a line is through: their last time, or that a first line of `multiline` was there. All
+/// stages of a pipeline share them; each chunk that is sent has them in its intent, 12 bytes for each that is known.
+pub const MEMORY_STREAMS: usize = 8;
+
 /// Streams of one file whose multi-line entries are gathered at the same time by one stage.
 pub const MULTILINE_STREAMS: usize = 64;
 /// How long the rest of a line is waited for that a container runtime divided, milliseconds.

@@ -6,6 +6,7 @@
 //!
 //! Promises: receipts of one output are committed in the order in which they were written, without gaps.
 
+use crate::base::limits::MEMORY_STREAMS;
 use crate::model::labels::Labels;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,39 @@ pub struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(pub u32);
 
+/// What a pipeline knows at a place of a file from the lines before it, though no entry waits there. Of a fixed size, since it is written down
+/// with each chunk that is sent; what was used longest ago is forgotten for something new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The last one first: a checksum of a stage and a stream, and a time, nanoseconds since 1970. Checksums of unused places are 0.
+    known: [(u32, i64); MEMORY_STREAMS],
+    /// What may still come of a private key; 0 if none is open.
+    pub open_key: u8,
+}
+
+impl Memory {
+    /// What is known of a stream.
+    pub fn get(&self, key: u32) -> Option<i64> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, time_ns)| time_ns)
+    }
+
+    /// Keeps a time for a stream. A key is not 0.
+    pub fn set(&mut self, key: u32, time_ns: i64) {
+        let count = self.known.iter().take_while(|(known, _)| *known != key && *known != 0).count();
+        if let Some(recent) = self.known.get_mut(..MEMORY_STREAMS.min(count + 1)) {
+            recent.rotate_right(1);
+        }
+        if let Some(first) = self.known.first_mut() {
+            *first = (key, time_ns);
+        }
+    }
+
+    /// All that is known, the last one first.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, i64)> {
+        self.known.iter().copied().take_while(|(key, _)| *key != 0)
+    }
+}
+
 /// What has to be known of a chunk beside its range and time, so that a pipeline that gets it again makes the same entries of it. Without a pipeline
 /// that puts lines aside there is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,12 +66,8 @@ pub struct Note {
     pub all: bool,
     /// What lies in the chunk was there when the one before it was read: what waits for further lines waited on.
     pub goes_on: bool,
-    /// The last known time before its first line.
-    pub last_ns: Option<i64>,
-    /// A first line of those that are gathered was there before it.
-    pub begun: bool,
-    /// What may still come of a private key that began before it; 0 if none is open.
-    pub open_key: u8,
+    /// What was known before its first line.
+    pub memory: Memory,
 }
 
 /// The range of a cursor that a chunk covers, and what makes its entries' timestamps a function of what was read.

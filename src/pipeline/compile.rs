@@ -261,7 +261,7 @@ impl Compiler {
         let fields = settings.kind.map_or(&[][..], |kind| kind.fields());
         let mut wanted = Vec::new();
         for field in fields {
-            let label = if field.is_label { Some(self.label(field.name)?) } else { None };
+            let label = if field.is_label { Some(self.set_label(field.name)?) } else { None };
             wanted.push((self.key(field.name)?, label));
         }
         if settings.kind.is_none() && settings.lookups.is_empty() {

@@ -5,6 +5,7 @@ use super::settings::*;
 use super::state::State;
 use super::streams::pairs_of;
 use super::*;
+use crate::base::limits::MEMORY_STREAMS;
 use crate::model::labels::{LabelCaps, Labels};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -197,6 +198,40 @@ fn multiline_gathers_by_stream_and_keeps_metadata() {
     assert_eq!(out.iter().map(|out| out.time_ns / SECOND).collect::<Vec<_>>(), [1, 2, 5, 6]);
     assert_eq!(out[0].metadata, own(&[("rest", "F1")]));
     assert!(out[1].labels.contains(r#"who="b""#), "{}", out[1].labels);
+}
+
+/// The last known time is that of the stream and the stage, as in Promtail.
+#[test]
+fn times_are_fudged_by_stream_and_stage() {
+    let by_stream = [regex(r"^(?P<s>\w+) (?P<ts>\S+)"), labels(&[("s", "")]), timestamp("ts", "RFC3339")];
+    let times =
+        |stages: &[Stage], lines: &[&str]| -> Vec<i64> { run(stages, lines).0.iter().map(|out| out.time_ns).collect() };
+    let (a, b) = (1_704_067_200 * SECOND, 1_577_836_800 * SECOND);
+    let lines = ["a 2024-01-01T00:00:00Z", "b 2020-01-01T00:00:00Z", "a bad", "b bad", "c bad", "a bad"];
+    assert_eq!(times(&by_stream, &lines), [a, b, a + 1, b + 1, 5 * SECOND, a + 2]);
+    // What the first stage gave is not the second one's.
+    let two = [regex("(?P<ts>.*)"), timestamp("ts", "RFC3339"), timestamp("ts", "Unix")];
+    assert_eq!(times(&two, &["2024-01-01T00:00:00Z", "7", "2020-01-01T00:00:00Z"]), [a, 7 * SECOND, 7 * SECOND + 1]);
+    assert_eq!(times(&two, &["2024-01-01T00:00:00Z", "2020-01-01T00:00:00Z"]), [a, b]);
+    // The stream that had no line for longest is forgotten.
+    let first = |i: usize| format!("s{i} 2024-01-01T00:00:00Z");
+    let mut lines: Vec<String> = (0..=MEMORY_STREAMS).map(first).collect();
+    lines.extend(["s1 bad".to_owned(), "s0 bad".to_owned()]);
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(times(&by_stream, &lines)[MEMORY_STREAMS + 1..], [a + 1, (lines.len() as i64) * SECOND]);
+}
+
+/// Before the first line of a stream nothing is gathered there, whatever other streams and stages have had.
+#[test]
+fn multiline_passes_on_what_comes_before_a_first_line_of_its_stream() {
+    let by_stream = [regex("^(?P<s>\\w) (?P<rest>.*)"), labels(&[("s", "")]), output("rest"), multiline("^F")];
+    let lines = ["a x", "a y", "b F", "a x", "b more", "a F", "a y"];
+    assert_eq!(texts(&run(&by_stream, &lines).0), ["x", "y", "x", "F\nmore", "F\ny"]);
+    let branch = |filter: &str, first| {
+        matching(&format!(r#"{{job="test"}} {filter}"#), MatchAction::Keep(vec![multiline(first)]))
+    };
+    let branches = [branch(r#"|= "a""#, "^Fa"), branch(r#"|= "b""#, "^Fb")];
+    assert_eq!(texts(&run(&branches, &["Fa", "a", "b", "b2", "Fb", "b3"]).0), ["b", "b2", "Fa\na", "Fb\nb3"]);
 }
 
 #[test]

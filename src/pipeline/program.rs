@@ -112,11 +112,6 @@ impl Program {
         self.steps.iter().any(|step| step.holds())
     }
 
-    /// Whether a time depends on the one that was read before it.
-    pub fn remembers_time(&self) -> bool {
-        self.steps.iter().any(|step| step.remembers_time())
-    }
-
     /// Until when no more should be read, because more than a rate went through; nanoseconds since 1970.
     pub fn wait_until_ns(&self) -> Option<i64> {
         self.steps.iter().filter_map(|step| step.wait_until_ns()).max()

@@ -7,6 +7,7 @@
 
 use super::entry::{Entry, Work};
 use crate::base::limits::{PIPELINE_POOL, PIPELINE_POOL_BYTES};
+pub use crate::model::flow::Memory;
 use crate::model::value::Value;
 
 /// An entry that was put aside.
@@ -65,17 +66,6 @@ pub(super) struct Slot {
     pub held: Held,
 }
 
-/// What is known at a place of a file from the lines before it, though nothing is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Memory {
-    /// The last known time, if a stage wants to know it; nanoseconds since 1970.
-    pub last_ns: Option<i64>,
-    /// A first line of `multiline` was there.
-    pub begun: bool,
-    /// What may still come of a private key that `redact` saw begin; 0 if none is open.
-    pub open_key: u8,
-}
-
 /// What was before something that was held went on.
 #[derive(Debug)]
 pub(super) struct Resumed {
@@ -106,8 +96,10 @@ pub struct State {
     /// The last line of the chunk before which nothing was held.
     quiet: Option<Quiet>,
     /// What is known, and what it was before the line that is run.
-    pub(super) memory: Memory,
+    memory: Memory,
     before: Memory,
+    /// They are not the same.
+    differs: bool,
     /// The entry that is run began with an earlier line: where the chunk of that begins.
     resumed: Option<u64>,
     /// What is run was sent before.
@@ -117,7 +109,7 @@ pub struct State {
 impl State {
     /// The state at a place where nothing is held.
     pub fn new(memory: Memory) -> Self {
-        State { memory, ..State::default() }
+        State { memory, before: memory, ..State::default() }
     }
 
     /// A chunk is about to be run that begins at this place of its file.
@@ -140,7 +132,9 @@ impl State {
     /// The line of this number is about to be run.
     pub(super) fn begin_line(&mut self, line: usize) {
         self.line = line;
-        self.before = self.memory;
+        if std::mem::take(&mut self.differs) {
+            self.before = self.memory;
+        }
         self.resumed = None;
     }
 
@@ -171,6 +165,13 @@ impl State {
     /// What is read next was read before, and this was known then.
     pub fn set_memory(&mut self, memory: Memory) {
         self.memory = memory;
+        self.differs = true;
+    }
+
+    /// What is known now, to be changed.
+    pub(super) fn memory_mut(&mut self) -> &mut Memory {
+        self.differs = true;
+        &mut self.memory
     }
 
     /// Where the first chunk begins of which something is held.
@@ -292,18 +293,23 @@ mod tests {
     fn quiet_is_before_the_line_that_is_held_first() {
         let mut work = Work::new(Arc::default(), 0, &Names::default());
         let entry = Entry::begin("x", 0, &mut work);
-        let at = |last_ns, begun| Memory { last_ns: Some(last_ns), begun, open_key: 0 };
-        let mut state = State::new(at(7, false));
+        let at = |time_ns, open_key| {
+            let mut memory = Memory::default();
+            memory.open_key = open_key;
+            memory.set(1, time_ns);
+            memory
+        };
+        let mut state = State::new(at(7, 0));
         state.begin_chunk(100);
         assert_eq!((state.quiet(), state.is_holding(), state.due_ns()), (None, false, None));
         state.begin_line(3);
-        state.memory.begun = true;
+        state.memory_mut().open_key = 1;
         state.hold(1, b"a", (0, 50), &entry, entry.line);
-        state.memory.last_ns = Some(8);
+        state.memory_mut().set(1, 8);
         state.begin_line(4);
         state.hold(1, b"b", (0, 40), &entry, entry.line);
         assert_eq!((state.due_ns(), state.count(1), state.held_since()), (Some(40), 2, Some(100)));
-        assert_eq!(state.quiet(), Some(Quiet { line: 3, memory: at(7, false) }));
+        assert_eq!(state.quiet(), Some(Quiet { line: 3, memory: at(7, 0) }));
         state.begin_chunk(200);
         state.begin_line(0);
         let taken = state.take(1, b"a").unwrap();
@@ -321,6 +327,6 @@ mod tests {
         assert_eq!(state.held_bytes(), 0);
         state.hold(1, b"c", (0, 60), &entry, entry.line);
         assert!(state.held_bytes() >= 2);
-        assert_eq!(state.quiet(), Some(Quiet { line: 5, memory: at(8, true) }));
+        assert_eq!(state.quiet(), Some(Quiet { line: 5, memory: at(8, 1) }));
     }
 }

@@ -39,6 +39,19 @@ pub(super) fn key_of(entry: &Entry<'_>, key: &mut Vec<u8>) {
     }
 }
 
+/// A checksum of a stage and the stream that an entry is of there, which is the same after a restart; not 0. `key` is a buffer.
+pub(super) fn checksum_of(entry: &Entry<'_>, stage: usize, key: &mut Vec<u8>) -> u32 {
+    key_of(entry, key);
+    checksum(stage, key)
+}
+
+/// The same, of a stream's key.
+pub(super) fn checksum(stage: usize, key: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new_with_initial(stage as u32);
+    sum.update(key);
+    sum.finalize().max(1)
+}
+
 /// The labels of an entry as they are asked for: pairs that nobody has checked.
 pub fn pairs_of<'e>(entry: &'e Entry<'_>, names: &'e LabelNames) -> impl Iterator<Item = (&'e str, &'e str)> {
     let (changes, allowed) = entry.changes();

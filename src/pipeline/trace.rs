@@ -140,10 +140,6 @@ impl Stage for Shell {
         self.inner.holds()
     }
 
-    fn remembers_time(&self) -> bool {
-        self.inner.remembers_time()
-    }
-
     fn wait_until_ns(&self) -> Option<i64> {
         self.inner.wait_until_ns()
     }

@@ -4,7 +4,8 @@
 //!
 //! Promises: any bytes decode to a record or to `None`; what [`Record::encode`] writes, [`Record::decode`] reads.
 
-use crate::model::flow::Note;
+use crate::base::limits::MEMORY_STREAMS;
+use crate::model::flow::{Memory, Note};
 
 /// A change of a cursor, or a mark of the file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +69,15 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&end.to_le_bytes());
                 out.extend_from_slice(&time_ns.to_le_bytes());
                 if note != Note::default() {
-                    let Note { released, all, goes_on, last_ns, begun, open_key } = note;
-                    let flags = [merged, released, goes_on, last_ns.is_some(), all, begun, open_key > 0];
+                    let Note { released, all, goes_on, memory } = note;
+                    let flags = [merged, released, goes_on, all, memory.open_key > 0];
                     out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
-                    out.extend_from_slice(&last_ns.unwrap_or_default().to_le_bytes());
-                    out.extend((open_key > 0).then_some(open_key));
+                    out.extend((memory.open_key > 0).then_some(memory.open_key));
+                    out.push(memory.iter().count() as u8);
+                    for (key, time_ns) in memory.iter() {
+                        out.extend_from_slice(&key.to_le_bytes());
+                        out.extend_from_slice(&time_ns.to_le_bytes());
+                    }
                 }
             }
             Record::Restart { slot, position, mark } => {
@@ -105,10 +110,8 @@ impl<'a> Record<'a> {
             4 | 8 | 9 => {
                 let (slot, start, end, time_ns) = (input.u32()?, input.u64()?, input.u64()?, input.i64()?);
                 let flags = if kind == 9 { input.array::<1>()?[0] } else { u8::from(kind == 8) };
-                let last_ns = if kind == 9 { Some(input.i64()?).filter(|_| flags & 8 != 0) } else { None };
-                let (all, begun) = (flags & 16 != 0, flags & 32 != 0);
-                let open_key = if flags & 64 != 0 { input.array::<1>()?[0] } else { 0 };
-                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, last_ns, all, begun, open_key };
+                let memory = if kind == 9 { memory(&mut input, flags & 16 != 0)? } else { Memory::default() };
+                let note = Note { released: flags & 2 != 0, goes_on: flags & 4 != 0, all: flags & 8 != 0, memory };
                 Record::Intend { slot, start, end, time_ns, merged: flags & 1 != 0, note }
             }
             5 => Record::Restart { slot: input.u32()?, position: input.u64()?, mark: input.bytes()? },
@@ -118,6 +121,21 @@ impl<'a> Record<'a> {
         };
         input.0.is_empty().then_some(record)
     }
+}
+
+/// What a pipeline knew. The oldest is last, so that it is put in first.
+fn memory(input: &mut Input<'_>, has_key: bool) -> Option<Memory> {
+    let mut memory = Memory::default();
+    if has_key {
+        memory.open_key = input.array::<1>()?[0];
+    }
+    let count = usize::from(input.array::<1>()?[0]);
+    let mut known = [(0, 0); MEMORY_STREAMS];
+    for place in known.get_mut(..count)? {
+        *place = (input.u32()?, input.i64()?);
+    }
+    known.iter().rev().filter(|(key, _)| *key != 0).for_each(|(key, time_ns)| memory.set(*key, *time_ns));
+    Some(memory)
 }
 
 /// Keys, metas and marks are bounded by their makers far below 64 KiB; a longer one is cut and will not be recognised again.
@@ -164,18 +182,23 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), begun: bool, goes_on: bool, open_key: u8, last_ns: Option<i64>,
+            slot: u32, number: u64, end: u64, time: i64, merged: bool, releases: (bool, bool), goes_on: bool, open_key: u8,
+            known in prop::collection::vec((1..u32::MAX, any::<i64>()), 0..12),
             key in prop::collection::vec(any::<u8>(), 0..50),
             meta in prop::collection::vec(any::<u8>(), 0..50),
         ) {
             let (released, all) = releases;
+            let mut memory = Memory::default();
+            memory.open_key = open_key;
+            known.iter().for_each(|(key, time_ns)| memory.set(*key, *time_ns));
+            let note = Note { released, all, goes_on, memory };
             for record in [
                 Record::Header { number },
                 Record::End { count: number },
                 Record::Define { slot, seen_s: time, key: &key, meta: &meta },
                 Record::Move { slot, position: number, mark: &meta },
                 Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note::default() },
-                Record::Intend { slot, start: number, end, time_ns: time, merged, note: Note { released, all, goes_on, last_ns, begun, open_key } },
+                Record::Intend { slot, start: number, end, time_ns: time, merged, note },
                 Record::Restart { slot, position: number, mark: &meta },
                 Record::Forget { slot },
                 Record::Alone,

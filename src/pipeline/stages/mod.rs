@@ -57,11 +57,6 @@ pub(super) trait Stage: Debug + Send {
         false
     }
 
-    /// Whether what it does to a time depends on the time before it.
-    fn remembers_time(&self) -> bool {
-        false
-    }
-
     /// Until when no more should be read, because more than the rate went through; nanoseconds since 1970.
     fn wait_until_ns(&self) -> Option<i64> {
         None

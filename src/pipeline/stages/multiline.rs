@@ -6,13 +6,14 @@
 //!
 //! An entry begins with a line that matches `firstline` and ends before the next one, at `max_lines`, at the length that a line may have, or when
 //! no line has come for `max_wait_time`. It has the time, labels, keys and metadata of its first line. Entries of different labels are
-//! gathered apart. Lines before any first line of the file go on one by one; those that come when an entry was let go are gathered again.
+//! gathered apart. Lines before any first line of their stream go on one by one; those that come when an entry was let go are gathered again. That there
+//! was one is known of the last streams of the file.
 
 use super::Stage;
 use crate::base::limits::MULTILINE_STREAMS;
 use crate::pipeline::entry::Entry;
 use crate::pipeline::program::{Context, Flow};
-use crate::pipeline::streams::key_of;
+use crate::pipeline::streams::{checksum, key_of};
 use regex::Regex;
 
 /// See the module.
@@ -42,10 +43,11 @@ impl Stage for Multiline {
             context.state.set_due();
             return Flow::Hold;
         }
-        context.state.memory.begun |= is_first;
-        if !context.state.memory.begun {
+        let key = checksum(context.at, context.stream);
+        if !is_first && context.state.memory().get(key).is_none() {
             return Flow::Next;
         }
+        context.state.memory_mut().set(key, 0);
         if context.state.count(context.at) >= MULTILINE_STREAMS {
             // More streams than are gathered at the same time: this line goes alone.
             return Flow::Next;

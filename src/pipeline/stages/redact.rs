@@ -32,11 +32,15 @@ impl Stage for Redact {
         };
         let Some(source) = source else { return Flow::Next };
         let Redact { redactor, scratch, .. } = self;
-        let open_key = &mut context.state.memory.open_key;
-        let made = entry.rewrite(|entry, out| match redactor.redact(entry.text(source), open_key, scratch, out) {
+        let was_open = context.state.memory().open_key;
+        let mut open = was_open;
+        let made = entry.rewrite(|entry, out| match redactor.redact(entry.text(source), &mut open, scratch, out) {
             0 => Err(Clean),
             _ => Ok(()),
         });
+        if open != was_open {
+            context.state.memory_mut().open_key = open;
+        }
         if let Ok(value) = made {
             match self.source {
                 Some(key) => entry.extract(key, Some(value)),

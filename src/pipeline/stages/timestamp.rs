@@ -4,14 +4,17 @@
 //! - timestamp: { source: ts, format: RFC3339, fallback_formats: [Unix], location: Europe/Berlin, action_on_failure: fudge }
 //! ```
 //!
-//! Formats are tried in their order. If none fits, or the key is not there, `fudge` gives the last known time of the file and a nanosecond (so that
-//! what follows a line stays behind it), and `skip` leaves the time as it was. A layout without a year means the present one.
+//! Formats are tried in their order. If none fits, or the key is not there, `fudge` gives the last time that the stage gave in the stream and a
+//! nanosecond (so that what follows a line stays behind it), and `skip` leaves the time as it was, as does `fudge` when there is none. A stream is
+//! that of the labels at this stage; those of the last streams of the file are known. A layout without a year means the present one.
 
 use super::Stage;
 use crate::format::time::Layout;
 use crate::pipeline::entry::Entry;
 use crate::pipeline::keys::Key;
 use crate::pipeline::program::{Context, Flow};
+use crate::pipeline::state::State;
+use crate::pipeline::streams::checksum_of;
 
 /// See the module.
 #[derive(Debug)]
@@ -26,23 +29,17 @@ impl Stage for Timestamp {
         let text = entry.extracted_text(self.source);
         let found =
             text.and_then(|text| self.layouts.iter().find_map(|layout| layout.parse(text, context.now_ns).ok()));
-        let last_ns = &mut context.state.memory.last_ns;
-        let time_ns = match found {
-            Some(time_ns) => Some(time_ns),
-            None if self.fudge => last_ns.map(|last| last.saturating_add(1)),
-            None => None,
-        };
-        if let Some(time_ns) = time_ns {
+        if !self.fudge {
+            entry.time_ns = found.unwrap_or(entry.time_ns);
+            return Flow::Next;
+        }
+        let key = checksum_of(entry, context.at, context.stream);
+        let last = |state: &State| state.memory().get(key).map(|last| last.saturating_add(1));
+        if let Some(time_ns) = found.or_else(|| last(context.state)) {
             entry.time_ns = time_ns;
-            if self.fudge {
-                *last_ns = Some(time_ns);
-            }
+            context.state.memory_mut().set(key, time_ns);
         }
         Flow::Next
-    }
-
-    fn remembers_time(&self) -> bool {
-        self.fudge
     }
 }
 
@@ -50,7 +47,6 @@ impl Stage for Timestamp {
 mod tests {
     use super::super::bench::at;
     use super::*;
-    use crate::pipeline::state::State;
 
     fn times(fudge: bool, texts: &[Option<&str>]) -> Vec<i64> {
         let layouts = ["2006-01-02 15:04:05", "Unix"].map(|text| Layout::compile(text, Some("UTC")).unwrap()).to_vec();

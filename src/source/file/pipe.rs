@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(super) struct Pipeline {
     program: Box<Program>,
-    remembers_time: bool,
     counters: Counters,
 }
 
@@ -50,7 +49,7 @@ impl Pipeline {
             no_labels: counters("no_labels"),
             bad_tenant: counters("bad_tenant"),
         };
-        Box::new(Pipeline { remembers_time: program.remembers_time(), counters, program })
+        Box::new(Pipeline { counters, program })
     }
 
     /// Goes on under other settings with equal stages.
@@ -217,7 +216,7 @@ impl Pipe {
         if piece.replayed && first == 0 {
             self.remember(piece.note);
         }
-        let note = Note { goes_on: goes_on && had_held && first == 0, ..noted(self.memory(), pipeline) };
+        let note = Note { goes_on: goes_on && had_held && first == 0, memory: self.memory(), ..Note::default() };
         if note.goes_on {
             self.state.go_on(piece.time_ns);
         }
@@ -265,7 +264,7 @@ impl Pipe {
                     lines: receipt.lines - before.lines,
                     safe,
                     mark,
-                    note: noted(quiet.memory, pipeline),
+                    note: Note { memory: quiet.memory, ..Note::default() },
                     ..receipt
                 };
                 receipts.extend([before, after]);
@@ -300,7 +299,7 @@ impl Pipe {
         if let Some(note) = again {
             self.remember(note);
         }
-        let note = Note { released: true, all, ..noted(self.memory(), pipeline) };
+        let note = Note { released: true, all, memory: self.memory(), ..Note::default() };
         self.state.set_replayed(again.is_some());
         self.state.begin_chunk(place.0);
         self.let_go(pipeline, (!all).then_some(time_ns), time_ns, outlet);
@@ -317,14 +316,8 @@ impl Pipe {
 
     /// What is sent again comes out as it did: what was before it may have been sent not at all, and be read in other pieces.
     fn remember(&mut self, note: Note) {
-        self.state.set_memory(Memory { last_ns: note.last_ns, begun: note.begun, open_key: note.open_key });
+        self.state.set_memory(note.memory);
     }
-}
-
-/// What has to be known of a place to go on from there as before.
-fn noted(memory: Memory, pipeline: &Pipeline) -> Note {
-    let last_ns = memory.last_ns.filter(|_| pipeline.remembers_time);
-    Note { last_ns, begun: memory.begun, open_key: memory.open_key, ..Note::default() }
 }
 
 /// Takes what comes out of a program.
