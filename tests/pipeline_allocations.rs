@@ -6,6 +6,7 @@ mod allocations;
 use allocations::{Counting, allocations};
 use lugger::model::labels::Labels;
 use lugger::pipeline::entry::Entry;
+use lugger::pipeline::redact;
 use lugger::pipeline::settings::*;
 use lugger::pipeline::state::State;
 use lugger::pipeline::streams::Streams;
@@ -163,6 +164,44 @@ fn lines_that_are_held() {
     let lines =
         [r#"{"log":"half ","stream":"stdout"}"#, r#"{"log":"line\n","stream":"stdout","time":"2026-08-01T10:00:00Z"}"#];
     assert_none(&[Stage::Docker, Stage::Decolorize], &lines);
+}
+
+/// Nested stages that see labels as keys, times by stream, and a private key over several lines.
+#[test]
+fn labels_as_keys_times_of_streams_and_open_keys() {
+    let nested = Match {
+        selector: r#"{job="test"}"#.into(),
+        action: MatchAction::Keep(vec![
+            Stage::Template(Template { source: "level".into(), template: "{{ ToUpper .level }} {{ .job }}".into() }),
+            Stage::Output(Output { source: "level".into() }),
+        ]),
+        pipeline_name: None,
+        drop_counter_reason: "match_stage".into(),
+    };
+    let regex = r"^(?P<level>\w+) (?P<at>\S+)".into();
+    let stages = [
+        Stage::Regex(Regex { expression: regex, source: None, labels_from_groups: false }),
+        labels(&[("level", "")]),
+        Stage::Timestamp(Timestamp {
+            source: "at".into(),
+            format: "Unix".into(),
+            fallback_formats: Vec::new(),
+            location: None,
+            action_on_failure: TimeFailure::Fudge,
+        }),
+        Stage::Match(nested),
+    ];
+    let lines = ["info 1700000000", "warn 1600000000", "info bad", "warn bad", "error bad"];
+    assert_eq!(assert_none(&stages, &lines).2, 3);
+    let what = redact::Settings { kinds: redact::Kind::ALL.to_vec(), ..redact::Settings::default() };
+    let lines = [
+        "-----BEGIN PRIVATE KEY-----",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj",
+        "Ab3=",
+        "-----END PRIVATE KEY-----",
+        "nothing of it",
+    ];
+    assert_none(&[Stage::Redact(Redact { source: None, what })], &lines);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use lugger::format::loki::decode_snappy;
 use lugger::model::batch::Batch;
 use lugger::model::budget::Budget;
 use lugger::model::labels::Labels;
-use lugger::pipeline::settings::{Drop, Limit, Multiline, Regex, Stage, TimeFailure, Timestamp};
+use lugger::pipeline::redact;
+use lugger::pipeline::settings::{Drop, Limit, Multiline, Redact, Regex, Stage, TimeFailure, Timestamp};
 use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
@@ -446,6 +447,32 @@ fn times_come_again_behind_lines_that_were_dropped() {
     world.wait_for("F1700001000");
     assert_eq!(world.shelf.lock().unwrap().repeated, 1);
     assert_same(world.texts(), ["F1700000000", " kept", "F1700001000"].map(str::to_owned).to_vec());
+    world.kill();
+}
+
+/// A private key that begins in one batch and goes on in the next ones: nothing of it is sent, also when these are sent again, in the same form.
+#[test]
+fn a_private_key_stays_open_over_a_kill() {
+    let what = redact::Settings { kinds: vec![redact::Kind::PrivateKey], ..redact::Settings::default() };
+    let mut world = World::new(vec![Stage::Redact(Redact { source: None, what })]);
+    let mut file = world.file();
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    world.start();
+    file.write_all(b"-----BEGIN PRIVATE KEY-----\n").unwrap();
+    world.wait_lines(1);
+    world.shelf.lock().unwrap().silent = 1;
+    for lines in 2..4 {
+        writeln!(file, "{body}").unwrap();
+        world.wait_lines(lines);
+    }
+    world.kill();
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    write!(file, "{body}\n-----END PRIVATE KEY-----\n{body} is text again\n").unwrap();
+    world.wait_for(&format!("{body} is text again"));
+    let marks = ["[private_key]"; 5].map(str::to_owned);
+    assert_same(world.texts(), [marks.as_slice(), &[format!("{body} is text again")]].concat());
+    assert!(world.shelf.lock().unwrap().repeated >= 1);
     world.kill();
 }
 
