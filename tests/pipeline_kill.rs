@@ -305,10 +305,8 @@ fn lines_come_once_where_blocks_were_let_go() {
     world.kill();
 }
 
-/// Lines without a time of their own have the last one of their stream and a nanosecond, also when they are sent again; and each has one time only.
-#[test]
-fn times_that_depend_on_the_line_before_come_again() {
-    let mut random = Random(0xfeed_beef_1234_5678);
+/// Stages that give a line the time in it, by streams `a` and `b`.
+fn times_by_stream() -> Vec<Stage> {
     let timestamp = Timestamp {
         source: "at".into(),
         format: "Unix".into(),
@@ -316,10 +314,46 @@ fn times_that_depend_on_the_line_before_come_again() {
         location: None,
         action_on_failure: TimeFailure::Fudge,
     };
-    let regex =
-        Regex { expression: r"^(?P<stream>[ab])(?:F(?P<at>\d+))?".into(), source: None, labels_from_groups: false };
+    let expression = r"^(?P<stream>[ab])(?:F(?P<at>\d+))?".into();
+    let regex = Regex { expression, source: None, labels_from_groups: false };
     let labels = Stage::Labels(vec![("stream".into(), "stream".into())]);
-    let mut world = World::new(vec![Stage::Regex(regex), labels, Stage::Timestamp(timestamp)]);
+    vec![Stage::Regex(regex), labels, Stage::Timestamp(timestamp)]
+}
+
+/// What was known of each stream where a piece began that was sent is known again when it is sent once more.
+#[test]
+fn times_of_each_stream_come_again() {
+    let mut world = World::new(times_by_stream());
+    let mut file = world.file();
+    world.start();
+    file.write_all(b"aF1700000000\nbF1600000000\n").unwrap();
+    world.wait_lines(2);
+    world.shelf.lock().unwrap().silent = 1;
+    for (lines, text) in [(3, "a 1"), (4, "b 1"), (5, "a 2")] {
+        writeln!(file, "{text}").unwrap();
+        world.wait_lines(lines);
+    }
+    world.kill();
+    world.shelf.lock().unwrap().silent = 0;
+    world.start();
+    file.write_all(b"b 2\na 3\n").unwrap();
+    world.wait_for("a 3");
+    let shelf = world.shelf.lock().unwrap();
+    let mut seen: Vec<_> = shelf.kept.iter().map(|(_, time, text)| (text.as_str(), *time)).collect();
+    seen.sort_unstable();
+    let (a, b) = (1_700_000_000_000_000_000, 1_600_000_000_000_000_000);
+    let wanted = [("a 1", a + 1), ("a 2", a + 2), ("a 3", a + 3), ("aF1700000000", a), ("b 1", b + 1), ("b 2", b + 2)];
+    assert_eq!(seen, [wanted.as_slice(), &[("bF1600000000", b)]].concat());
+    assert!(shelf.repeated >= 3, "{}", shelf.repeated);
+    drop(shelf);
+    world.kill();
+}
+
+/// Lines without a time of their own have the last one of their stream and a nanosecond, also when they are sent again; and each has one time only.
+#[test]
+fn times_that_depend_on_the_line_before_come_again() {
+    let mut random = Random(0xfeed_beef_1234_5678);
+    let mut world = World::new(times_by_stream());
     world.shelf.lock().unwrap().silent = 3;
     let mut file = world.file();
     let mut expected = Vec::new();
