@@ -130,7 +130,7 @@ impl<'a> Jobs<'a> {
                 if i > 0 {
                     comments
                         .push("The same files once more, since the clients have different external_labels.".to_owned());
-                    if stages.as_ref().is_some_and(|stages| draws(stages)) {
+                    if stages.as_ref().is_some_and(draws) {
                         comments
                             .push("`sampling` and `limit` choose anew here: these clients get other lines.".to_owned());
                     }

@@ -65,7 +65,7 @@ fn is_base64(c: char) -> bool {
 
 /// Whether letters, capitals and others are mixed as words, numbers and paths do not have them.
 fn is_mixed(text: &str) -> bool {
-    let has = |wanted: fn(&u8) -> bool| text.as_bytes().iter().any(|b| wanted(b));
+    let has = |wanted: fn(&u8) -> bool| text.as_bytes().iter().any(wanted);
     let others = text.ends_with('=') || text.contains('+') || has(u8::is_ascii_digit);
     text.len() >= 4 && others && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
 }
