@@ -91,7 +91,7 @@ fn from_keys(names: &[&str]) -> Stage {
 /// The labels that lines with these addresses get, as they are written in selectors.
 fn labels(stages: Vec<Stage>, addresses: &[&str]) -> Vec<String> {
     let all: Vec<Stage> = [first_word()].into_iter().chain(stages).collect();
-    let mut rehearsal = Rehearsal::new(&all, LabelCaps::default(), 1 << 20).unwrap();
+    let mut rehearsal = Rehearsal::new(&all, Labels::default(), LabelCaps::default(), 1 << 20).unwrap();
     let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap());
     let one = |address: &&str| match rehearsal.line(&format!("{address} GET /"), 1, &mut lines).as_slice() {
         [Outcome::Sent(sent)] => sent.labels.encoded(),
@@ -141,7 +141,7 @@ fn what_is_no_address_changes_nothing() {
     assert_eq!(labels(vec![geoip(&database, Some(Kind::Asn), &[])], &given), [NOTHING; 9]);
     // Without a source, too.
     let stage = geoip(&database, Some(Kind::Asn), &[]);
-    let mut rehearsal = Rehearsal::new(&[stage], LabelCaps::default(), 1 << 20).unwrap();
+    let mut rehearsal = Rehearsal::new(&[stage], Labels::default(), LabelCaps::default(), 1 << 20).unwrap();
     let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap());
     let out = rehearsal.line("1.2.3.4", 1, &mut lines);
     assert!(matches!(&out[..], [Outcome::Sent(sent)] if sent.labels.encoded() == NOTHING), "{out:?}");
