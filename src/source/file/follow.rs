@@ -569,6 +569,9 @@ impl Follow {
                 let matched = self.tree.matches(dir, name).contains(&source);
                 if matched || origin.is_some() {
                     self.track(source, dir, name, &path, origin.unwrap_or(&path), &stat);
+                } else if let Some(origin) = self.peek(source, &stat.identity, |_, origin| origin.to_owned()) {
+                    // It was followed before. What a name led to when the directory was listed may be elsewhere by the time it is looked at.
+                    self.track(source, dir, name, &path, &origin, &stat);
                 }
             }
         }
