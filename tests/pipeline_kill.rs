@@ -635,3 +635,17 @@ fn a_limit_drops_nothing_that_was_sent_before() {
     assert_same(world.texts(), expected);
     world.kill();
 }
+
+/// A block whose time is up is sent then, and not when something else wakes the agent.
+#[test]
+fn what_waited_is_sent_in_time() {
+    let mut world = World::new(vec![multiline(Duration::from_secs(3))]);
+    world.start();
+    let start = Instant::now();
+    fs::write(world.logs.path().join("a.log"), "F block\nmore\n").unwrap();
+    world.wait_lines(1);
+    assert_same(world.texts(), vec!["F block\nmore".to_owned()]);
+    // The sweep comes 10 s after the start, and would send it as well.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    world.kill();
+}

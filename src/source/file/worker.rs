@@ -235,7 +235,7 @@ impl Worker {
                 timers.has_work = true;
             }
             self.take_events(&mut timers);
-            let due = self.tick();
+            self.tick();
             let (has_read, enough_at) = self.read_files();
             let held_until = self.release_due();
             let now = Instant::now();
@@ -243,6 +243,8 @@ impl Worker {
             if has_read && self.follow.files.ready_len() > 0 {
                 continue;
             }
+            // Once more, as what was written by now wants to be sealed in time.
+            let due = self.tick();
             let next = [due, timers.next(), enough_at, held_until].into_iter().flatten().min();
             self.wait(&timers, next);
         }
