@@ -83,12 +83,14 @@ impl Receiver {
     }
 
     fn try_push(&self, line: &str) -> std::io::Result<String> {
-        let body = format!(r#"{{"streams":[{{"stream":{{"job":"t"}},"values":[["1700000000000000000",{line}]]}}]}}"#);
+        let body = format!(
+            r#"{{"streams":[{{"stream":{{"job":"t"}},"values":[["1700000000000000005",{line},{{"trace":"t\u001b\"1"}}]]}}]}}"#
+        );
         let mut stream = TcpStream::connect(self.address)?;
         let length = body.len();
         write!(
             stream,
-            "POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nX-Scope-OrgID: team\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -127,7 +129,10 @@ fn receive_says_each_push_prints_lines_safely_and_stops_on_sigterm() {
     assert_eq!(words.matches("msg=push").count(), 20, "each one, also when they repeat\n{words}");
     assert!(words.contains("20 lines") && words.starts_with("ts=2"), "{words}");
     assert_eq!(lines.lines().count(), 20);
-    assert_eq!(lines.lines().next().unwrap(), "{job=\"t\"}\tline 0\\n\\u001b[2Jnext");
+    assert_eq!(
+        lines.lines().next().unwrap(),
+        "2023-11-14T22:13:20.000000005Z {job=\"t\"} trace=\"t\\u{1b}\\\"1\" tenant=\"team\"\tline 0\\n\\u001b[2Jnext"
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
     let output = output(&["test", "--config", &config]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
-    assert!(shown.ends_with("19 tests, all passed\n"), "{shown}");
+    assert!(shown.ends_with("20 tests, all passed\n"), "{shown}");
     // Each recipe has a test.
     for line in fs::read_to_string(&config).unwrap().lines().filter(|line| line.contains("format: ")) {
         let name = line.split("name: ").nth(1).unwrap().split(',').next().unwrap();
@@ -183,7 +183,7 @@ fn stdin_goes_through_the_first_pipeline_and_each_stage_says_what_it_did() {
         text(&output.stdout).lines().map(without_time).collect::<Vec<_>>().join("\n")
     };
     // The empty line is one, too.
-    let plain = "TIME {job=\"app\", level=\"info\"} user=\"u\" level=info user=u\\n more\\n\ndropped noise";
+    let plain = "TIME {job=\"app\", level=\"info\"} user=\"u\" level=info user=u\\n more\\n\ndropped noise source=\"app\" level=debug";
     assert_eq!(feed(&[]), plain);
     let inspected = feed(&["--inspect"]);
     for expected in [
@@ -192,7 +192,7 @@ fn stdin_goes_through_the_first_pipeline_and_each_stage_says_what_it_did() {
         "  3 drop                     changes nothing\n",
         "  4 labels                 + label level = \"info\"\n",
         "  5 structured_metadata    + metadata user = \"u\"\n",
-        "  3 drop                   - drops the entry\ndropped noise",
+        "  3 drop                   - drops the entry\ndropped noise source=\"app\" level=debug",
     ] {
         assert!(inspected.contains(expected), "{expected}\n---\n{inspected}");
     }
@@ -232,11 +232,17 @@ fn a_rehearsal_drops_what_the_agent_would() {
     let tenant = "labels: { j: a }, stages: [{ logfmt: { mapping: { t: } } }, { tenant: { source: t } }]";
     assert_eq!(
         fed(tenant, "{}", b"t=\"team a\"\nt=good\n"),
-        ["dropped bad_tenant", "{j=\"a\"} tenant=\"good\" t=good"]
+        ["dropped bad_tenant source=\"a\" t=\"team a\"", "{j=\"a\"} tenant=\"good\" t=good"]
     );
     assert_eq!(fed("stages: [{ decolorize: {} }]", "{}", b"x\n"), ["{} x"], "its file is a label");
-    assert_eq!(fed("labels: { j: a }, stages: [{ labelallow: [b] }]", "{}", b"x\n"), ["dropped no_labels"]);
-    assert_eq!(fed("labels: { j: a }, stages: [{ labeldrop: [j, filename] }]", "{}", b"x\n"), ["dropped no_labels"]);
+    assert_eq!(
+        fed("labels: { j: a }, stages: [{ labelallow: [b] }]", "{}", b"x\n"),
+        ["dropped no_labels source=\"a\" x"]
+    );
+    assert_eq!(
+        fed("labels: { j: a }, stages: [{ labeldrop: [j, filename] }]", "{}", b"x\n"),
+        ["dropped no_labels source=\"a\" x"]
+    );
     assert_eq!(fed("labels: { j: a }, stages: [{ labeldrop: [j] }]", "{}", b"x\n"), ["{} x"]);
 }
 
@@ -289,9 +295,42 @@ fn a_tenant_that_loki_does_not_take_is_told_of_once() {
 
 #[test]
 fn options_of_a_dry_run_need_it() {
-    for option in ["--stdin", "--inspect"] {
-        assert_eq!(output(&["run", option]).status.code(), Some(2), "{option}");
+    for option in [&["--stdin"][..], &["--inspect"], &["--dry-run", "--source", "a"]] {
+        assert_eq!(output(&[&["run"], option].concat()).status.code(), Some(2), "{option:?}");
     }
+}
+
+#[test]
+fn stdin_is_for_the_source_that_is_named_and_long_lines_are_cut_where_they_are_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("agent.yaml");
+    let entry = |name: &str| {
+        format!(
+            "  - {{ name: {name}, file: {{ include: /nowhere/{name}.log }}, labels: {{ j: {name} }}, stages: [{{ drop: {{ expression: ^x }} }}] }}\n"
+        )
+    };
+    let text = format!("loki: [{{ url: 'http://127.0.0.1:1' }}]\nlogs:\n{}{}", entry("one"), entry("second"));
+    fs::write(&config, text).unwrap();
+    let feed = |more: &[&str]| {
+        let arguments = [&["run", "--dry-run", "--stdin", "--config", config.to_str().unwrap()], more].concat();
+        let mut child = lugger(&arguments);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It may have ended before it reads.
+        let _ = child.stdin.take().unwrap().write_all(format!("line\n{}\n", "x".repeat(300)).as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let (first, second, other) = (feed(&[]), feed(&["--source", "second"]), feed(&["--source", "secnod"]));
+    let cut = "x".repeat(200);
+    for (fed, name) in [(&first, "one"), (&second, "second")] {
+        let shown = text_lines(&fed.stdout).collect::<Vec<_>>();
+        assert!(shown[0].ends_with(&format!("{{j=\"{name}\"}} line")), "{shown:?}");
+        assert_eq!(shown[1], format!("dropped drop_stage source=\"{name}\" {cut}..."));
+    }
+    let words = self::text(&first.stderr);
+    assert!(words.contains("stdin is taken for the first entry") && words.contains("one"), "{words}");
+    assert!(!self::text(&second.stderr).contains("stdin is taken"));
+    assert_eq!(other.status.code(), Some(1));
+    assert!(self::text(&other.stderr).contains("did you mean \"second\"?"), "{}", self::text(&other.stderr));
 }
 
 /// A dry run goes on where the agent stopped, shows what would be sent, and leaves everything as it was.
@@ -299,7 +338,8 @@ fn options_of_a_dry_run_need_it() {
 fn a_dry_run_sends_nothing_and_moves_no_cursor() {
     let loki = Loki::start_with(Options { keep: true, ..Options::default() });
     let rig = Rig::new();
-    let stages = "[{ json: { expressions: { level: } } }, { labels: { level: } }]";
+    let stages =
+        "[{ json: { expressions: { level: } } }, { labels: { level: } }, { drop: { source: level, value: debug } }]";
     let source = FileSource::new("app", rig.log("app.log")).label("job", "app").option("stages", stages);
     let config = Config::new(&loki.url()).source(source);
     append_to(&rig.log("app.log"), "{\"level\":\"info\",\"n\":1}\n");
@@ -318,7 +358,7 @@ fn a_dry_run_sends_nothing_and_moves_no_cursor() {
         files
     };
     let (before, requests) = (state(), loki.requests());
-    append_to(&rig.log("app.log"), "{\"level\":\"warn\",\"n\":2}\n");
+    append_to(&rig.log("app.log"), "{\"level\":\"warn\",\"n\":2}\n{\"level\":\"debug\"}\n");
     let config_file = rig.config_file();
     let mut dry = lugger(&["run", "--dry-run", "--config", config_file.to_str().unwrap()]);
     let mut dry = dry.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -330,6 +370,10 @@ fn a_dry_run_sends_nothing_and_moves_no_cursor() {
         rig.log("app.log").display()
     );
     assert!(shown.ends_with(&expected), "{shown}");
+    let mut dropped = String::new();
+    lines.read_line(&mut dropped).unwrap();
+    let log = rig.log("app.log");
+    assert_eq!(dropped, format!("dropped drop_stage source=\"app\" file={log:?} {{\"level\":\"debug\"}}\n"));
     let pid = rustix::process::Pid::from_child(&dry);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(dry.wait().unwrap().code(), Some(0));

@@ -382,6 +382,8 @@ pub const PIPELINE_POOL: usize = 2;
 pub const PIPELINE_POOL_BYTES: usize = 16 * 1024;
 /// What may wait for further lines in all files together, bytes. Above it the files let go in which most waits.
 pub const PIPELINE_HELD_BYTES: usize = 8 * 1024 * 1024;
+/// Characters of a dropped line that a dry run shows.
+pub const DROPPED_TEXT_CHARS: usize = 200;
 /// Stages inside each other (`match` in `match`).
 pub const PIPELINE_DEPTH: usize = 16;
 /// Stages of one pipeline, nested ones included.

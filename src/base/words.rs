@@ -16,6 +16,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= threshold(&word, candidate))
         .map(|candidate| (distance(&word, &simple(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= threshold(&word, candidate))
+        .filter(|(_, candidate)| !is_another_short_word(&word, &simple(candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -23,6 +24,16 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// How many slips are believable.
 fn threshold(word: &[char], candidate: &str) -> usize {
     (word.len().max(candidate.len()) / 3).max(1)
+}
+
+/// Among short words one other letter makes another word (`pow`, `now`); what was swapped or left out does not.
+fn is_another_short_word(word: &[char], candidate: &[char]) -> bool {
+    let sorted = |letters: &[char]| {
+        let mut letters = letters.to_vec();
+        letters.sort_unstable();
+        letters
+    };
+    word.len() == candidate.len() && word.len() <= 3 && sorted(word) != sorted(candidate)
 }
 
 /// `did you mean "x"?`, or all there are.
@@ -76,6 +87,8 @@ mod tests {
             ("batchwait", Some("batch_wait")),
             ("urls", Some("url")),
             ("colour", None),
+            ("ulr", Some("url")),
+            ("uri", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, keys), expected, "{word}");

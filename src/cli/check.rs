@@ -61,7 +61,11 @@ fn summary(plan: &Plan) -> String {
             positions.path.display()
         ));
     }
-    let http = plan.http.map_or("off".to_owned(), |address| format!("http://{address}/"));
+    let http = match plan.http {
+        None => "off".to_owned(),
+        Some(address) if address.port() == 0 => format!("on a free port of {}, which the log names", address.ip()),
+        Some(address) => format!("http://{address}/"),
+    };
     lines.push(format!(
         "status page {http}; state in {}; memory at most {}",
         plan.state_dir.display(),
@@ -90,5 +94,8 @@ mod tests {
              1 endpoint\n  demo (loki): http://127.0.0.1:3100/loki/api/v1/push\n\
              status page off; state in /tmp/state; memory at most 64MiB\nlines above 256KiB are cut"
         );
+        let plan = Plan { http: Some("127.0.0.1:0".parse().unwrap()), ..plan };
+        let words = summary(&plan);
+        assert!(words.contains("status page on a free port of 127.0.0.1, which the log names; "), "{words}");
     }
 }

@@ -6,6 +6,7 @@ use super::signals::Signals;
 use crate::base::shutdown;
 use crate::demo::Push;
 use crate::demo::receiver::{PUSH_PATH, Receiver};
+use crate::format::civil::format_rfc3339_ns;
 use anyhow::Context;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 
-    /// Print each line that arrives to stdout, after its labels and a tab
+    /// Print each entry that arrives to stdout: time, labels, structured metadata, tenant, a tab, text
     #[arg(long)]
     print: bool,
 }
@@ -78,7 +79,14 @@ fn print_lines(push: &Push) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for stream in &push.streams {
         for entry in &stream.entries {
-            writeln!(out, "{}\t{}", visible(&stream.text), visible(&entry.line))?;
+            write!(out, "{} {}", format_rfc3339_ns(entry.time_ns), visible(&stream.text))?;
+            for (name, value) in &entry.metadata {
+                write!(out, " {}={value:?}", visible(name))?;
+            }
+            if let Some(tenant) = &push.tenant {
+                write!(out, " tenant={tenant:?}")?;
+            }
+            writeln!(out, "\t{}", visible(&entry.line))?;
         }
     }
     out.flush()

@@ -14,11 +14,12 @@ use crate::base::clock::Clock;
 use crate::base::limits::LINE_BYTES_MAX;
 use crate::base::metrics::Registry;
 use crate::base::shutdown;
+use crate::base::words::suggest;
 use crate::config::plan::{FileSource, Plan};
 use crate::demo::Push;
 use crate::demo::receiver::{PUSH_PATH, Receiver};
 use crate::model::labels::{LabelCaps, Labels};
-use crate::pipeline::rehearsal::{Lines, Rehearsal};
+use crate::pipeline::rehearsal::{Lines, Outcome, Rehearsal};
 use crate::pipeline::trace::stage_names;
 use crate::sink::settings::{Auth, Tls};
 use crate::source::file::lines;
@@ -35,11 +36,14 @@ use tokio::sync::Notify;
 
 /// The label that tells the sources apart on the way to the receiver.
 const SOURCE: &str = "lugger_source";
+/// The label that names a file.
+const FILENAME: &str = "filename";
 /// How often it is looked whether something was held long enough.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The stages of one source and what is printed of them.
 struct Stages {
+    source: String,
     rehearsal: Rehearsal,
     names: Vec<String>,
     caps: LabelCaps,
@@ -55,32 +59,57 @@ impl Stages {
             rehearsal.watch();
         }
         let (caps, line_bytes) = (settings.label_caps, settings.line_bytes);
-        Ok(Stages { rehearsal, names: stage_names(&settings.stages), caps, line_bytes })
+        Ok(Stages { source: settings.name.clone(), rehearsal, names: stage_names(&settings.stages), caps, line_bytes })
     }
 
-    fn line(&mut self, text: &str, time_ns: i64, lines: &mut Lines, show: &mut Show) -> io::Result<()> {
-        let out = self.rehearsal.line(text, time_ns, lines);
+    fn line(&mut self, text: &str, time_ns: i64, file: &mut File, show: &mut Show) -> io::Result<()> {
+        let out = self.rehearsal.line(text, time_ns, &mut file.lines);
         show.line(text)?;
-        self.print(&out, show)
+        self.print(&out, file, show)
     }
 
-    fn release(&mut self, time_ns: i64, is_end: bool, lines: &mut Lines, show: &mut Show) -> io::Result<()> {
-        let out = self.rehearsal.release(time_ns, is_end, lines);
-        self.print(&out, show)
+    fn release(&mut self, time_ns: i64, is_end: bool, file: &mut File, show: &mut Show) -> io::Result<()> {
+        let out = self.rehearsal.release(time_ns, is_end, &mut file.lines);
+        self.print(&out, file, show)
     }
 
-    fn print(&self, out: &[crate::pipeline::rehearsal::Outcome], show: &mut Show) -> io::Result<()> {
+    fn print(&self, out: &[Outcome], file: &File, show: &mut Show) -> io::Result<()> {
         show.passages(&self.rehearsal.passages(), &self.names)?;
-        show.outcomes(out)
+        show.outcomes(out, &self.source, &file.path)
     }
 }
 
-/// Feeds stdin to the first source's stages.
-pub(super) fn stdin(plan: &Plan, inspect: bool) -> anyhow::Result<ExitCode> {
-    let source = plan.files.first().context("the configuration has no entry in `logs`")?;
+/// What a file has left with the stages, and its path; empty: it is none.
+struct File {
+    lines: Lines,
+    path: String,
+}
+
+/// The source of this name; without one the first, which is told if there are others.
+fn chosen<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a FileSource> {
+    let first = plan.files.first().context("the configuration has no entry in `logs`")?;
+    let names = || plan.files.iter().map(|source| source.settings.name.as_str());
+    let Some(name) = name else {
+        if plan.files.len() > 1 {
+            let source = &first.settings.name;
+            tracing::info!(source, "stdin is taken for the first entry of `logs`; --source NAME takes another one");
+        }
+        return Ok(first);
+    };
+    let found = plan.files.iter().find(|source| source.settings.name == name);
+    found.with_context(|| {
+        let help = suggest(name, "the entries are", names().collect::<Vec<_>>());
+        format!("--source: the configuration has no entry in `logs` of the name {name:?}; {help}")
+    })
+}
+
+/// Feeds stdin to the stages of the source of this name, or of the first one.
+pub(super) fn stdin(plan: &Plan, name: Option<&str>, inspect: bool) -> anyhow::Result<ExitCode> {
+    let source = chosen(plan, name)?;
     let mut stages = Stages::new(source, inspect)?;
     let mut show = Show::stdout(inspect);
-    let mut from_stdin = stages.rehearsal.begin(source.settings.labels.clone());
+    let lines = stages.rehearsal.begin(source.settings.labels.clone());
+    let mut from_stdin = File { lines, path: String::new() };
     let mut input = io::stdin().lock();
     let mut head = Vec::new();
     while let Some(total) = next_line(&mut input, &mut head).context("stdin cannot be read")? {
@@ -133,7 +162,7 @@ fn closed(error: io::Error) -> anyhow::Result<ExitCode> {
 struct Stage {
     sources: Vec<Stages>,
     /// By source and labels as they arrive.
-    lines: HashMap<(usize, String), Lines>,
+    files: HashMap<(usize, String), File>,
     show: Show,
     error: Option<io::Error>,
 }
@@ -144,22 +173,24 @@ impl Stage {
             let source = stream.labels.iter().find(|(name, _)| name == SOURCE);
             let Some(source) = source.and_then(|(_, index)| index.parse::<usize>().ok()) else { continue };
             let Some(stages) = self.sources.get_mut(source) else { continue };
-            let lines = self.lines.entry((source, stream.text.clone())).or_insert_with(|| {
+            let file = self.files.entry((source, stream.text.clone())).or_insert_with(|| {
+                let path = stream.labels.iter().find(|(name, _)| name == FILENAME);
+                let path = path.map_or_else(String::new, |(_, path)| path.clone());
                 let own = stream.labels.iter().filter(|(name, _)| name != SOURCE);
                 let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
-                stages.rehearsal.begin(Labels::capped(own, stages.caps).0)
+                File { lines: stages.rehearsal.begin(Labels::capped(own, stages.caps).0), path }
             });
             for entry in &stream.entries {
-                stages.line(&entry.line, entry.time_ns, lines, &mut self.show)?;
+                stages.line(&entry.line, entry.time_ns, file, &mut self.show)?;
             }
         }
         self.show.flush()
     }
 
     fn release(&mut self, is_end: bool) -> io::Result<()> {
-        for ((source, _), lines) in &mut self.lines {
+        for ((source, _), file) in &mut self.files {
             if let Some(stages) = self.sources.get_mut(*source) {
-                stages.release(Clock::System.now_ns(), is_end, lines, &mut self.show)?;
+                stages.release(Clock::System.now_ns(), is_end, file, &mut self.show)?;
             }
         }
         self.show.flush()
@@ -170,7 +201,7 @@ impl Stage {
 pub(super) async fn files(plan: Plan, inspect: bool) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let sources = plan.files.iter().map(|source| Stages::new(source, inspect)).collect::<anyhow::Result<_>>()?;
-    let stage = Stage { sources, lines: HashMap::new(), show: Show::stdout(inspect), error: None };
+    let stage = Stage { sources, files: HashMap::new(), show: Show::stdout(inspect), error: None };
     let stage = Arc::new(Mutex::new(stage));
     let unread = Arc::new(Notify::new());
     let (shown, closed_now) = (stage.clone(), unread.clone());

@@ -24,9 +24,13 @@ pub struct Options {
     #[arg(long)]
     dry_run: bool,
 
-    /// Feed stdin to the pipeline of the first entry of `logs`, in place of its files
+    /// Feed stdin to the pipeline of an entry of `logs`, in place of its files
     #[arg(long, requires = "dry_run")]
     stdin: bool,
+
+    /// The entry of `logs` that stdin is for; without this the first one
+    #[arg(long, value_name = "NAME", requires = "stdin")]
+    source: Option<String>,
 
     /// Show what each stage changes
     #[arg(long, requires = "dry_run")]
@@ -44,7 +48,7 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
         }
     };
     if options.stdin {
-        return rehearse::stdin(&plan, options.inspect);
+        return rehearse::stdin(&plan, options.source.as_deref(), options.inspect);
     }
     let runtime = super::runtime()?;
     let ended = if options.dry_run {

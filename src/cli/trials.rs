@@ -118,9 +118,9 @@ fn differ(expected: &Expected, outcome: &Outcome) -> Vec<String> {
         }
     };
     match (expected.dropped.as_deref(), outcome) {
-        (Some(reason), Outcome::Dropped(found)) => check("dropped", quote(reason), quote(found)),
+        (Some(reason), Outcome::Dropped { reason: found, .. }) => check("dropped", quote(reason), quote(found)),
         (Some(reason), Outcome::Sent(_)) => check("dropped", quote(reason), shown(outcome)),
-        (None, Outcome::Dropped(_)) => check("sent", "an entry".to_owned(), shown(outcome)),
+        (None, Outcome::Dropped { .. }) => check("sent", "an entry".to_owned(), shown(outcome)),
         (None, Outcome::Sent(sent)) => {
             let Sent { labels, time_ns, text, metadata, tenant } = sent;
             if let Some(line) = &expected.line {
@@ -158,7 +158,7 @@ fn set<N: AsRef<str>, V: AsRef<str>>(pairs: impl Iterator<Item = (N, V)>) -> Str
 /// An outcome in a line.
 fn shown(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Dropped(reason) => format!("dropped, {reason:?}"),
+        Outcome::Dropped { reason, .. } => format!("dropped, {reason:?}"),
         Outcome::Sent(sent) => format!("{} {:?}", sent.labels.encoded(), sent.text),
     }
 }

@@ -81,14 +81,17 @@ impl Compiler {
         use settings::Stage as S;
         let step: Box<dyn Stage> = match stage {
             S::Match(settings) => return self.matching(settings),
-            S::Docker => Box::new(compiled::docker::Docker {
-                output: self.key("output")?,
-                stream: self.key("stream")?,
-                timestamp: self.key("timestamp")?,
-                label: self.set_label("stream")?,
-                joining: Joining { streams: MULTILINE_STREAMS, cut: None },
-                work: json::Work::default(),
-            }),
+            S::Docker => {
+                let output = self.key("output")?;
+                Box::new(compiled::docker::Docker {
+                    output,
+                    stream: self.key("stream")?,
+                    timestamp: self.key("timestamp")?,
+                    label: self.set_label("stream")?,
+                    joining: Joining { streams: MULTILINE_STREAMS, key: output, cut: None },
+                    work: json::Work::default(),
+                })
+            }
             S::Cri(settings) => self.cri(settings)?,
             S::Regex(settings) => self.regex(settings)?,
             S::Json(settings) => self.json(settings)?,
@@ -204,10 +207,11 @@ impl Compiler {
         if settings.max_partial_lines == 0 {
             return Err(self.wrong_at("max_partial_lines", "it has to be 1 or more"));
         }
-        let keys = [self.key("time")?, self.key("stream")?, self.key("flags")?, self.key("content")?];
+        let content = self.key("content")?;
+        let keys = [self.key("time")?, self.key("stream")?, self.key("flags")?, content];
         let cut =
             Some(settings.max_partial_line_size).filter(|size| *size > 0 && settings.max_partial_line_size_truncate);
-        let joining = Joining { streams: settings.max_partial_lines, cut };
+        let joining = Joining { streams: settings.max_partial_lines, key: content, cut };
         Ok(Box::new(compiled::cri::Cri { keys, label: self.set_label("stream")?, joining }))
     }
 

@@ -272,6 +272,25 @@ fn cri_then_multiline() {
     assert_eq!(out.iter().map(|out| out.time_ns / SECOND).collect::<Vec<_>>(), [60, 62, 64]);
 }
 
+/// The key has the whole text, as the entry has, also when the end of a divided line does not come.
+#[test]
+fn keys_of_divided_lines_have_the_whole_text() {
+    let template =
+        |key: &str| Stage::Template(Template { source: key.into(), template: format!("[{{{{ .{key} }}}}]") });
+    let docker = |log: &str| format!(r#"{{"log":"{log}","stream":"stdout","time":"1970-01-01T00:00:01Z"}}"#);
+    let stages = [Stage::Docker, template("output"), output("output")];
+    let lines =
+        [docker("one "), docker("two "), docker("three\\n"), docker("alone\\n"), docker("left "), docker("over")];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(texts(&run(&stages, &lines).0), ["[one two three]", "[alone]", "[left over]"]);
+    let cri = Cri { max_partial_lines: 9, max_partial_line_size: 0, max_partial_line_size_truncate: false };
+    let stages = [Stage::Cri(cri), template("content"), output("content")];
+    let lines = ["P one ", "P two ", "F three", "F alone", "P left ", "P over"];
+    let lines: Vec<String> = lines.iter().map(|line| format!("1970-01-01T00:00:01Z stdout {line}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(texts(&run(&stages, &lines).0), ["[one two three]", "[alone]", "[left over]"]);
+}
+
 #[test]
 fn drop_tenant_pack_and_allow() {
     let stages = [

@@ -30,7 +30,7 @@ pub enum Kind {
     PrivateKey,
     /// What stands before the `@` in a URL.
     UrlUser,
-    /// Credentials of `Authorization` headers, bearer and basic ones also without the header.
+    /// Credentials of `Authorization` headers; bearer ones of 16 characters or more (12 with letters and digits) and basic ones also without the header.
     Authorization,
     /// Tokens that have a form of their own: AWS, GitHub, GitLab, Slack, Google, Stripe, npm, Grafana, JWT.
     Token,

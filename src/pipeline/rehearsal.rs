@@ -22,8 +22,13 @@ const FILENAME: (&str, &str) = ("filename", "-");
 pub enum Outcome {
     /// It would be sent.
     Sent(Sent),
-    /// It was dropped, for this reason.
-    Dropped(String),
+    /// It was dropped.
+    Dropped {
+        /// Why.
+        reason: String,
+        /// Its text then.
+        text: String,
+    },
 }
 
 /// An entry that would be sent.
@@ -107,7 +112,10 @@ impl Rehearsal {
             Why::BadTenant => "bad_tenant".to_owned(),
             Why::NoLabels => "no_labels".to_owned(),
         };
-        let outcome = |kept: Result<Sent, Why>| kept.map_or_else(|why| Outcome::Dropped(reason(why)), Outcome::Sent);
+        let outcome = |kept| match kept {
+            Ok(sent) => Outcome::Sent(sent),
+            Err((why, text)) => Outcome::Dropped { reason: reason(why), text },
+        };
         sink.out.into_iter().map(outcome).collect()
     }
 }
@@ -122,7 +130,7 @@ enum Why {
 struct Sink {
     caps: LabelCaps,
     has_no_file: bool,
-    out: Vec<Result<Sent, Why>>,
+    out: Vec<Result<Sent, (Why, String)>>,
 }
 
 impl Emit for Sink {
@@ -134,16 +142,16 @@ impl Emit for Sink {
             labels = Labels::capped(labels.iter().filter(|label| *label != FILENAME), self.caps).0;
         }
         self.out.push(if tenant.as_ref().is_some_and(|tenant| !is_tenant(tenant)) {
-            Err(Why::BadTenant)
+            Err((Why::BadTenant, text))
         } else if is_empty {
-            Err(Why::NoLabels)
+            Err((Why::NoLabels, text))
         } else {
             Ok(Sent { labels, time_ns, text, metadata, tenant })
         });
     }
 
-    fn dropped(&mut self, _: &Entry<'_>, reason: u16) {
-        self.out.push(Err(Why::Stage(reason)));
+    fn dropped(&mut self, entry: &Entry<'_>, reason: u16) {
+        self.out.push(Err((Why::Stage(reason), entry.line_text().to_owned())));
     }
 }
 
@@ -200,7 +208,8 @@ mod tests {
         };
         assert_eq!(first, [Outcome::Sent(sent)]);
         assert_eq!(rehearsal.release(3, false, &mut lines), []);
-        assert_eq!(rehearsal.release(4, true, &mut lines), [Outcome::Dropped("drop_stage".to_owned())]);
+        let (reason, text) = ("drop_stage".to_owned(), r#"{"level":"debug"}"#.to_owned());
+        assert_eq!(rehearsal.release(4, true, &mut lines), [Outcome::Dropped { reason, text }]);
 
         let names = stage_names(&stages());
         assert_eq!(names, ["1 multiline", "2 json", "3 match", "3.1 labels", "4 drop"]);

@@ -6,6 +6,7 @@
 //! that come again with the same times do the same. Leaves to others: when an entry is complete (`stages`), cursors.
 
 use super::entry::{Entry, Work};
+use super::keys::Key;
 use crate::base::limits::{PIPELINE_POOL, PIPELINE_POOL_BYTES};
 pub use crate::model::flow::Memory;
 use crate::model::value::Value;
@@ -21,6 +22,8 @@ pub(super) struct Held {
     /// Its text so far, and of how many lines.
     pub text: String,
     pub lines: usize,
+    /// The key that gets the text as well.
+    pub key: Option<Key>,
     /// When it is complete, whatever comes; nanoseconds since 1970.
     pub due_ns: i64,
     /// How long it waits for a further line, nanoseconds.
@@ -41,6 +44,7 @@ impl Held {
         self.text.clear();
         self.text.push_str(entry.text(text));
         self.lines = 1;
+        self.key = None;
     }
 
     /// What its texts take.
@@ -50,10 +54,13 @@ impl Held {
 
     /// The entry again, with the text that was gathered.
     pub fn entry(&mut self) -> Entry<'_> {
-        let Held { raw, time_ns, read_ns, tenant, work, text, .. } = self;
+        let Held { raw, time_ns, read_ns, tenant, work, text, key, .. } = self;
         let mut entry = Entry::resume(raw, *time_ns, *read_ns, work);
         entry.tenant = *tenant;
         entry.line = entry.push(text);
+        if let Some(key) = *key {
+            entry.extract(key, Some(entry.line));
+        }
         entry
     }
 }

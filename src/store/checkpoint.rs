@@ -57,11 +57,18 @@ pub enum StoreError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space or inodes on its file system",
-        io::ErrorKind::PermissionDenied => "the user that lugger runs as must be able to make it and to write in it",
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "its file system is mounted read-only: name another directory as state_dir"
+        io::ErrorKind::PermissionDenied => {
+            "the user that lugger runs as must be able to make it and to write in it; or name another one as `state_dir`, with a \
+             Promtail file in the environment variable STATE_DIRECTORY (systemd: StateDirectory=)"
         }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it must be a directory, or not be there yet",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "its file system is mounted read-only: name another directory as `state_dir`, with a Promtail file in the environment \
+             variable STATE_DIRECTORY"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "it must be a directory, or not be there yet; or name another one as `state_dir`, with a Promtail file in the \
+             environment variable STATE_DIRECTORY"
+        }
         _ if is_trouble_of_the_disk(error) => "its disk fails: look into the kernel's log",
         _ => "it must exist or be creatable, and be writable by the user that lugger runs as",
     }

@@ -481,7 +481,12 @@ fn cursors_that_aged_do_not_leave_anything_to_those_that_take_their_slots() {
 fn an_error_names_its_cause_once_and_a_remedy_that_fits() {
     use std::error::Error;
     let of = |errno: Errno| StoreError::Io { path: "/s".into(), action: "write to it", source: errno.into() };
-    for (errno, remedy) in [(Errno::ACCESS, "user"), (Errno::NOSPC, "free space"), (Errno::ROFS, "read-only")] {
+    for (errno, remedy) in [
+        (Errno::ACCESS, "user"),
+        (Errno::ACCESS, "STATE_DIRECTORY"),
+        (Errno::NOSPC, "free space"),
+        (Errno::ROFS, "read-only"),
+    ] {
         let error = of(errno);
         let cause = error.source().unwrap().to_string();
         assert!(!error.to_string().contains(&cause), "{error}");

@@ -130,6 +130,17 @@ agent.yaml:1:1: `logs` is not supported
 help: a file is Promtail's or lugger's: remove it, or the keys of Promtail (`lugger convert` writes them in lugger's form)"#,
     ),
     (
+        "a state directory in a file of Promtail",
+        r#"state_dir: /x
+clients: [{ url: "http://localhost" }]
+"#,
+        r#"
+agent.yaml:1:1: `state_dir` is not supported
+  1 | state_dir: /x
+    | ^^^^^^^^^
+help: a file is Promtail's or lugger's: with one of Promtail state is in /var/lib/lugger, or where the environment variable STATE_DIRECTORY says (systemd's StateDirectory=); `lugger convert` writes the file in lugger's form, which has state_dir"#,
+    ),
+    (
         "an unknown key, and the nearest one",
         r#"loki: [{ url: "http://localhost" }]
 logs:

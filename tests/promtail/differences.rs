@@ -190,6 +190,39 @@ fn names_of_sources_do_not_depend_on_their_order() {
 }
 
 #[test]
+fn names_of_endpoints_have_no_values_of_variables() {
+    let file = |url: &str| format!("clients: [{{ url: '{url}' }}]\n{FILE}");
+    for (url, name) in [
+        ("https://${LOKI_TOKEN}:3100/x", "LOKI_TOKEN"),
+        ("https://eu-${LOKI_TOKEN}.example.org", "eu-LOKI_TOKEN.example.org"),
+    ] {
+        let yaml = convert(&file(url)).yaml;
+        assert!(yaml.contains(&format!("name: {name}\n")) && !yaml.contains("hunter2"), "{yaml}");
+        assert_eq!(plan(&file(url)).loki[0].name, name);
+    }
+}
+
+#[test]
+fn metrics_that_are_left_out_for_further_clients_are_told_of() {
+    let clients = "clients: [{ url: http://a, external_labels: { x: y } }, { url: http://b }]";
+    let of = |stages: &str| {
+        let job = format!(
+            "{{ job_name: a, static_configs: [{{ labels: {{ __path__: /a.log }} }}], pipeline_stages: [{stages}] }}"
+        );
+        convert(&format!("{clients}\nscrape_configs: [{job}]\n")).yaml
+    };
+    let metrics = "metrics: { n: { type: counter, config: { match_all: true, action: inc } } }";
+    for stages in [
+        format!("{{ {metrics} }}"),
+        format!("{{ match: {{ selector: '{{}}', stages: [{{ {metrics} }}, {{ decolorize: }}] }} }}"),
+    ] {
+        let yaml = of(&stages);
+        assert_eq!(yaml.matches("Without `metrics`").count(), 1, "{yaml}");
+    }
+    assert!(!of("{ decolorize: }").contains("Without `metrics`"));
+}
+
+#[test]
 fn secrets_of_the_environment_stay_there() {
     let of = |client: &str| format!("clients: [{{ {client} }}]\n{FILE}");
     for (client, kept) in [

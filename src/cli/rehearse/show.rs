@@ -1,5 +1,6 @@
 //! Prints entries, and what stages did to them, for people: in colour on a terminal.
 
+use crate::base::limits::DROPPED_TEXT_CHARS;
 use crate::cli::log::visible;
 use crate::format::civil::format_rfc3339_ns;
 use crate::pipeline::rehearsal::{Outcome, Sent};
@@ -72,14 +73,16 @@ impl Show {
         Ok(())
     }
 
-    /// What came out.
-    pub(super) fn outcomes(&mut self, outcomes: &[Outcome]) -> io::Result<()> {
+    /// What came out of this source and file; the file is empty if there is none.
+    pub(super) fn outcomes(&mut self, outcomes: &[Outcome], source: &str, file: &str) -> io::Result<()> {
         for outcome in outcomes {
             match outcome {
                 Outcome::Sent(sent) => self.sent(sent)?,
-                Outcome::Dropped(reason) => {
+                Outcome::Dropped { reason, text } => {
                     let (red, plain) = self.colours(RED);
-                    writeln!(self.out, "{red}dropped{plain} {}", visible(reason))?;
+                    let file = if file.is_empty() { String::new() } else { format!(" file={file:?}") };
+                    let (reason, text) = (visible(reason), visible(&beginning(text)));
+                    writeln!(self.out, "{red}dropped{plain} {reason} source={source:?}{file} {text}")?;
                 }
             }
         }
@@ -105,6 +108,14 @@ impl Show {
     /// A colour and its end, or nothing.
     fn colours(&self, colour: &'static str) -> (&'static str, &'static str) {
         if self.colour { (colour, PLAIN) } else { ("", "") }
+    }
+}
+
+/// The beginning of what is not sent anyway.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(DROPPED_TEXT_CHARS) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
     }
 }
 

@@ -173,9 +173,40 @@ fn client(node: &Node, common: &[Entry], env: &Lookup<'_>, check: &mut Check<'_>
     backoff(node, &mut out, check);
     let name = match read::text_at(node, "name", check) {
         Some(name) => fit_name(name),
-        None => fit_name(url.as_ref().and_then(Url::host_str).unwrap_or("loki")),
+        None => match written(node, "url").and_then(host_in_names) {
+            Some(host) => fit_name(&host),
+            None => fit_name(url.as_ref().and_then(Url::host_str).unwrap_or("loki")),
+        },
     };
     Client { item: Item { comments: Vec::new(), node: Some(map(node.span, out)) }, name, labels }
+}
+
+/// A text as it is written, if variables are in it.
+fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match &node.child(key).value {
+        Value::Scalar(scalar) => scalar.written.as_deref(),
+        Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+/// The host of a URL with the names of the variables in it, not their values, which are nobody's business who reads the printed file. `None`:
+/// there are none in the host.
+fn host_in_names(written: &str) -> Option<String> {
+    let scheme = outside(written, |c| c == ':').find(|at| written.get(*at..).is_some_and(|it| it.starts_with("://")));
+    let rest = written.get(scheme.map_or(0, |at| at + "://".len())..)?;
+    let authority = outside(rest, |c| matches!(c, '/' | '?' | '#')).next().unwrap_or(rest.len());
+    let authority = rest.get(..authority)?;
+    let host = authority.get(outside(authority, |c| c == '@').last().map_or(0, |at| at + 1)..)?;
+    let mut host = host.get(..outside(host, |c| c == ':').last().unwrap_or(host.len()))?;
+    let mut name = String::new();
+    while let Some((before, reference)) = host.split_once("${") {
+        let (reference, after) = reference.split_once('}').unwrap_or((reference, ""));
+        let end = reference.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(reference.len());
+        name.push_str(before);
+        name.push_str(reference.get(..end)?);
+        host = after;
+    }
+    (!name.is_empty()).then(|| name + host)
 }
 
 /// A name as lugger's names are.
@@ -412,6 +443,20 @@ fn backoff(node: &Node, out: &mut Vec<Entry>, check: &mut Check<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_have_the_names_of_variables_in_place_of_their_values() {
+        for (written, expected) in [
+            ("http://${LOKI_HOST}:3100/push", Some("LOKI_HOST")),
+            ("https://${U}:${P}@${LOKI:-a:b@c}/push", Some("LOKI")),
+            ("https://eu-${ZONE}.example.org/${X}", Some("eu-ZONE.example.org")),
+            ("${LOKI_URL:-http://u:secret@loki}", Some("LOKI_URL")),
+            ("https://${U}@loki.example.org:${PORT}/${X}", None),
+            ("http://[::1]:3100/${X}", None),
+        ] {
+            assert_eq!(host_in_names(written).as_deref(), expected, "{written}");
+        }
+    }
 
     #[test]
     fn names_and_passwords() {

@@ -134,7 +134,11 @@ impl<'a> Jobs<'a> {
                         comments
                             .push("`sampling` and `limit` choose anew here: these clients get other lines.".to_owned());
                     }
+                    let before = stages.clone();
                     stages.iter_mut().for_each(without_metrics);
+                    if stages.as_ref().map(count) != before.as_ref().map(count) {
+                        comments.push("Without `metrics`, which count each line once, above.".to_owned());
+                    }
                 }
                 let log = Log { job, name: &name, target, file: file.clone(), stages: stages.as_ref(), group };
                 let node = self.log(log);
@@ -249,6 +253,12 @@ fn draws(stages: &Node) -> bool {
         ["sampling", "limit"].iter().any(|name| item.entry(name).is_some())
             || draws(item.child("match").child("stages"))
     })
+}
+
+/// How many stages there are, nested ones included.
+fn count(stages: &Node) -> usize {
+    let Value::List(items) = &stages.value else { return 0 };
+    items.iter().map(|item| 1 + count(item.child("match").child("stages"))).sum()
 }
 
 /// Takes `metrics` out of stages that see the same lines for the second time, and each `match` that is for nothing else.

@@ -51,6 +51,15 @@ pub(super) const TOP: &Keys = &[
     ("labels", NOT_BOTH),
     ("limits", NOT_BOTH),
     ("http", NOT_BOTH),
+    ("late_labels", NOT_BOTH),
+    ("import_positions", NOT_BOTH),
+    (
+        "state_dir",
+        Refuse(
+            "a file is Promtail's or lugger's: with one of Promtail state is in /var/lib/lugger, or where the environment variable STATE_DIRECTORY says \
+             (systemd's StateDirectory=); `lugger convert` writes the file in lugger's form, which has state_dir",
+        ),
+    ),
 ];
 
 pub(super) const GLOBAL: &Keys =

@@ -12,6 +12,8 @@ use std::ops::Range;
 pub struct Starts {
     search: AhoCorasick,
     starts: Vec<Start>,
+    /// `Bearer ` with a token is looked for, too.
+    has_bearer: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +26,6 @@ enum Start {
     AwsSecret,
     /// `uthorization`: the name of a header.
     Header,
-    /// `Bearer ` with a token.
-    Bearer,
     /// `Basic ` with base64.
     Basic,
     /// `-----BEGIN `.
@@ -77,12 +77,9 @@ const TOKENS: [(&str, Start); 35] = [
     ("eyJ", Start::Jwt),
 ];
 
-const CREDENTIALS: [(&str, Start); 8] = [
+const CREDENTIALS: [(&str, Start); 5] = [
     ("uthorization", Start::Header),
     ("UTHORIZATION", Start::Header),
-    ("Bearer", Start::Bearer),
-    ("bearer", Start::Bearer),
-    ("BEARER", Start::Bearer),
     ("Basic", Start::Basic),
     ("basic", Start::Basic),
     ("BASIC", Start::Basic),
@@ -107,7 +104,8 @@ impl Starts {
         // Only leftmost matches are searched for with vector instructions. Building fails only for sizes far above these few words.
         let mut builder = AhoCorasick::builder();
         let search = builder.match_kind(MatchKind::LeftmostFirst).build(all.iter().map(|(text, _)| text)).ok()?;
-        Some(Starts { search, starts: all.into_iter().map(|(_, start)| start).collect() })
+        let has_bearer = kinds.contains(&Kind::Authorization);
+        Some(Starts { search, starts: all.into_iter().map(|(_, start)| start).collect(), has_bearer })
     }
 
     /// Reports what begins like one of them and goes on as it should. Says whether the line ends within a private key.
@@ -143,11 +141,10 @@ impl Starts {
                     (len == 40).then(|| (Kind::Token, from..from + len))
                 }),
                 Start::Header => header(line, end).map(|range| (Kind::Authorization, range)),
-                Start::Bearer | Start::Basic if begins => {
+                Start::Basic if begins => {
                     let from = end + run(bytes, end, is_blank);
                     let range = from..from + token68(bytes, from);
-                    let text = line.get(range.clone()).unwrap_or("");
-                    let is_one = if let Start::Bearer = kind { is_bearer(text.as_bytes()) } else { is_basic(text) };
+                    let is_one = is_basic(line.get(range.clone()).unwrap_or(""));
                     (from > end && is_one).then_some((Kind::Authorization, range))
                 }
                 Start::PrivateKey => private_key(line, start).map(|end| {
@@ -161,7 +158,28 @@ impl Starts {
                 report(kind, range);
             }
         }
+        if self.has_bearer {
+            bearer(bytes, report);
+        }
         is_key_open
+    }
+}
+
+/// Reports what stands behind `Bearer` and blanks, in whatever case that is written. It is a token, too, what was found for another reason: findings
+/// that overlap become one.
+fn bearer(bytes: &[u8], report: &mut impl FnMut(Kind, Range<usize>)) {
+    const NAME: &[u8] = b"bearer";
+    for at in memchr::memchr2_iter(b'b', b'B', bytes) {
+        let end = at + NAME.len();
+        let before = at.checked_sub(1).and_then(|at| bytes.get(at)).copied().unwrap_or(b' ');
+        if before.is_ascii_alphanumeric() || !bytes.get(at..end).is_some_and(|word| word.eq_ignore_ascii_case(NAME)) {
+            continue;
+        }
+        let from = end + run(bytes, end, is_blank);
+        let range = from..from + token68(bytes, from);
+        if from > end && is_bearer(bytes.get(range.clone()).unwrap_or_default()) {
+            report(Kind::Authorization, range);
+        }
     }
 }
 
@@ -169,9 +187,11 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Whether it is no word of prose behind `Bearer`.
+/// Whether it is no word of prose behind `Bearer`: words are shorter, but for rare ones, of which one too many may be marked.
 fn is_bearer(text: &[u8]) -> bool {
-    text.len() >= 12 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
+    let dots = text.iter().rev().take_while(|b| **b == b'.').count();
+    text.len() - dots >= 16
+        || text.len() >= 12 && text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_alphabetic)
 }
 
 /// Whether it is no word of prose behind `Authorization:`: long and with digits, or longer, and with capitals as no name has them.

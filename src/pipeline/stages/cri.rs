@@ -4,7 +4,7 @@
 //! - cri: { max_partial_lines: 100, max_partial_line_size: 0, max_partial_line_size_truncate: false }
 //! ```
 //!
-//! The keys `time`, `stream`, `flags` and `content` are extracted. Lines that the runtime divided are put together; of more than `max_partial_lines` streams
+//! The keys `time`, `stream`, `flags` and `content` are extracted. Lines that the runtime divided are put together, `content` too; of more than `max_partial_lines` streams
 //! at a time the oldest is sent as it is. A line that is not of this form passes as it is.
 
 use super::Stage;
@@ -57,7 +57,7 @@ mod tests {
 
     fn run(state: &mut State, cut: Option<usize>, line: &str) -> (Flow, [String; 3], i64) {
         let keys = [Key(0), Key(1), Key(2), Key(3)];
-        let mut stage = Cri { keys, label: Label(0), joining: Joining { streams: 2, cut } };
+        let mut stage = Cri { keys, label: Label(0), joining: Joining { streams: 2, key: Key(3), cut } };
         let (flow, (texts, time)) = at(&mut stage, state, 7, line, &[], |entry| {
             let flags = entry.extracted_text(Key(2)).unwrap_or("-").to_owned();
             ([entry.line_text().to_owned(), entry.label_text(Label(0)).to_owned(), flags], entry.time_ns)

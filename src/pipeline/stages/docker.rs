@@ -4,7 +4,7 @@
 //! - docker: {}
 //! ```
 //!
-//! The keys `output`, `stream` and `timestamp` are extracted. Lines that docker divided are put together (Promtail does not). A line that is not of this form
+//! The keys `output`, `stream` and `timestamp` are extracted. Lines that docker divided are put together (Promtail does not), `output` too. A line that is not of this form
 //! passes as it is.
 
 use super::Stage;
@@ -67,7 +67,7 @@ mod tests {
     use crate::pipeline::state::State;
 
     fn run(state: &mut State, line: &str) -> (Flow, [String; 3], i64) {
-        let joining = Joining { streams: 2, cut: None };
+        let joining = Joining { streams: 2, key: Key(0), cut: None };
         let mut stage = Docker {
             output: Key(0),
             stream: Key(1),

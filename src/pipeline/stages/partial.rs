@@ -1,11 +1,12 @@
 //! Lines that a container runtime divided (16 KiB, mostly), put together again for `docker` and `cri`.
 //!
 //! The parts of a stream are held until the one that ends the line; the entry has the time of that one, as in Promtail. Where the end does not
-//! come, because the container ended, the parts are sent after a minute.
+//! come, because the container ended, the parts are sent after a minute. The key of the text is put together as the text is.
 
 use crate::base::limits::PARTIAL_WAIT_MS;
 use crate::model::value::Value;
 use crate::pipeline::entry::Entry;
+use crate::pipeline::keys::Key;
 use crate::pipeline::program::{Context, Flow};
 
 /// How parts are put together.
@@ -13,6 +14,8 @@ use crate::pipeline::program::{Context, Flow};
 pub(in crate::pipeline) struct Joining {
     /// Streams that are gathered at the same time.
     pub streams: usize,
+    /// The key that has the text, as the entry has.
+    pub key: Key,
     /// Length at which a line is cut off, bytes.
     pub cut: Option<usize>,
 }
@@ -54,12 +57,16 @@ impl Joining {
             }
             if let Some(taken) = context.state.take(context.at, context.stream) {
                 entry.line = entry.push(&taken.held.text);
+                entry.extract(self.key, Some(entry.line));
                 context.state.join(taken);
             }
             return Flow::Next;
         }
         if is_partial {
             context.state.hold(context.at, context.stream, (context.now_ns, wait_ns), entry, text);
+            if let Some(held) = context.state.held(context.at, context.stream) {
+                held.key = Some(self.key);
+            }
             return Flow::Hold;
         }
         Flow::Next

@@ -190,6 +190,7 @@ fn what_is_not_supported_is_named_with_its_place() {
         ("{{ uuidv4 }}", "take it out, for a line that is sent again has to be the same"),
         ("{{ randAlpha 5 }}", "take it out, for a line that is sent again has to be the same"),
         ("{{ ToUper .a }}", "did you mean `ToUpper`?"),
+        ("{{ pow .a 2 }}", "take it out of the template"),
         ("{{ regexReplace \"a\" .a \"b\" }}", "did you mean `regexReplaceAll`?"),
         ("{{ frobnicate .a }}", "take it out of the template"),
     ] {
