@@ -352,8 +352,7 @@ fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
 
 /// Whether both make the same entries of a file, with the same labels.
 fn same_entries(a: &Settings, b: &Settings) -> bool {
-    let of = |settings: &Settings| (settings.labels.clone(), settings.late_labels.clone(), settings.label_caps);
-    of(a) == of(b) && a.stages == b.stages
+    a.labels == b.labels && a.late_labels == b.late_labels && a.label_caps == b.label_caps && a.stages == b.stages
 }
 
 /// The stages of a source, compiled; `None`: it has none.
