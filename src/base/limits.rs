@@ -394,3 +394,32 @@ pub const PIPELINE_SERIES: usize = 10_000;
 pub const PIPELINE_STAGED_BYTES: usize = 1024 * 1024;
 /// Bytes of a file after which entries that wait for further lines are let go, where some wait at every place. So much is read again after a crash.
 pub const PIPELINE_UNQUIET_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes of a page in which journal files are read: a hundred entries, and still small beside what is read for one entry somewhere in the middle.
+pub const JOURNALD_PAGE_BYTES: usize = 32 * 1024;
+/// Pages that are kept of all journal files together.
+pub const JOURNALD_PAGES: usize = 16;
+/// Data objects of journal files that are remembered because many entries share them.
+pub const JOURNALD_SHARED: usize = 4096;
+/// Bytes of what is remembered of them; when it is full it starts anew.
+pub const JOURNALD_SHARED_BYTES: usize = 512 * 1024;
+/// A data object is remembered if at least so many entries have it.
+pub const JOURNALD_SHARED_ENTRIES: u64 = 4;
+/// What is longer is not remembered, bytes.
+pub const JOURNALD_SHARED_PAYLOAD_BYTES: usize = 2 * 1024;
+/// Longest name of a journal field, bytes. Journald takes 64.
+pub const JOURNALD_NAME_BYTES: usize = 256;
+/// Bytes of one journal field with its name; a longer one is cut. More than [`LINE_BYTES_MAX`], so that a line is seen to be too long.
+pub const JOURNALD_FIELD_BYTES: usize = LINE_BYTES_MAX + 64 * 1024;
+/// Bytes of all fields of one journal entry; what would be more is left out.
+pub const JOURNALD_ENTRY_BYTES: usize = 2 * JOURNALD_FIELD_BYTES;
+/// Fields of one journal entry. Journald takes 1024.
+pub const JOURNALD_ITEMS: usize = 16 * 1024;
+/// Largest memory that a compressed journal field may ask for, bytes.
+pub const JOURNALD_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// A buffer for journal fields that has become larger than this is given back.
+pub const JOURNALD_BUFFER_BYTES: usize = 256 * 1024;
+/// Entry arrays of one journal file. Each has twice the room of the one before, so that real files have thirty at most.
+pub const JOURNALD_ARRAYS: usize = 1024;
+/// Bytes behind damage in which the next journal entry is searched.
+pub const JOURNALD_SCAN_BYTES: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,6 @@
+//! Reading journal files: real ones, compared entry by entry with journalctl; files that grow, and files that are damaged.
+
+#[path = "../support/journalctl.rs"]
+mod journalctl;
+
+mod real;
