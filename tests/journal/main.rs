@@ -2,5 +2,8 @@
 
 #[path = "../support/journalctl.rs"]
 mod journalctl;
+#[path = "../support/journald.rs"]
+mod journald;
 
+mod live;
 mod real;

@@ -1,6 +1,9 @@
 //! Files that systemd wrote, in each form, against what journalctl reads in them.
 
 use crate::journalctl::{self, Export, FORMS, all, assert_same, write};
+use lugger::format::journal::{Cursor, Reader, Wanted, Work};
+use std::fs::File;
+use std::process::Command;
 
 pub const BOOT: &str = "e0a92cd1e4b4481a93a9fa2d4a5a2b3c";
 
@@ -47,4 +50,84 @@ fn every_form_is_read_as_journalctl_reads_it() {
         assert!(want.iter().any(|entry| entry.get("HUGE").is_some()));
         assert_same(&all(&[&file]), &want);
     }
+}
+
+/// Entries of three writers on one host, which have numbers of their own, and copies of some.
+#[test]
+fn many_files_come_in_journalctls_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let other_boot = "11111111111111111111111111111111";
+    let mut exports: [Export; 4] = Default::default();
+    for i in 0..2000_u64 {
+        // Each boot has the times of its own; the second one is of a clock that was set back in the middle.
+        let (boot, realtime) = match i {
+            0..1200 => (BOOT, 1_700_000_000_000_000 + i * 500),
+            _ => (other_boot, 1_700_000_000_000_000 + i * 500 + 3_000_000),
+        };
+        let at = (i * i % 7 % 3) as usize;
+        for at in [at, 3].into_iter().take(if i % 5 == 0 { 2 } else { 1 }) {
+            let entry = exports[at].entry(realtime, 5000 + (i % 1200) * 400, boot);
+            entry.field("MESSAGE", format!("message {i}")).field("FROM", (i % 4).to_string());
+        }
+    }
+    let files: Vec<_> = exports
+        .iter()
+        .enumerate()
+        .map(|(at, export)| write(directory.path(), &at.to_string(), FORMS[at], &export.0))
+        .collect();
+    let files: Vec<&std::path::Path> = files.iter().map(|file| file.as_path()).collect();
+    let want = journalctl::journalctl(&files);
+    assert_eq!(want.len(), 2000, "journalctl leaves copies out");
+    // Of an entry and its copy either may come: they differ in who numbered them.
+    let without_numbers = |entries: Vec<journalctl::Entry>| -> Vec<_> {
+        let strip = |entry: journalctl::Entry| journalctl::Entry {
+            cursor: entry.cursor.split_once(";b=").unwrap().1.to_owned(),
+            ..entry
+        };
+        entries.into_iter().map(strip).collect()
+    };
+    assert_same(&without_numbers(all(&files)), &without_numbers(want));
+}
+
+/// Every place that journalctl can be told, and what it shows behind it.
+#[test]
+fn places_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "a", FORMS[3], &sample(0, 700));
+    let copy = write(directory.path(), "b", FORMS[0], &sample(0, 700));
+    let entries = journalctl::journalctl(&[&file]);
+    let mut reader = Reader::open(File::open(&file).unwrap()).unwrap();
+    let mut copied = Reader::open(File::open(&copy).unwrap()).unwrap();
+    let mut work = Work::new(Wanted::all());
+    let mut head = |reader: &mut Reader<File>| reader.head(&mut work).unwrap().map(|head| head.realtime_us);
+    let mut work = Work::new(Wanted::all());
+    for (at, entry) in entries.iter().enumerate() {
+        let next = entries.get(at + 1).map(|next| next.realtime_us);
+        let cursor: Cursor = entry.cursor.parse().unwrap();
+        reader.seek_after(&mut work, &cursor).unwrap();
+        assert_eq!(head(&mut reader), next);
+        // The numbers in the copy are somebody else's: it is found by its time since the boot, and without that by the clock.
+        copied.seek_after(&mut work, &cursor).unwrap();
+        assert_eq!(head(&mut copied), next);
+        copied.seek_after(&mut work, &Cursor { monotonic: None, ..cursor }).unwrap();
+        assert_eq!(head(&mut copied), next);
+        reader.seek_realtime(&mut work, entry.realtime_us).unwrap();
+        assert_eq!(head(&mut reader), Some(entry.realtime_us));
+        reader.seek_realtime(&mut work, entry.realtime_us + 1).unwrap();
+        assert_eq!(head(&mut reader), next);
+    }
+    reader.seek_head();
+    assert_eq!(head(&mut reader), Some(entries[0].realtime_us));
+    reader.seek_tail(&mut work).unwrap();
+    assert_eq!(head(&mut reader), None);
+    // Our text is one that journalctl takes.
+    let after = |cursor: &str| {
+        let mut command = Command::new("journalctl");
+        command.args(["-o", "export", "--no-pager", "--file"]).arg(&file).arg(format!("--after-cursor={cursor}"));
+        let output = command.output().unwrap();
+        journalctl::parse_export(&output.stdout)
+    };
+    reader.seek_realtime(&mut work, entries[400].realtime_us).unwrap();
+    let cursor = reader.head(&mut work).unwrap().unwrap().to_string();
+    assert_same(&after(&cursor), &entries[401..]);
 }

@@ -32,6 +32,12 @@ pub enum ReadError {
     /// Its header is none any more.
     #[error("was readable and now {0}")]
     Header(OpenError),
+    /// Journald has emptied it, to make room: it does so with each file that it removes, so that holding a file open keeps nothing.
+    #[error("was removed by journald to make room; {unread} entries that were seen in it had not been read")]
+    Erased {
+        /// Entries that were there when the file was looked at last, and have not been read. Later ones are not known.
+        unread: u64,
+    },
     /// Another file has been written over it.
     #[error("was overwritten with another journal file")]
     Replaced,
@@ -129,6 +135,7 @@ impl<B: Bytes> Reader<B> {
     pub fn refresh(&mut self, work: &mut Work) -> Result<bool, ReadError> {
         let (header, last_object) = read_header(&self.bytes).map_err(|error| match error {
             OpenError::Io(error) => ReadError::Io(error),
+            OpenError::Unfinished => ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) },
             error => ReadError::Header(error),
         })?;
         if header.file_id != self.header.file_id {
