@@ -1,13 +1,14 @@
 //! A real journald that writes, rotates and removes its files while they are read.
 
 use crate::journald::{Journald, files};
-use lugger::format::journal::{Cursor, Fields, Merge, OpenError, ReadError, Reader, Wanted, Work};
+use lugger::format::journal::{Cursor, Fields, Id, Merge, OpenError, ReadError, Reader, Wanted, Work};
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Follows a directory as a source would: list, look, read.
 struct Follower {
@@ -18,16 +19,21 @@ struct Follower {
     /// The last entry's cursor as text.
     text: String,
     files: usize,
+    started: bool,
+    /// Files that have been read to their end.
+    finished: HashSet<Id>,
 }
 
 impl Follower {
     fn new(last: Option<Cursor>) -> Follower {
         let work = Work::new(Wanted::only(["SEQ"]));
-        Follower { merge: Merge::default(), work, fields: Fields::default(), last, text: String::new(), files: 0 }
+        let (merge, fields) = (Merge::default(), Fields::default());
+        Follower { merge, work, fields, last, text: String::new(), files: 0, started: false, finished: HashSet::new() }
     }
 
-    /// Reads what there is. The numbers in it.
-    fn turn(&mut self, directory: &Path) -> Vec<u64> {
+    /// Takes new files in. Returns whether there was one.
+    fn look(&mut self, directory: &Path) -> bool {
+        let before = self.files;
         for path in files(directory) {
             // It may have been removed or renamed since.
             let Ok(file) = File::open(&path) else { continue };
@@ -36,20 +42,29 @@ impl Follower {
                 Err(OpenError::Unfinished) => continue,
                 Err(error) => panic!("{}: {error}", path.display()),
             };
-            if self.merge.get(reader.header().file_id).is_some() {
+            let id = reader.header().file_id;
+            if self.merge.get(id).is_some() || self.finished.contains(&id) {
                 continue;
             }
-            if let Some(last) = &self.last {
+            // Files that appear later are new as a whole.
+            if let Some(last) = self.last.as_ref().filter(|_| !self.started) {
                 reader.seek_after(&mut self.work, last).unwrap();
             }
-            if self.merge.add(reader).is_ok() {
-                self.files += 1;
-            }
+            self.files += usize::from(self.merge.add(reader).is_ok());
         }
+        self.files > before
+    }
+
+    /// Reads what there is. The numbers in it.
+    fn turn(&mut self, directory: &Path) -> Vec<u64> {
+        // A file that is renamed while the directory is listed may be missed, and its successor be found. Then a further listing shows it.
+        while self.look(directory) {}
+        self.started = true;
         // After the listing: what is complete in a file that another one follows is seen before the other's.
         while let Err(error) = self.merge.refresh(&mut self.work) {
             assert!(matches!(error.error, ReadError::Erased { unread: 0 }), "{error}");
             self.merge.remove(error.file_id).unwrap();
+            self.finished.insert(error.file_id);
         }
         let mut found = Vec::new();
         while let Some(location) = self.merge.next(&mut self.work, &mut self.fields).unwrap() {
@@ -63,6 +78,7 @@ impl Follower {
         for id in finished {
             let reader = self.merge.remove(id).unwrap();
             assert_eq!(reader.damage(), Default::default());
+            self.finished.insert(id);
         }
         found
     }

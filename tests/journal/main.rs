@@ -5,5 +5,8 @@ mod journalctl;
 #[path = "../support/journald.rs"]
 mod journald;
 
+mod compression;
+mod damage;
 mod live;
+mod objects;
 mod real;

@@ -17,7 +17,7 @@ pub fn sample(first: u64, count: u64) -> Vec<u8> {
         entry.field("_SYSTEMD_UNIT", format!("unit-{}.service", i % 20));
         match i % 25 {
             3 => entry.field("BINARY", (0..i % 1000).map(|j| (i * j) as u8).collect::<Vec<u8>>()),
-            4 => entry.field("LONG", format!("long text {i} ").repeat(20 + i as usize % 400)),
+            4 => entry.field("LONG", format!("long text {i} ").repeat(10 + i as usize % 400)),
             5 => entry.field("MULTI", "a").field("MULTI", "b\nc\n").field("EMPTY", ""),
             6 if i % 3 == 0 => entry.field("HUGE", format!("huge {i} \n").repeat(20_000)),
             7 => entry.field("NOISE", noise(i, 100 * (i as usize % 60))),

@@ -7,14 +7,22 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Bytes that can be read at any offset, and that may become more while they are read.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait Bytes {
     /// Reads up to as many bytes as there is room for; 0 is the end. An interruption may be reported: it is tried again.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// How many there are now.
+    fn len(&self) -> io::Result<u64>;
 }
 
 impl Bytes for File {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, into, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.len())
     }
 }
 
@@ -27,11 +35,9 @@ impl Bytes for &[u8] {
         }
         Ok(count)
     }
-}
 
-impl<B: Bytes + ?Sized> Bytes for std::rc::Rc<B> {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        (**self).read_at(into, offset)
+    fn len(&self) -> io::Result<u64> {
+        Ok(<[u8]>::len(self) as u64)
     }
 }
 

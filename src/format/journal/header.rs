@@ -97,7 +97,7 @@ impl Header {
         if !SIGNATURE.starts_with(signature) && signature.iter().any(|byte| *byte != 0) {
             return Err(OpenError::Foreign);
         }
-        if signature != SIGNATURE {
+        if signature != SIGNATURE || bytes.len() < HEADER_BYTES {
             return Err(OpenError::Unfinished);
         }
         let number = |at| u64_at(bytes, at).ok_or(OpenError::Unfinished);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_no_header_of_a_journal() {
-        for len in 0..HEADER_BYTES - 8 {
+        for len in 0..HEADER_BYTES {
             assert!(matches!(Header::parse(&sample()[..len]), Err(OpenError::Unfinished)), "{len}");
         }
         assert!(matches!(Header::parse(&[0; 1000]), Err(OpenError::Unfinished)));

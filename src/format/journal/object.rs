@@ -184,8 +184,9 @@ impl ArrayHead {
     pub(super) fn parse(header: &Header, bytes: &[u8]) -> Result<ArrayHead, Fault> {
         let head = Head::parse(bytes)?;
         let list = head.size.checked_sub(ARRAY_BYTES as u64).ok_or(Fault::Damaged)?;
-        let items = list / array_item_bytes(header) as u64;
-        if head.kind != ENTRY_ARRAY || items == 0 {
+        let width = array_item_bytes(header) as u64;
+        let items = list / width;
+        if head.kind != ENTRY_ARRAY || items == 0 || !list.is_multiple_of(width) {
             return Err(Fault::Damaged);
         }
         Ok(ArrayHead { next: u64_at(bytes, 16).ok_or(Fault::Damaged)?, items })

@@ -167,6 +167,10 @@ mod tests {
             }
             self.0.borrow().as_slice().read_at(into, offset)
         }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.borrow().len() as u64)
+        }
     }
 
     fn pattern(at: usize) -> u8 {

@@ -63,6 +63,15 @@ struct Array {
     items: u64,
 }
 
+/// A walk from object to object.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    /// Where the next object begins.
+    at: u64,
+    /// Whether it may begin there or anywhere behind it.
+    lost: bool,
+}
+
 /// The entry that comes next.
 #[derive(Debug, Clone, Copy)]
 struct Found {
@@ -79,13 +88,15 @@ pub struct Reader<B> {
     pub(super) header: Header,
     /// Where the last object begins; 0 if that is not known.
     last_object: u64,
+    /// Bytes of the file.
+    len: u64,
     arrays: Vec<Array>,
     /// The entry that comes next is this one of the file.
     index: u64,
     /// Where the last entry was that came; those behind it lie behind it.
     last: u64,
-    /// Where the next object begins, if the objects have to be walked.
-    walk: Option<u64>,
+    /// Where the objects are walked, if they have to be.
+    walk: Option<Walk>,
     found: Option<Found>,
     damage: Damage,
 }
@@ -96,12 +107,13 @@ static READERS: AtomicU64 = AtomicU64::new(1);
 impl<B: Bytes> Reader<B> {
     /// Reads the header. The first entry comes first.
     pub fn open(bytes: B) -> Result<Reader<B>, OpenError> {
-        let (header, last_object) = read_header(&bytes)?;
+        let (header, last_object, len) = read_header(&bytes)?;
         Ok(Reader {
             id: READERS.fetch_add(1, Ordering::Relaxed),
             bytes,
             header,
             last_object,
+            len,
             arrays: Vec::new(),
             index: 0,
             last: 0,
@@ -133,7 +145,7 @@ impl<B: Bytes> Reader<B> {
 
     /// Looks whether the file has grown. Entries come only after this. Returns whether there are more of them.
     pub fn refresh(&mut self, work: &mut Work) -> Result<bool, ReadError> {
-        let (header, last_object) = read_header(&self.bytes).map_err(|error| match error {
+        let (header, last_object, len) = read_header(&self.bytes).map_err(|error| match error {
             OpenError::Io(error) => ReadError::Io(error),
             OpenError::Unfinished => ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) },
             error => ReadError::Header(error),
@@ -146,7 +158,7 @@ impl<B: Bytes> Reader<B> {
             // Pages may be from before.
             work.pages.forget(self.id);
         }
-        (self.header, self.last_object) = (header, last_object);
+        (self.header, self.last_object, self.len) = (header, last_object, len);
         Ok(grown)
     }
 
@@ -296,16 +308,21 @@ impl<B: Bytes> Reader<B> {
             return Err(Fault::Damaged);
         }
         let items = self.array(work, offset)?.items;
-        if first.checked_add(items).is_none() {
-            return Err(Fault::Damaged);
-        }
         self.arrays.push(Array { offset, first, items });
         Ok(())
     }
 
+    /// An array that lies in the file as a whole, so that the numbers of its items are bounded. Of one that does not, all entries but the first
+    /// would lie behind the end as well.
     fn array(&self, work: &mut Work, offset: u64) -> Result<ArrayHead, Fault> {
         check_offset(&self.header, offset)?;
-        ArrayHead::parse(&self.header, work.pages.get(self.id, &self.bytes, offset, ARRAY_BYTES)?)
+        let array = ArrayHead::parse(&self.header, work.pages.get(self.id, &self.bytes, offset, ARRAY_BYTES)?)?;
+        let end =
+            array.items.checked_mul(array_item_bytes(&self.header) as u64).and_then(|end| end.checked_add(offset));
+        if end.is_none_or(|end| end > self.len) {
+            return Err(Fault::Damaged);
+        }
+        Ok(array)
     }
 
     /// The offset that an array lists for an entry.
@@ -326,9 +343,17 @@ impl<B: Bytes> Reader<B> {
 
     /// Whether the offset that is listed for the next entry fits to those around it. One that was damaged could lead to another entry, which
     /// would come twice, and would hide those before it.
-    fn is_in_order(&self, work: &mut Work, offset: u64) -> Result<bool, Fault> {
+    fn is_in_order(&mut self, work: &mut Work, offset: u64) -> Result<bool, Fault> {
         if offset <= self.last {
             return Ok(false);
+        }
+        let behind = (self.index + 2).min(self.header.entries - 1);
+        while self.arrays.last().is_some_and(|array| behind >= array.first + array.items) {
+            match self.next_array(work) {
+                Ok(()) => {}
+                Err(Fault::Damaged) => break,
+                Err(error) => return Err(error),
+            }
         }
         // Where two disagree, the one behind them says which is wrong.
         for index in [self.index + 1, self.index + 2] {
@@ -338,7 +363,7 @@ impl<B: Bytes> Reader<B> {
             match self.listed(work, index) {
                 Ok(next) if next > offset => return Ok(true),
                 Ok(_) => {}
-                // It is in an array that is not known yet.
+                // It is in an array that is damaged.
                 Err(Fault::Damaged) => return Ok(true),
                 Err(error) => return Err(error),
             }
@@ -433,49 +458,53 @@ impl<B: Bytes> Reader<B> {
                 Err(error) => return Err(error),
             }
         }
-        self.walk = Some(start.checked_next_multiple_of(8).ok_or(Fault::Damaged)?);
+        let at = start.checked_next_multiple_of(8).ok_or(Fault::Damaged)?;
+        self.walk = Some(Walk { at, lost: false });
         Ok(())
     }
 
-    /// The next entry among the objects.
+    /// The next entry among the objects. From one whose head cannot be, the way to the next is not known: then each place is tried
+    /// until there is an entry, for entries are many and cannot be mistaken, while the head of another object may be anything.
     fn step(&mut self, work: &mut Work) -> Result<Option<Found>, Fault> {
-        let Some(mut at) = self.walk else { return Ok(None) };
+        let Some(Walk { mut at, mut lost }) = self.walk else { return Ok(None) };
         let mut searched = 0;
         let result = loop {
-            if self.last_object > 0 && at > self.last_object {
+            if (self.last_object > 0 && at > self.last_object) || searched > JOURNALD_SCAN_BYTES {
                 break Ok(None);
             }
             let seen = match work.pages.get(self.id, &self.bytes, at, HEAD_BYTES) {
-                Ok(seen) => Head::parse(seen),
+                Ok(seen) => Head::parse(seen).ok(),
                 // The end of the file.
                 Err(Fault::Damaged) => break Ok(None),
                 Err(error) => break Err(error),
             };
-            let here = at;
-            match seen.ok().and_then(|head| Some((head, head.next(here)?))) {
-                Some((head, next)) if head.is_entry() => match self.entry(work, here) {
-                    Ok(found) => {
-                        at = next;
-                        if here > self.last && self.is_expected(&found.entry.location) {
+            let next = seen.and_then(|head| head.next(at)).filter(|next| {
+                let last = self.last_object;
+                last == 0 || at == last || *next <= last
+            });
+            if seen.is_some_and(Head::is_entry) {
+                match self.entry(work, at) {
+                    Ok(found) if self.is_expected(&found.entry.location) => {
+                        (at, lost) = (next.unwrap_or(at + 8), next.is_none());
+                        if found.offset > self.last {
                             break Ok(Some(found));
                         }
+                        continue;
                     }
-                    Err(Fault::Damaged) => at += 8,
+                    Ok(_) | Err(Fault::Damaged) => lost = true,
                     Err(error) => break Err(error),
-                },
-                // An object that ends behind the last one is no object.
-                Some((_, next)) if self.last_object == 0 || next <= self.last_object => at = next,
-                Some(_) if here == self.last_object => at += 8,
-                _ => {
+                }
+            }
+            match next.filter(|_| !lost) {
+                Some(next) => at = next,
+                None => {
+                    lost = true;
                     at += 8;
                     searched += 8;
-                    if searched > JOURNALD_SCAN_BYTES {
-                        break Ok(None);
-                    }
                 }
             }
         };
-        self.walk = Some(at);
+        self.walk = Some(Walk { at, lost });
         result
     }
 
@@ -496,11 +525,15 @@ fn name_of(payload: &[u8]) -> Result<&[u8], Fault> {
     beginning.get(..end).ok_or(Fault::Damaged)
 }
 
-/// The header, and where the last object begins.
-fn read_header(bytes: &impl Bytes) -> Result<(Header, u64), OpenError> {
+/// The header, where the last object begins, and the bytes of the file.
+fn read_header(bytes: &impl Bytes) -> Result<(Header, u64, u64), OpenError> {
     let mut first = [0; HEADER_BYTES];
-    let len = fill(bytes, &mut first, 0)?;
-    let first = first.get(..len).unwrap_or_default();
-    let header = Header::parse(first)?;
-    Ok((header, u64_at(first, 136).unwrap_or(0)))
+    let count = fill(bytes, &mut first, 0)?;
+    let first = first.get(..count).unwrap_or_default();
+    let mut header = Header::parse(first)?;
+    // After the header: what it speaks of is there now.
+    let len = bytes.len()?;
+    // A number that cannot be would be counted down one by one.
+    header.entries = header.entries.min(len / ENTRY_BYTES as u64);
+    Ok((header, u64_at(first, 136).unwrap_or(0), len))
 }
