@@ -1,10 +1,13 @@
 //! Reading journal files: real ones, compared entry by entry with journalctl; files that grow, and files that are damaged.
 
+#[path = "../support/allocations.rs"]
+mod allocations;
 #[path = "../support/journalctl.rs"]
 mod journalctl;
 #[path = "../support/journald.rs"]
 mod journald;
 
+mod allocations_of_entries;
 mod compression;
 mod damage;
 mod live;
