@@ -24,7 +24,7 @@ fn allocated(compressed: bool) -> u64 {
             }
         }
         let file = write(directory.path(), &at.to_string(), form, &export.0);
-        merge.add(Reader::open(File::open(file).unwrap()).unwrap()).unwrap();
+        assert!(merge.add(Reader::open(File::open(file).unwrap()).unwrap()));
     }
     let (mut work, mut fields) = (Work::new(Wanted::all()), Fields::default());
     let mut read = |count: usize| {

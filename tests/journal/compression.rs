@@ -1,9 +1,10 @@
 //! Payloads as older versions of systemd compress them. Today's reads them and does not write them: the tests compress them with the tools of
 //! these formats, and journalctl says whether that is right.
 
-use crate::journalctl::{self, FORMS, all, assert_same, write};
+use crate::journalctl::{self, FORMS, all, assert_same, rest, write};
 use crate::objects::{DATA, objects, payload, replace, trim};
 use crate::real::sample;
+use lugger::format::journal::{Damage, Reader};
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -74,4 +75,29 @@ fn older_compression_is_read_as_journalctl_reads_it() {
         assert_same(&journalctl::journalctl(&[&file]), &want);
         assert_same(&all(&[&file]), &want);
     }
+}
+
+/// A payload whose decoder wants 128 MiB is left out; all else comes.
+#[test]
+fn what_needs_too_much_memory_is_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut content = fs::read(write(directory.path(), "a", FORMS[3], &sample(0, 10))).unwrap();
+    trim(&mut content);
+    let want = rest(&mut Reader::open(content.as_slice()).unwrap());
+    let long = objects(&content).into_iter().find(|object| {
+        object.kind == DATA && object.flags == 0 && content[payload(&content, *object)].starts_with(b"LONG")
+    });
+    let compressed = filter("zstd", &["-q", "-c", "--long=27"], b"LONG=what is longest");
+    replace(&mut content, long.unwrap(), 4, &compressed);
+    let mut reader = Reader::open(content.as_slice()).unwrap();
+    let found = rest(&mut reader);
+    assert_eq!(reader.damage(), Damage { cut: 1, ..Damage::default() });
+    let mut lost = 0;
+    for (mut want, found) in want.into_iter().zip(found) {
+        let count = want.fields.len();
+        want.fields.retain(|(name, _)| name != "LONG");
+        lost += count - want.fields.len();
+        assert_eq!(found, want);
+    }
+    assert_eq!(lost, 1);
 }

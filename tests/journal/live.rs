@@ -50,7 +50,7 @@ impl Follower {
             if let Some(last) = self.last.as_ref().filter(|_| !self.started) {
                 reader.seek_after(&mut self.work, last).unwrap();
             }
-            self.files += usize::from(self.merge.add(reader).is_ok());
+            self.files += usize::from(self.merge.add(reader));
         }
         self.files > before
     }

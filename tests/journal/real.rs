@@ -1,7 +1,7 @@
 //! Files that systemd wrote, in each form, against what journalctl reads in them.
 
 use crate::journalctl::{self, Export, FORMS, all, assert_same, write};
-use lugger::format::journal::{Cursor, Reader, Wanted, Work};
+use lugger::format::journal::{Cursor, Damage, Fields, Merge, Reader, Wanted, Work};
 use std::fs::File;
 use std::process::Command;
 
@@ -130,4 +130,58 @@ fn places_are_found() {
     reader.seek_realtime(&mut work, entries[400].realtime_us).unwrap();
     let cursor = reader.head(&mut work).unwrap().unwrap().to_string();
     assert_same(&after(&cursor), &entries[401..]);
+}
+
+/// Fields beyond the bounds are cut, compressed or not; what is beside and behind them comes.
+#[test]
+fn oversized_fields_are_cut() {
+    const MIB: usize = 1024 * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let mut export = Export::default();
+    let text = |len: usize| "0123456789abcdef".repeat(len / 16);
+    for (i, value) in
+        [text(3 * MIB).into_bytes(), noise(5, 3 * MIB), text(12 * MIB).into_bytes(), text(MIB).into_bytes()]
+            .iter()
+            .enumerate()
+    {
+        let i = i as u64;
+        export.entry(1_700_000_000_000_000 + i, 1000 + i, BOOT).field("MESSAGE", value).field("SEQ", i.to_string());
+    }
+    for form in [FORMS[0], FORMS[3]] {
+        let file = write(directory.path(), if form.compact { "compact" } else { "regular" }, form, &export.0);
+        let mut reader = Reader::open(File::open(&file).unwrap()).unwrap();
+        let found = journalctl::rest(&mut reader);
+        let want = journalctl::journalctl(&[&file]);
+        assert_eq!(found.len(), 4);
+        for (found, want) in found.iter().zip(&want) {
+            assert_eq!((&found.cursor, found.get("SEQ")), (&want.cursor, want.get("SEQ")));
+        }
+        let message = |at: usize| (found[at].get("MESSAGE").unwrap_or_default(), want[at].get("MESSAGE").unwrap());
+        for at in 0..3 {
+            let (found, want) = message(at);
+            assert!(found.len() > 2 * MIB && found.len() < 3 * MIB, "{}", found.len());
+            assert!(want.starts_with(found));
+        }
+        assert_eq!(message(3).0, message(3).1);
+        assert_eq!(reader.damage(), Damage { cut: 3, ..Damage::default() });
+    }
+}
+
+#[test]
+fn a_file_is_taken_once_whatever_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "a", FORMS[3], &sample(0, 10));
+    let open = || Reader::open(File::open(&file).unwrap()).unwrap();
+    let mut merge = Merge::default();
+    assert!(merge.add(open()));
+    assert!(!merge.add(open()));
+    let id = open().header().file_id;
+    let (mut work, mut fields) = (Work::new(Wanted::all()), Fields::default());
+    assert!(merge.next(&mut work, &mut fields).unwrap().is_some());
+    assert!(!merge.refresh(&mut work).unwrap(), "nothing has grown");
+    // What was taken out goes on where it was.
+    let mut reader = merge.remove(id).unwrap();
+    assert!(merge.next(&mut work, &mut fields).unwrap().is_none());
+    assert_eq!(reader.head(&mut work).unwrap().unwrap().seqnum, 2);
+    assert_eq!(journalctl::rest(&mut reader).len(), 9);
 }

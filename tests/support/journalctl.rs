@@ -96,7 +96,7 @@ pub fn all(files: &[&Path]) -> Vec<Entry> {
     let mut merge = Merge::default();
     for file in files {
         let reader = Reader::open(File::open(file).unwrap()).unwrap();
-        merge.add(reader).expect("each file once");
+        assert!(merge.add(reader), "each file once");
     }
     let (mut work, mut fields) = (Work::new(Wanted::all()), Fields::default());
     let mut found = Vec::new();

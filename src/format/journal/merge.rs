@@ -38,14 +38,14 @@ impl<B> Default for Merge<B> {
 }
 
 impl<B: Bytes> Merge<B> {
-    /// Takes a file in, at the place where it is. Gives it back if the set has it already.
-    pub fn add(&mut self, reader: Reader<B>) -> Result<(), Reader<B>> {
+    /// Takes a file in, at the place where it is. False, and nothing is taken in, if the set has it already.
+    pub fn add(&mut self, reader: Reader<B>) -> bool {
         if self.get(reader.header().file_id).is_some() {
-            return Err(reader);
+            return false;
         }
         self.readers.push(reader);
         self.current = usize::MAX;
-        Ok(())
+        true
     }
 
     /// Takes a file out.

@@ -4,6 +4,7 @@
 //! entry arrays is broken, the objects of the file are walked, one after the other, and where that ends at damage as well, the next entry is
 //! searched behind it. Leaves to others: knowing when to look again ([`Reader::refresh`]), and other files (`merge`).
 
+use super::Work;
 use super::bytes::{Bytes, fill};
 use super::cursor::Location;
 use super::fields::Fields;
@@ -15,7 +16,6 @@ use super::object::{
 use super::pages::Fault;
 use super::payload::Extent;
 use super::shared::Known;
-use super::{Wanted, Work};
 use crate::base::limits::{
     JOURNALD_ARRAYS, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES, JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES,
     JOURNALD_SHARED_ENTRIES,
@@ -433,7 +433,7 @@ impl<B: Bytes> Reader<B> {
             }
         };
         let name = name_of(text)?;
-        let known = if wants(&work.wanted, name) { Known::Field(text, name.len()) } else { Known::Unwanted };
+        let known = if work.wanted.has(name) { Known::Field(text, name.len()) } else { Known::Unwanted };
         if head.entries >= JOURNALD_SHARED_ENTRIES && extent == Extent::Whole {
             work.shared.put(self.id, offset, known);
         }
@@ -512,10 +512,6 @@ impl<B: Bytes> Reader<B> {
     fn is_expected(&self, location: &Location) -> bool {
         (self.header.head_seqnum..=self.header.tail_seqnum).contains(&location.seqnum)
     }
-}
-
-fn wants(wanted: &Wanted, name: &[u8]) -> bool {
-    wanted.has(name)
 }
 
 /// The name that a payload begins with.
