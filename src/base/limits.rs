@@ -413,6 +413,8 @@ pub const JOURNALD_NAME_BYTES: usize = 256;
 pub const JOURNALD_FIELD_BYTES: usize = LINE_BYTES_MAX + 64 * 1024;
 /// Bytes of all fields of one journal entry; what would be more is left out.
 pub const JOURNALD_ENTRY_BYTES: usize = 2 * JOURNALD_FIELD_BYTES;
+/// Bytes of large fields that are read for one journal entry, wanted or not: a damaged list may name the same ones again and again.
+pub const JOURNALD_ENTRY_WORK_BYTES: usize = 8 * JOURNALD_ENTRY_BYTES;
 /// Fields of one journal entry. Journald takes 1024.
 pub const JOURNALD_ITEMS: usize = 16 * 1024;
 /// Largest memory that a compressed journal field may ask for, bytes.

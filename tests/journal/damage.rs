@@ -1,8 +1,8 @@
 //! Damaged files: reading ends, nothing comes that was not written, and what is not damaged comes.
 
-use crate::journalctl::{Entry, FORMS, assert_same, ours, rest, write};
+use crate::journalctl::{Entry, Export, FORMS, assert_same, ours, rest, write};
 use crate::objects::{DATA, ENTRY, ENTRY_ARRAY, Object, objects, payload, set_number, trim};
-use crate::real::sample;
+use crate::real::{BOOT, sample};
 use lugger::format::journal::{Damage, Fields, OpenError, Reader, Wanted, Work};
 use proptest::prelude::*;
 use std::fs;
@@ -207,6 +207,36 @@ fn only_wanted_fields_come() {
         let mut want = want.clone();
         want.fields.retain(|(name, _)| name == "SEQ" || name == "LONG");
         assert_eq!(ours(&location, &fields), want);
+    }
+}
+
+/// A list that names a field of megabytes again and again takes no more work than an entry may.
+#[test]
+fn a_list_that_repeats_a_large_field_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut export = Export::default();
+    export.entry(1_700_000_000_000_000, 1, BOOT).field("BIG", "0123456789abcdef".repeat(1 << 17));
+    let entry = export.entry(1_700_000_000_000_001, 2, BOOT);
+    for i in 0..200 {
+        entry.field(&format!("F{i}"), "x");
+    }
+    for form in [FORMS[0], FORMS[3]] {
+        let mut content =
+            fs::read(write(directory.path(), if form.compact { "c" } else { "r" }, form, &export.0)).unwrap();
+        let big = of_kind(&content, DATA).into_iter().find(|object| object.flags != 0).unwrap().offset as u64;
+        let width = if form.compact { 4 } else { 16 };
+        for at in payload(&content, of_kind(&content, ENTRY)[1]).step_by(width) {
+            content[at..at + width.min(8)].copy_from_slice(&big.to_le_bytes()[..width.min(8)]);
+        }
+        for (wanted, most) in [(Wanted::all(), 2), (Wanted::only(["F1"]), 0)] {
+            let mut reader = Reader::open(content.as_slice()).unwrap();
+            let (mut work, mut fields) = (Work::new(wanted), Fields::default());
+            reader.next(&mut work, &mut fields).unwrap().unwrap();
+            assert_eq!(reader.damage(), Damage::default());
+            reader.next(&mut work, &mut fields).unwrap().unwrap();
+            assert!(fields.len() <= most, "{}", fields.len());
+            assert!(reader.damage().cut > 150, "{:?}", reader.damage());
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Work {
     wanted: Wanted,
     /// Offsets of the data of the entry being read.
     items: Vec<u64>,
+    /// Bytes of large payloads that have been read for it.
+    spent: usize,
 }
 
 impl Work {
@@ -70,6 +72,7 @@ impl Work {
             decompressor: Decompressor::default(),
             wanted,
             items: Vec::new(),
+            spent: 0,
         }
     }
 

@@ -17,8 +17,8 @@ use super::pages::Fault;
 use super::payload::Extent;
 use super::shared::Known;
 use crate::base::limits::{
-    JOURNALD_ARRAYS, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES, JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES,
-    JOURNALD_SHARED_ENTRIES,
+    JOURNALD_ARRAYS, JOURNALD_ENTRY_WORK_BYTES, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES, JOURNALD_PAGE_BYTES,
+    JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES,
 };
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -185,6 +185,7 @@ impl<B: Bytes> Reader<B> {
             Err(Fault::Io(error)) => return Err(error.into()),
         }
         let before = self.damage;
+        work.spent = 0;
         let offsets = std::mem::take(&mut work.items);
         let mut result = Ok(());
         for offset in &offsets {
@@ -412,6 +413,10 @@ impl<B: Bytes> Reader<B> {
         let text = match seen.get(head.payload_at..).and_then(|rest| rest.get(..payload)) {
             Some(all) if head.coding == Coding::Plain => all,
             _ if head.coding == Coding::Plain => {
+                // Too much work is as much as too much room.
+                if work.spent > JOURNALD_ENTRY_WORK_BYTES {
+                    return Ok(Extent::TooLarge);
+                }
                 let beginning = work.pages.get(self.id, &self.bytes, at, payload.min(JOURNALD_NAME_BYTES + 1))?;
                 if !work.wanted.has(name_of(beginning)?) {
                     return Ok(Extent::Whole);
@@ -419,13 +424,17 @@ impl<B: Bytes> Reader<B> {
                 if payload > JOURNALD_FIELD_BYTES {
                     extent = Extent::Cut;
                 }
+                work.spent += payload.min(JOURNALD_FIELD_BYTES);
                 work.pages.get(self.id, &self.bytes, at, payload.min(JOURNALD_FIELD_BYTES))?
             }
+            _ if work.spent > JOURNALD_ENTRY_WORK_BYTES => return Ok(Extent::TooLarge),
             _ => {
                 // What is kept of a payload is never larger when it is compressed, but for a few bytes.
                 let most = JOURNALD_FIELD_BYTES + JOURNALD_FIELD_BYTES / 16;
                 let stored = work.pages.get(self.id, &self.bytes, at, payload.min(most))?;
+                work.spent += stored.len();
                 extent = work.decompressor.decode(head.coding, stored)?;
+                work.spent += work.decompressor.plain.len();
                 if extent == Extent::TooLarge {
                     return Ok(extent);
                 }
