@@ -1,13 +1,16 @@
 //! Payloads as older versions of systemd compress them. Today's reads them and does not write them: the tests compress them with the tools of
 //! these formats, and journalctl says whether that is right.
 
+use crate::damage::exercise;
 use crate::journalctl::{self, FORMS, all, assert_same, rest, write};
-use crate::objects::{DATA, objects, payload, replace, trim};
+use crate::objects::{DATA, Object, objects, payload, replace, trim};
 use crate::real::sample;
 use lugger::format::journal::{Damage, Reader};
+use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 const XZ: u8 = 1;
 const LZ4: u8 = 2;
@@ -100,4 +103,45 @@ fn what_needs_too_much_memory_is_left_out() {
         assert_eq!(found, want);
     }
     assert_eq!(lost, 1);
+}
+
+/// A file with payloads of all three kinds, and where they are.
+fn compressed() -> &'static (Vec<u8>, Vec<Object>) {
+    static FILE: OnceLock<(Vec<u8>, Vec<Object>)> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut content = fs::read(write(directory.path(), "a", FORMS[3], &sample(100, 100))).unwrap();
+        trim(&mut content);
+        let texts: Vec<Object> =
+            objects(&content).into_iter().filter(|object| object.flags == 4 && object.size < 4000).collect();
+        for (turn, object) in texts.into_iter().enumerate() {
+            let plain = filter("zstd", &["-d", "-c"], &content[payload(&content, object)]);
+            match turn % 3 {
+                _ if plain.starts_with(b"NOISE") => {}
+                1 => replace(&mut content, object, XZ, &xz(&plain)),
+                2 => replace(&mut content, object, LZ4, &lz4(&plain)),
+                _ => {}
+            }
+        }
+        let all: Vec<Object> = objects(&content).into_iter().filter(|object| object.flags != 0).collect();
+        assert!([XZ, LZ4, 4].iter().all(|flags| all.iter().any(|object| object.flags == *flags)));
+        (content, all)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_payloads(flips in proptest::collection::vec(any::<(prop::sample::Index, prop::sample::Index, u8)>(), 1..20)) {
+        let (content, objects) = compressed();
+        let mut content = content.clone();
+        for (object, at, value) in flips {
+            let range = payload(&content, objects[object.index(objects.len())]);
+            // Mostly near the beginning, where what follows is decided.
+            let len = if value % 2 == 0 { range.len().min(24) } else { range.len() };
+            content[range.start + at.index(len)] = value;
+        }
+        exercise(&content);
+    }
 }

@@ -36,7 +36,7 @@ fn of_kind(content: &[u8], kind: u8) -> Vec<Object> {
 }
 
 /// Reads whatever it is in every way there is, and sees that it ends.
-fn exercise(content: &[u8]) {
+pub fn exercise(content: &[u8]) {
     let mut reader = match Reader::open(content) {
         Ok(reader) => reader,
         Err(OpenError::Io(error)) => panic!("{error}"),
