@@ -425,3 +425,24 @@ pub const JOURNALD_BUFFER_BYTES: usize = 256 * 1024;
 pub const JOURNALD_ARRAYS: usize = 1024;
 /// Bytes behind damage in which the next journal entry is searched.
 pub const JOURNALD_SCAN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Journal entries are looked for at most so often while they come, milliseconds. Journald tells of the first after a pause, within 250 ms.
+pub const JOURNAL_HOT_MS: u64 = 50;
+/// For so long after the last entry, milliseconds.
+pub const JOURNAL_HOT_FOR_MS: u64 = 2_000;
+/// Cursors move over entries that nobody wants after this, milliseconds.
+pub const JOURNAL_PASS_MS: u64 = 1_000;
+/// Lines that wait for further ones go on waiting so much longer, milliseconds: entries come to light a little after their time.
+pub const JOURNAL_GRACE_MS: u64 = 1_000;
+/// After this time without entries buffers for journal files are given back, milliseconds.
+pub const JOURNAL_IDLE_MS: u64 = 60_000;
+/// An entry that the system cannot read is given up after so many attempts.
+pub const JOURNAL_READ_ATTEMPTS: u32 = 3;
+/// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.
+pub const JOURNAL_KINDS: usize = 4096;
+/// Rows of numbers of journal entries that a source has cursors for. A host begins another one now and then.
+pub const JOURNAL_NUMBERINGS: usize = 1000;
+/// Default age of entries that are read where nothing was read before, milliseconds.
+pub const JOURNAL_AGE_MS_DEFAULT: u64 = 7 * 3600 * 1000;
+/// Range of that age, milliseconds.
+pub const JOURNAL_AGE_MS_RANGE: (u64, u64) = (0, 365 * 24 * 3600 * 1000);

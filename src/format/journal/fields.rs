@@ -45,11 +45,18 @@ impl Fields {
     /// The fields in the order in which the entry has them, each with its name and its value. A name may come more than once; a value
     /// may be any bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.spans.iter().filter_map(|span| {
-            let name = self.bytes.get(span.start..span.name)?;
-            let value = self.bytes.get(span.name + 1..span.end)?;
-            Some((name, value))
-        })
+        self.spans.iter().filter_map(|span| self.show(span))
+    }
+
+    /// The field at this place in that order, from 0.
+    pub fn at(&self, at: usize) -> Option<(&[u8], &[u8])> {
+        self.spans.get(at).and_then(|span| self.show(span))
+    }
+
+    fn show(&self, span: &Span) -> Option<(&[u8], &[u8])> {
+        let name = self.bytes.get(span.start..span.name)?;
+        let value = self.bytes.get(span.name + 1..span.end)?;
+        Some((name, value))
     }
 
     /// The value of the first field of this name.

@@ -85,6 +85,11 @@ impl<B: Bytes> Merge<B> {
         failed.map_or(Ok(grown), Err)
     }
 
+    /// Where the next entry of all is; it stays the next one. `None` if every file has been read to its end. Errors as in [`Merge::next`].
+    pub fn peek(&mut self, work: &mut Work) -> Result<Option<Location>, MergeError> {
+        Ok(self.first(work)?.map(|(_, location)| location))
+    }
+
     /// The next entry of all: its place, and its wanted fields in `fields`. `None` if every file has been read to its end. After an error
     /// nothing has moved: the file that is named has to be skipped over ([`Reader::skip`]), taken out, or tried again.
     pub fn next(&mut self, work: &mut Work, fields: &mut Fields) -> Result<Option<Location>, MergeError> {

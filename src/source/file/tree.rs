@@ -14,7 +14,7 @@
 
 use super::identity::{Identity, stat_path};
 use super::pattern::{Component, Excludes, Pattern};
-use super::watch::{Scope, Watcher};
+use crate::source::watch::{Scope, Watcher};
 use crate::base::limits::DIRECTORY_DEPTH;
 use foldhash::{HashMap, HashMapExt};
 use rustix::fs::{Mode, OFlags, RawDir};

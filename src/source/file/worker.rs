@@ -20,7 +20,6 @@ use super::staged::Held;
 use super::status::Status;
 use super::tracked::FileId;
 use super::tree::Tree;
-use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
 use crate::base::limits::{PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
@@ -31,11 +30,11 @@ use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::pipeline::CompileError;
 use crate::pipeline::metrics::{Metrics, render};
+use crate::source::handle::{self, Stop};
+use crate::source::watch::{Events, Watcher};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Why the file sources could not start.
@@ -79,52 +78,7 @@ pub struct Parts {
 }
 
 /// A running worker.
-#[derive(Debug)]
-pub struct Handle {
-    /// By source, in the order given.
-    pub status: Vec<(String, Status)>,
-    stop: Arc<Stop>,
-    orders: Arc<Orders>,
-    wake: Wake,
-    thread: JoinHandle<()>,
-}
-
-/// How far stopping has come.
-#[derive(Debug, Default)]
-struct Stop {
-    /// Nothing is read any more.
-    stopping: Arc<AtomicBool>,
-    /// Nobody waits for what is in flight any more.
-    abandoned: AtomicBool,
-}
-
-impl Handle {
-    /// Tells the worker to stop reading, to wait until what is in flight is stored, and to end.
-    pub fn stop(&self) {
-        self.stop.stopping.store(true, Ordering::Release);
-        self.wake.wake();
-    }
-
-    /// Tells a stopping worker not to wait any longer: what is in flight will be read again.
-    pub fn abandon(&self) {
-        self.stop.abandoned.store(true, Ordering::Release);
-        self.wake.wake();
-    }
-
-    /// Changes to the next set of sources and outputs. False when the worker stops, or has ended: then nothing has changed.
-    pub async fn change(&mut self, next: Next) -> bool {
-        let answered = self.orders.put(next);
-        self.wake.wake();
-        let Ok(status) = answered.await else { return false };
-        self.status = status;
-        true
-    }
-
-    /// Waits for the end. False when the thread failed.
-    pub fn join(self) -> bool {
-        self.thread.join().is_ok()
-    }
-}
+pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
@@ -179,7 +133,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         worker.run();
     };
     let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
-    Ok(Handle { status, stop, orders, wake, thread })
+    Ok(Handle::new(status, stop, orders, wake, thread))
 }
 
 /// `None`: nobody tells of changes, which is said.
@@ -226,7 +180,7 @@ impl Worker {
         self.follow.store.flush();
         let mut timers = Timers::new(Instant::now());
         loop {
-            if self.stop.stopping.load(Ordering::Acquire) {
+            if self.stop.is_stopping() {
                 break;
             }
             if self.obey() {
@@ -576,7 +530,7 @@ impl Worker {
         }
         loop {
             self.tick();
-            let abandoned = self.stop.abandoned.load(Ordering::Acquire);
+            let abandoned = self.stop.is_abandoned();
             if abandoned || self.outputs.iter().all(|o| o.is_settled()) {
                 break;
             }
