@@ -13,7 +13,9 @@ use foldhash::{HashMap, HashMapExt};
 pub(super) fn key_of(entry: &Entry<'_>, key: &mut Vec<u8>) {
     key.clear();
     // Also, it is never empty then: two empty buffers have no memory, and looking there takes some processors longer than all the rest.
-    key.extend_from_slice(&entry.base_id().to_le_bytes());
+    let (id, sum) = entry.base_id();
+    key.extend_from_slice(&id.to_le_bytes());
+    key.extend_from_slice(&sum.to_le_bytes());
     let put = |key: &mut Vec<u8>, tag: u8, text: &str| {
         key.push(tag);
         // A length is needed: values may hold any bytes.
@@ -48,7 +50,8 @@ pub(super) fn checksum_of(entry: &Entry<'_>, stage: usize, key: &mut Vec<u8>) ->
 /// The same, of a stream's key.
 pub(super) fn checksum(stage: usize, key: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new_with_initial(stage as u32);
-    sum.update(key);
+    // Bases are numbered anew with each start; what tells them apart beside that stays.
+    sum.update(key.get(size_of::<u64>()..).unwrap_or_default());
     sum.finalize().max(1)
 }
 

@@ -73,6 +73,11 @@ impl Pipeline {
         self.program.work(Arc::new(labels))
     }
 
+    /// The same, for lines that come in one row with those of other labels.
+    pub(super) fn work_of_several(&mut self, labels: Labels) -> Work {
+        self.program.work_of_several(Arc::new(labels))
+    }
+
     /// Whether lines may wait for further ones.
     pub(super) fn holds(&self) -> bool {
         self.program.holds()

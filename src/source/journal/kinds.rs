@@ -208,7 +208,7 @@ impl Kinds {
         }
         let found = self.kinds.iter().position(|kind| kind.labels == labels);
         Verdict::Kind(found.unwrap_or_else(|| {
-            let work = pipeline.map(|pipeline| pipeline.work(labels.clone()));
+            let work = pipeline.map(|pipeline| pipeline.work_of_several(labels.clone()));
             self.kinds.push(Kind { labels, stream: None, work });
             self.kinds.len() - 1
         }))
