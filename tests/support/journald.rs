@@ -1,8 +1,10 @@
 //! A real systemd-journald without systemd: in a mount namespace of its own, with its own `/run` and configuration, and its files in a
 //! directory of the test's. Needs root.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::io::Write;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,6 +58,14 @@ impl Journald {
     /// Logs a message with fields, each of one line: `NAME=value`. Waits while journald's socket is full.
     pub fn log(&self, fields: &[&str]) {
         self.socket.send(format!("{}\n", fields.join("\n")).as_bytes()).unwrap();
+    }
+
+    /// A connection for what a service writes to its stdout, as the service manager makes it.
+    pub fn stdout(&self, identifier: &str) -> UnixStream {
+        let path = format!("/proc/{}/root/run/systemd/journal/stdout", self.process.id());
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.write_all(format!("{identifier}\n\n6\n0\n0\n0\n0\n").as_bytes()).unwrap();
+        stream
     }
 
     /// Asks for a rotation.
