@@ -75,7 +75,9 @@ fn numbered(compact: bool, count: u64) {
         }
         book.wait_all(count, DRAIN);
         assert!(done.load(Ordering::Acquire));
-        for counter in ["lugger_journal_lost_entries_total", "lugger_journal_damaged_total", "lugger_journal_late_entries_total"] {
+        for counter in
+            ["lugger_journal_lost_entries_total", "lugger_journal_damaged_total", "lugger_journal_late_entries_total"]
+        {
             assert_eq!(agent.metric(counter), Some(0.0), "{counter}");
         }
         assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
@@ -158,7 +160,15 @@ fn entries_are_chosen_by_fields_units_and_priority() {
         ("C=1", &["C=1", "PRIORITY=5"]),
         ("no priority", &["A=3"]),
         // As root may say of a unit.
-        ("of x", &["OBJECT_SYSTEMD_UNIT=x.service", "COREDUMP_UNIT=x.service", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1", "PRIORITY=7"]),
+        (
+            "of x",
+            &[
+                "OBJECT_SYSTEMD_UNIT=x.service",
+                "COREDUMP_UNIT=x.service",
+                "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1",
+                "PRIORITY=7",
+            ],
+        ),
         ("of yes", &["COREDUMP_UNIT=yes.service", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1", "PRIORITY=7"]),
         ("a few words", &["PRIORITY=7"]),
     ];
@@ -166,10 +176,19 @@ fn entries_are_chosen_by_fields_units_and_priority() {
         let message = format!("MESSAGE={message}");
         journald.log(&[&[message.as_str()], fields].concat());
     }
-    journald.log(&["MESSAGE=last", "PRIORITY=4", "A=1", "B=1", "COREDUMP_UNIT=x.service", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1"]);
+    journald.log(&[
+        "MESSAGE=last",
+        "PRIORITY=4",
+        "A=1",
+        "B=1",
+        "COREDUMP_UNIT=x.service",
+        "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1",
+    ]);
     let of = |source: &str| -> Vec<String> {
         let stream = format!("{{source=\"{source}\"}}");
-        let its = |entry: &support::loki::Kept| entry.stream == stream && !entry.line.starts_with("Journal") && !entry.line.starts_with("Runtime");
+        let its = |entry: &support::loki::Kept| {
+            entry.stream == stream && !entry.line.starts_with("Journal") && !entry.line.starts_with("Runtime")
+        };
         loki.entries().into_iter().filter(its).map(|entry| entry.line).collect()
     };
     for (source, want) in [
@@ -202,12 +221,16 @@ fn labels_come_of_fields_by_rules_and_stages_see_them() {
     let stages = "[ { match: { selector: '{app=\"web\"}', stages: [ { regex: { expression: 'status=(?P<status>\\d+)' } }, \
         { labels: { status: } } ] } } ]";
     let plain = source(journald.directory(), ", matches: T=1").option("relabel_configs", rules);
-    let staged = FileSource::journal("staged", &format!("{{ path: {}, matches: T=1 }}", journald.directory().display()))
-        .label("job", "staged")
-        .option("relabel_configs", rules)
-        .option("stages", stages);
-    let json = FileSource::journal("json", &format!("{{ path: {}, matches: T=2, json: true }}", journald.directory().display()))
-        .label("job", "json");
+    let staged =
+        FileSource::journal("staged", &format!("{{ path: {}, matches: T=1 }}", journald.directory().display()))
+            .label("job", "staged")
+            .option("relabel_configs", rules)
+            .option("stages", stages);
+    let json = FileSource::journal(
+        "json",
+        &format!("{{ path: {}, matches: T=2, json: true }}", journald.directory().display()),
+    )
+    .label("job", "json");
     let config = Config::new(&loki.url()).label("site", "here").source(plain).source(staged).source(json);
     let agent = rig.start(&config);
     for n in 0..100 {
@@ -222,7 +245,8 @@ fn labels_come_of_fields_by_rules_and_stages_see_them() {
     for entry in loki.entries() {
         streams.entry(entry.stream).or_default().push(entry.line);
     }
-    let (json, mut rest): (Vec<_>, Vec<_>) = streams.into_iter().partition(|(stream, _)| stream.contains("job=\"json\""));
+    let (json, mut rest): (Vec<_>, Vec<_>) =
+        streams.into_iter().partition(|(stream, _)| stream.contains("job=\"json\""));
     let parsed: serde_json::Value = serde_json::from_str(&json[0].1[0]).unwrap();
     assert_eq!(parsed["MESSAGE"], "a \"quoted\" text\t");
     assert_eq!(parsed["TWICE"], serde_json::json!(["a", "b"]));
@@ -233,17 +257,25 @@ fn labels_come_of_fields_by_rules_and_stages_see_them() {
     let want: Vec<String> = ["db", "web"]
         .iter()
         .flat_map(|app| {
-            let stream = |level: &&str| format!("{{app=\"{app}\", job=\"journal\", level=\"{level}\", my_zone=\"z\", site=\"here\"}}");
+            let stream = |level: &&str| {
+                format!("{{app=\"{app}\", job=\"journal\", level=\"{level}\", my_zone=\"z\", site=\"here\"}}")
+            };
             ["error", "notice", "warning"].iter().map(stream).collect::<Vec<_>>()
         })
         .collect();
     assert_eq!(names, want);
     assert_eq!(plain.iter().map(|(_, lines)| lines.len()).sum::<usize>(), 100);
     // Web entries have a status from their text, the others not.
-    assert!(staged.iter().all(|(stream, _)| stream.contains("status=\"20") == stream.contains("app=\"web\"")), "{staged:?}");
+    assert!(
+        staged.iter().all(|(stream, _)| stream.contains("status=\"20") == stream.contains("app=\"web\"")),
+        "{staged:?}"
+    );
     for (stream, lines) in &staged {
         let status = stream.split_once("status=\"").map(|(_, rest)| rest[..3].to_owned());
-        assert!(lines.iter().all(|line| status.as_ref().is_none_or(|status| line.ends_with(status))), "{stream} {lines:?}");
+        assert!(
+            lines.iter().all(|line| status.as_ref().is_none_or(|status| line.ends_with(status))),
+            "{stream} {lines:?}"
+        );
     }
     assert_eq!(staged.iter().map(|(_, lines)| lines.len()).sum::<usize>(), 100);
     for (reason, count) in [("relabel", 2.0), ("no_message", 2.0)] {
@@ -365,6 +397,42 @@ fn blocks_come_whole_over_kills() {
     journald.stop();
 }
 
+/// What journald removed before it was read is counted; the rest comes.
+#[test]
+fn what_is_removed_unread_is_counted() {
+    const LINES: u64 = 60_000;
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "vacuum");
+    let rig = Rig::new();
+    let journald = Journald::start(rig.path(), true, "RuntimeMaxUse=6M\nRuntimeMaxFileSize=1M\n");
+    let config = Config::new(&loki.url()).source(source(journald.directory(), ", matches: LEDGER=yes"));
+    let agent = rig.start(&config);
+    let log = |n: u64| {
+        let mut body = String::from("MESSAGE=");
+        let mut text = String::new();
+        line("vacuum", n, 0, &mut text);
+        body.push_str(&text);
+        journald.log(&[&body, "LEDGER=yes"]);
+    };
+    (0..1000).for_each(log);
+    wait_until("the first entries", DRAIN, || book.seen() == 1000);
+    agent.freeze();
+    (1000..LINES).for_each(log);
+    agent.thaw();
+    wait_until("the last entry", DRAIN, || book.lock().has(LINES - 1));
+    let verdict = book.lock().verdict(LINES);
+    let lost = "lugger_journal_lost_entries_total{reason=\"vacuumed\"}";
+    wait_until("the count", DRAIN, || agent.metric(lost).is_some_and(|lost| lost >= verdict.missing as f64));
+    let lost = agent.metric(lost).unwrap();
+    println!("{} missing, {lost} counted", verdict.missing);
+    assert!(verdict.missing > 1000 && verdict.duplicated_visible == 0 && verdict.torn == 0);
+    // Journald's own entries are among them.
+    assert!(lost <= verdict.missing as f64 + 100.0);
+    assert!(agent.stderr().contains("give the journal more room"));
+    loki.assert_no_defects();
+    journald.stop();
+}
+
 #[test]
 fn without_rights_one_message_names_the_group() {
     let loki = kept();
@@ -380,7 +448,7 @@ fn without_rights_one_message_names_the_group() {
     let config = Config::new(&loki.url()).source(source(journald.directory(), ""));
     let agent = rig.start(&config);
     wait_until("the message", DRAIN, || agent.stderr().contains("systemd-journal"));
-    let status = agent.ask("GET", "/status.json", &[]);
+    let status = agent.ask("GET", "/api/status", &[]);
     assert!(status.body.contains("systemd-journal"), "{}", status.body);
     let told = agent.stderr().matches("add the user that lugger runs as to the group systemd-journal").count();
     assert_eq!(told, 1, "{}", agent.stderr());
@@ -458,8 +526,6 @@ fn entries_are_on_their_way_soon_and_idling_costs_nothing() {
     let (first50, first99) = measure(8, |_| 2_500, "after a pause");
     assert!(p50 < Duration::from_millis(1000) && p99 < Duration::from_millis(4000));
     assert!(first50 < Duration::from_millis(4000) && first99 < Duration::from_millis(8000));
-    // Beyond the time for which it looks by itself.
-    std::thread::sleep(Duration::from_millis(3_500));
     let switches = || -> u64 {
         let mut sum = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap() {
@@ -472,6 +538,14 @@ fn entries_are_on_their_way_soon_and_idling_costs_nothing() {
         }
         sum
     };
+    // Beyond the time for which it looks by itself.
+    let asleep = || {
+        let before = switches();
+        std::thread::sleep(Duration::from_secs(3));
+        switches() <= before + 2
+    };
+    let took = wait_until("the thread to sleep", DRAIN, asleep);
+    println!("it looks for new entries for another {took:?}");
     let (before, cpu) = (switches(), agent.cpu());
     std::thread::sleep(Duration::from_secs(10));
     let (woken, cost) = (switches() - before, agent.cpu() - cpu);

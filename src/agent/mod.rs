@@ -302,7 +302,9 @@ impl Agent {
         }
         for (what, joined) in [("files", self.worker.join()), ("journals", self.journals.join())] {
             if !joined {
-                tracing::error!("the thread that reads {what} failed; what it had read is read again at the next start");
+                tracing::error!(
+                    "the thread that reads {what} failed; what it had read is read again at the next start"
+                );
             }
         }
     }

@@ -114,8 +114,10 @@ impl Probe {
         drop(shown);
         let mut problems: Vec<String> = Vec::new();
         if parts.ended.iter().any(Shutdown::is_raised) {
-            problems
-                .push("files or journals are not read any more: the agent is stopping, or has failed and must be restarted".into());
+            problems.push(
+                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted"
+                    .into(),
+            );
         }
         for endpoint in endpoints.iter().filter(|e| e.state == State::Degraded.as_str()) {
             let error = endpoint.error.as_deref().unwrap_or("it stores nothing");

@@ -7,8 +7,8 @@ use super::logs::{Caps, Entry};
 use super::plan::JournalSource;
 use super::raw::JournalLog;
 use super::tree::Node;
-use crate::base::words::suggest;
 use crate::base::limits::{JOURNAL_AGE_MS_DEFAULT, JOURNAL_AGE_MS_RANGE, JOURNALD_NAME_BYTES};
+use crate::base::words::suggest;
 use crate::model::labels::Labels;
 use crate::pipeline::relabel;
 use crate::source::journal::settings::{Match, Settings};
@@ -153,7 +153,11 @@ fn units(journal: &JournalLog, place: &Node, check: &mut Check<'_>) -> Vec<Strin
     let mut units = Vec::new();
     for (i, name) in names.iter().enumerate() {
         if name.is_empty() || name.contains(['/', ' ']) {
-            check.error(place.item(i).span, format!("{name:?} is no unit"), "write names such as sshd.service or docker*");
+            check.error(
+                place.item(i).span,
+                format!("{name:?} is no unit"),
+                "write names such as sshd.service or docker*",
+            );
         }
         let has_kind = name.rsplit_once('.').is_some_and(|(_, kind)| UNIT_KINDS.contains(&kind) || kind.contains('*'));
         // A pattern stands for itself, as in journalctl.

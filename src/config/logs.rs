@@ -4,17 +4,17 @@
 //! Leaves to others: finding files.
 
 use super::check::Check;
-use super::pipeline;
 use super::journal;
+use super::pipeline;
 use super::plan::{FileSource, JournalSource};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
-use crate::base::words::suggest;
 use crate::base::rate::RateLimit;
+use crate::base::words::suggest;
 use crate::model::labels::{LabelCaps, Labels, MERGED, check_name};
-use crate::pipeline::settings::Stage;
 use crate::model::tenant::TENANT_LABEL;
+use crate::pipeline::settings::Stage;
 use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
@@ -99,7 +99,11 @@ pub(super) fn plan(
         let to = to(log, node, root, endpoints, check);
         if let (Some(_), Some(_)) = (&log.file, &log.journal) {
             let span = node.key_span("journal");
-            check.error(span, "this entry of `logs` has two sources", "write an entry for each of `file` and `journal`");
+            check.error(
+                span,
+                "this entry of `logs` has two sources",
+                "write an entry for each of `file` and `journal`",
+            );
         }
         if let (None, Some(journal)) = (&log.file, &log.journal) {
             let own = log.labels.clone().unwrap_or_default();

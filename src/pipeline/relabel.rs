@@ -201,9 +201,7 @@ impl Rules {
     pub fn maps(&self, name: &str, scratch: &mut Scratch) -> bool {
         let mut none = None;
         self.0.iter().enumerate().any(|(i, rule)| match &rule.work {
-            Work::LabelMap { test, .. } => {
-                test.find(name, scratch.places.get_mut(i).unwrap_or(&mut none)).is_some()
-            }
+            Work::LabelMap { test, .. } => test.find(name, scratch.places.get_mut(i).unwrap_or(&mut none)).is_some(),
             _ => false,
         })
     }

@@ -34,6 +34,11 @@ impl Problems {
         shown
     }
 
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        self.0.count.load(Ordering::Relaxed) > 0
+    }
+
     /// Notes that `path` fails. True when it did not fail before.
     pub(super) fn add(&self, path: &Path, problem: &str) -> bool {
         let mut failing = self.lock();

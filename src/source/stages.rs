@@ -293,14 +293,8 @@ impl Strand {
             self.let_go(pipeline, None, time_of(lines), outlet);
         }
         let count = |lines: usize| lines as u32;
-        let receipt = Receipt {
-            start: turn.start.0,
-            end: end.0,
-            time_ns: turn.time_ns,
-            lines: count(lines),
-            note,
-            ..receipt
-        };
+        let receipt =
+            Receipt { start: turn.start.0, end: end.0, time_ns: turn.time_ns, lines: count(lines), note, ..receipt };
         let receipts = &mut outlet.receipts;
         match self.state.quiet().filter(|_| self.is_holding()) {
             Some(quiet) if quiet.line > 0 => {

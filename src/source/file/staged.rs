@@ -160,7 +160,12 @@ impl Worker {
 
     /// Sends what waits no longer in a file at this time, or everything that waits there.
     pub(super) fn release_held(&mut self, id: FileId, stamp: Option<i64>) {
-        if !self.follow.files.get(id).is_some_and(|file| file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding())) {
+        if !self
+            .follow
+            .files
+            .get(id)
+            .is_some_and(|file| file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding()))
+        {
             return;
         }
         let time_ns = stamp.unwrap_or_else(|| self.reader.stamp());

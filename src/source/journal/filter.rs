@@ -134,7 +134,8 @@ impl Units {
 /// By which field and value journald knows the process with this `/proc/PID/cgroup`, if it is a service.
 pub(super) fn own_unit(cgroup: &str) -> Option<(&'static [u8], Box<[u8]>)> {
     // `0::/system.slice/lugger.service`; the other lines are of the older hierarchies.
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::").or_else(|| line.split(":name=systemd:").nth(1)))?;
+    let path =
+        cgroup.lines().find_map(|line| line.strip_prefix("0::").or_else(|| line.split(":name=systemd:").nth(1)))?;
     let mut services = path.split('/').filter(|part| part.ends_with(".service"));
     let first = services.next()?;
     if !first.starts_with("user@") {
@@ -161,7 +162,9 @@ mod tests {
         assert_eq!(own("1:name=systemd:/system.slice/x.service\n"), some("_SYSTEMD_UNIT", "x.service"));
         let user = "0::/user.slice/user-7.slice/user@7.service/app.slice/lugger.service";
         assert_eq!(own(user), some("_SYSTEMD_USER_UNIT", "lugger.service"));
-        for none in ["0::/user.slice/user-7.slice/session-1.scope", "0::/", "", "0::/user.slice/user@7.service/init.scope"] {
+        for none in
+            ["0::/user.slice/user-7.slice/session-1.scope", "0::/", "", "0::/user.slice/user@7.service/init.scope"]
+        {
             assert_eq!(own(none), None, "{none}");
         }
     }

@@ -140,7 +140,8 @@ impl Places {
                 for root in DEFAULT.map(Path::new) {
                     if watch_or_wait(root, Scope::AllNames, watches) {
                         // Those of journald's namespaces are somebody else's.
-                        let is_plain = |name: &str| machine_directory(name).is_some_and(|(_, namespace)| namespace.is_none());
+                        let is_plain =
+                            |name: &str| machine_directory(name).is_some_and(|(_, namespace)| namespace.is_none());
                         machines(root, is_plain, &mut found);
                     }
                 }

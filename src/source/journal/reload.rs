@@ -33,14 +33,13 @@ impl Sources {
     pub fn parse(sources: Vec<(Settings, usize)>) -> Result<Self, StartError> {
         let planned = sources.into_iter().map(|(settings, output)| {
             let source_name = || settings.name.clone();
-            let kinds = Kinds::new(&settings)
-                .map_err(|error| StartError::Rules { source_name: source_name(), error })?;
+            let kinds =
+                Kinds::new(&settings).map_err(|error| StartError::Rules { source_name: source_name(), error })?;
             let program = if settings.stages.is_empty() {
                 None
             } else {
                 let compiled = compile(&settings.stages);
-                let mut program =
-                    compiled.map_err(|error| StartError::Stages { source_name: source_name(), error })?;
+                let mut program = compiled.map_err(|error| StartError::Stages { source_name: source_name(), error })?;
                 program.set_line_bytes(settings.line_bytes);
                 program.set_late_labels(settings.late_labels.clone());
                 Some(Box::new(program))
@@ -86,9 +85,7 @@ impl Worker {
     /// Changes to a set that fits.
     pub(super) fn change(&mut self, next: Next) {
         let Next { sources: Sources(planned), outputs } = next;
-        let stays = |number: usize, output: usize| {
-            matches!(outputs.get(output), Some(NextOutput::Kept { number: kept, .. }) if *kept == number)
-        };
+        let stays = |number: usize, output: usize| matches!(outputs.get(output), Some(NextOutput::Kept { number: kept, .. }) if *kept == number);
         // What waits for further lines is sent without, before other stages or labels get the rest.
         for at in 0..self.sources.len() {
             let Some(source) = self.sources.get(at) else { break };

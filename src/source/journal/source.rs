@@ -199,7 +199,8 @@ impl Source {
             };
             self.status.recovers(directory);
             for entry in listed.flatten() {
-                let Some(kind) = entry.file_name().to_str().and_then(|name| file_name(name).map(|name| name.kind)) else {
+                let Some(kind) = entry.file_name().to_str().and_then(|name| file_name(name).map(|name| name.kind))
+                else {
                     continue;
                 };
                 let path = entry.path();
@@ -266,8 +267,7 @@ impl Source {
             return false;
         }
         let is_unclean = kind == Kind::Unclean;
-        let followed =
-            Followed { path: path.to_owned(), is_unclean, failures: 0, damage: Damage::default() };
+        let followed = Followed { path: path.to_owned(), is_unclean, failures: 0, damage: Damage::default() };
         self.files.insert(header.file_id, followed);
         self.merge.add(reader);
         true
@@ -319,6 +319,24 @@ impl Source {
         }
     }
 
+    /// Numbers are missing before an entry. Journald removes whole files: if the entry is the first one of its file they were in files that
+    /// are gone. Where not all can be read they may be somebody else's.
+    pub(super) fn note_gap(&self, entry: &Location, missing: u64) {
+        let is_first = self.merge.readers().any(|reader| {
+            let header = reader.header();
+            header.seqnum_id == entry.seqnum_id && header.head_seqnum == entry.seqnum
+        });
+        if !is_first || self.status.has_problems() {
+            return;
+        }
+        self.status.vacuumed.add(missing);
+        tracing::warn!(
+            source = %self.settings.name, entries = missing,
+            "journald removed entries to make room before they were read; give the journal more room (SystemMaxUse=), or see why the \
+             endpoints are behind"
+        );
+    }
+
     /// The host that a numbering is of.
     pub(super) fn machine_of(&self, seqnum_id: Id) -> Id {
         let its = self.merge.readers().find(|reader| reader.header().seqnum_id == seqnum_id);
@@ -361,15 +379,8 @@ impl Source {
         (self.relist, self.fresh) = (true, true);
         let path = followed.path;
         match error {
-            ReadError::Erased { unread: 0 } => {}
-            ReadError::Erased { unread } => {
-                self.status.vacuumed.add(*unread);
-                tracing::warn!(
-                    source = %self.settings.name, path = %path.display(), entries = unread,
-                    "journald removed entries to make room before they were read; give the journal more room (SystemMaxUse=), or see why \
-                     the endpoints are behind"
-                );
-            }
+            // What is missing is seen by the numbers that come next.
+            ReadError::Erased { .. } => {}
             error => {
                 self.fails(&path, &format!("the journal file {} {error}", path.display()));
                 self.not_before = Some(now + Duration::from_secs(1));
@@ -499,7 +510,8 @@ impl Source {
             self.begin_again();
         }
         self.merged = Arc::new(merged_labels(&settings));
-        (self.settings, self.output, self.filter, self.kinds, self.pipeline) = (settings, output, filter, kinds, pipeline);
+        (self.settings, self.output, self.filter, self.kinds, self.pipeline) =
+            (settings, output, filter, kinds, pipeline);
         self.fresh = true;
     }
 }

@@ -61,10 +61,12 @@ impl Status {
         let by = |metric: &'static str, help: &'static str, key: &'static str, value: &str| {
             registry.counter(metric, help, &[("source", name), (key, value)])
         };
-        let repaired =
-            |reason| by("lugger_lines_repaired_total", "Lines changed so that they can be stored, by reason.", "reason", reason);
-        let damaged =
-            |what| by("lugger_journal_damaged_total", "What is damaged in journal files and was passed over.", "what", what);
+        let repaired = |reason| {
+            by("lugger_lines_repaired_total", "Lines changed so that they can be stored, by reason.", "reason", reason)
+        };
+        let damaged = |what| {
+            by("lugger_journal_damaged_total", "What is damaged in journal files and was passed over.", "what", what)
+        };
         let lost = |reason| {
             by("lugger_journal_lost_entries_total", "Entries that are known to be lost, by reason.", "reason", reason)
         };
@@ -115,6 +117,11 @@ impl Status {
     /// What is wrong now, one sentence each, at most a few.
     pub fn problems(&self) -> Vec<String> {
         self.problems.list()
+    }
+
+    /// Whether anything is wrong.
+    pub(super) fn has_problems(&self) -> bool {
+        self.problems.any()
     }
 
     /// Notes that `path` fails. True when it did not fail before.

@@ -73,7 +73,13 @@ struct Chunk {
 }
 
 /// Reads a chunk.
-pub(super) fn turn(source: &mut Source, books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, now: Instant) -> Turned {
+pub(super) fn turn(
+    source: &mut Source,
+    books: &mut Books,
+    output: &mut dyn Output,
+    buffers: &mut Buffers,
+    now: Instant,
+) -> Turned {
     let Some(head) = source.peek(now) else { return Turned::Done };
     let number = match books.find(&source.settings.name, head.seqnum_id) {
         Some(number) => number,
@@ -195,6 +201,9 @@ fn read(
         }
         if entries == 1 {
             source.woke(now);
+        }
+        if location.seqnum > numbering.position {
+            source.note_gap(&location, location.seqnum - numbering.position);
         }
         let before = numbering.mark;
         let time_ns = numbering.mark.pass(&location);

@@ -1,7 +1,8 @@
 //! The thread that reads journals: it waits, looks at files, reads in turns, and hands on.
 //!
-//! Journald writes through a mapping, of which nobody is told; but within 250 ms of the first new entry it touches the file, and that wakes the
-//! thread. While entries come it looks by itself, every [`JOURNAL_HOT_MS`]; with nothing to do it sleeps, and no timer runs but the slow sweep.
+//! Journald writes through a mapping, of which nobody is told; but some 250 to 500 ms after the first new entry it touches the file, and that
+//! wakes the thread. While entries come it looks by itself, every [`JOURNAL_HOT_MS`], and for a minute after that every [`JOURNAL_WARM_MS`];
+//! with nothing to do it sleeps, and no timer runs but the slow sweep.
 //!
 //! Promises: a checkpoint moves only after the output says that the chunk is stored; while the output has no room nothing is read. Stopping
 //! flushes, waits for what is in flight as long as it may, and closes the checkpoints.
@@ -14,7 +15,8 @@ use super::status::Status;
 use super::turn::{Buffers, Turned, is_behind, pass_over, release, turn};
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    JOURNAL_GRACE_MS, JOURNAL_HOT_FOR_MS, JOURNAL_HOT_MS, JOURNAL_PASS_MS, PACE_MS, PIPELINE_HELD_BYTES, SWEEP_MS,
+    JOURNAL_GRACE_MS, JOURNAL_HOT_FOR_MS, JOURNAL_HOT_MS, JOURNAL_PASS_MS, JOURNAL_WARM_FOR_MS, JOURNAL_WARM_MS,
+    PACE_MS, PIPELINE_HELD_BYTES, SWEEP_MS,
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::WhenOver;
@@ -143,7 +145,7 @@ impl Worker {
             let progress = self.read_all(now);
             let held_until = self.release_due();
             if progress {
-                timers.hot_until = Some(now + Duration::from_millis(JOURNAL_HOT_FOR_MS));
+                timers.entries_at = Some(now);
                 timers.pass_at.get_or_insert(now + Duration::from_millis(JOURNAL_PASS_MS));
                 timers.housekeeping_at.get_or_insert(now + HOUSEKEEPING);
             }
@@ -299,9 +301,14 @@ impl Worker {
 
     /// What is due at times.
     fn look_after(&mut self, now: Instant, timers: &mut Timers) {
-        timers.hot_until = timers.hot_until.filter(|until| now < *until);
-        if timers.hot_until.is_some() {
-            timers.hot_at.get_or_insert(now + Duration::from_millis(JOURNAL_HOT_MS));
+        if let Some(since) = timers.entries_at.map(|at| now.saturating_duration_since(at)) {
+            let (hot, warm) = (Duration::from_millis(JOURNAL_HOT_FOR_MS), Duration::from_millis(JOURNAL_WARM_FOR_MS));
+            let pause = if since < hot { JOURNAL_HOT_MS } else { JOURNAL_WARM_MS };
+            if since < warm {
+                timers.hot_at.get_or_insert(now + Duration::from_millis(pause));
+            } else {
+                timers.entries_at = None;
+            }
         }
         if timers.pass_at.is_some_and(|at| now >= at) {
             timers.pass_at = None;
@@ -310,8 +317,7 @@ impl Worker {
         if timers.housekeeping_at.is_some_and(|at| now >= at) {
             self.publish(now);
             let busy = self.outputs.iter().any(|output| !output.is_settled())
-                || self.sources.iter().any(|source| source.reading)
-                || timers.hot_until.is_some();
+                || self.sources.iter().any(|source| source.reading);
             timers.housekeeping_at = busy.then(|| now + HOUSEKEEPING);
         }
     }
@@ -422,8 +428,8 @@ struct Timers {
     /// Events may be taken in from then on.
     events_at: Instant,
     sweep_at: Instant,
-    /// Entries may come without events until then, and are looked for next.
-    hot_until: Option<Instant>,
+    /// Entries were read then, if it is not long ago; more may come without events, and are looked for next.
+    entries_at: Option<Instant>,
     hot_at: Option<Instant>,
     /// Cursors are moved over what nobody wanted.
     pass_at: Option<Instant>,
@@ -435,7 +441,7 @@ impl Timers {
         Timers {
             events_at: now,
             sweep_at: now + SWEEP,
-            hot_until: None,
+            entries_at: None,
             hot_at: None,
             pass_at: None,
             housekeeping_at: Some(now),
