@@ -52,6 +52,7 @@ pub(super) fn plan(
         priority,
         json: journal.json.unwrap_or(false),
         max_age,
+        imported: None,
         own_unit: journal.own_unit.unwrap_or(false),
         // What could make this fail has been reported, label by label.
         labels: Labels::within(own, label_caps).unwrap_or_default(),

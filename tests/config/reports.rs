@@ -180,15 +180,15 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
         "keys of later versions",
         r#"loki: [{ url: "http://localhost" }]
 logs:
-  - journal: {}
+  - syslog: {}
   - file: { include: /x/*.log }
 metrics: {}
 "#,
         r#"
-agent.yaml:3:5: "journal" is not supported by this version
-  3 |   - journal: {}
-    |     ^^^^^^^
-help: remove it; the keys here are: name, file, labels, to, rate, format, stages, relabel_configs, late_labels
+agent.yaml:3:5: "syslog" is not supported by this version
+  3 |   - syslog: {}
+    |     ^^^^^^
+help: remove it; the keys here are: name, file, journal, labels, to, rate, format, stages, relabel_configs, late_labels
 
 agent.yaml:5:1: "metrics" is not supported by this version
   5 | metrics: {}

@@ -1,6 +1,7 @@
 //! What the journal source is told: plain values, already checked.
 
 use crate::base::rate::RateLimit;
+use crate::format::journal::Cursor;
 use crate::model::labels::{LabelCaps, Labels};
 use crate::pipeline::relabel;
 use crate::pipeline::settings::Stage;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub json: bool,
     /// Entries that are older are passed over where nothing was read before.
     pub max_age: Duration,
+    /// How far another agent has read; counts where nothing was read before.
+    pub imported: Option<Cursor>,
     /// Entries of the unit that lugger itself runs in are read, too.
     pub own_unit: bool,
     /// Labels that `relabel` sees, beside `__journal_…`.

@@ -286,7 +286,10 @@ impl Source {
         let is_local = !name.starts_with("remote");
         match books.newest(source, header.machine_id).filter(|_| is_local) {
             Some(mark) => reader.seek_after(&mut self.work, &mark.by_time()),
-            None => reader.seek_realtime(&mut self.work, self.oldest_us),
+            None => match &self.settings.imported {
+                Some(cursor) if is_local => reader.seek_after(&mut self.work, cursor),
+                _ => reader.seek_realtime(&mut self.work, self.oldest_us),
+            },
         }
     }
 
