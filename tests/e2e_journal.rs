@@ -553,3 +553,96 @@ fn entries_are_on_their_way_soon_and_idling_costs_nothing() {
     assert!(woken <= 5, "{woken} wake-ups");
     journald.stop();
 }
+
+/// Promtail's place in the journal is taken over.
+#[test]
+fn a_cursor_of_promtail_is_gone_on_from() {
+    let loki = kept();
+    let rig = Rig::new();
+    let journald = Journald::start(rig.path(), true, "");
+    for n in 0..10 {
+        journald.log(&[&format!("MESSAGE=entry {n}"), "T=1"]);
+    }
+    let show = || {
+        let output = std::process::Command::new("journalctl")
+            .args(["--quiet", "--output=export", "T=1", "--directory"])
+            .arg(journald.directory())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    wait_until("the entries to be written", DRAIN, || show().contains("entry 9"));
+    let text = show();
+    let cursors: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("__CURSOR=")).collect();
+    assert_eq!(cursors.len(), 10);
+    let positions = rig.path().join("positions.yaml");
+    std::fs::write(&positions, format!("positions:\n  cursor-jobs: \"{}\"\n", cursors[4])).unwrap();
+    let promtail = |http: std::net::SocketAddr| {
+        format!(
+            "positions: {{ filename: {} }}\nclients: [{{ url: \"{}\", batchwait: 50ms }}]\nserver: {{ http_listen_address: {}, http_listen_port: {} }}\n\
+             scrape_configs:\n  - job_name: jobs\n    journal: {{ path: {}, matches: T=1, labels: {{ job: j }} }}\n",
+            positions.display(),
+            loki.url(),
+            http.ip(),
+            http.port(),
+            journald.directory().display()
+        )
+    };
+    let mut agent = rig.start_text(promtail);
+    wait_lines(&loki, &["entry 5", "entry 6", "entry 7", "entry 8", "entry 9"]);
+    assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
+    // From then on it has its own.
+    journald.log(&["MESSAGE=entry 10", "T=1"]);
+    let _agent = rig.start_text(promtail);
+    wait_lines(&loki, &["entry 5", "entry 6", "entry 7", "entry 8", "entry 9", "entry 10"]);
+    journald.stop();
+}
+
+/// Journald writes a file for each user and numbers all of them in one row: a cursor never passes what comes to light a moment later.
+#[test]
+fn files_of_several_users_come_in_one_order_over_kills() {
+    const USERS: u64 = 3;
+    const EACH: u64 = 15_000;
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "users");
+    let rig = Rig::new();
+    let journald = Journald::start_persistent(rig.path(), true, "SystemMaxFileSize=1M\nSystemMaxUse=200M\n");
+    let rules = "[ { source_labels: [__journal__uid], target_label: uid } ]";
+    let config = Config::new(&loki.url())
+        .source(source(journald.directory(), ", matches: SYSLOG_IDENTIFIER=test").option("relabel_configs", rules));
+    std::fs::set_permissions(rig.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut agent = rig.start(&config);
+    let mut loggers = Vec::new();
+    for user in 0..USERS {
+        let (mut text, path) = (String::new(), rig.log(&format!("user-{user}")));
+        for n in 0..EACH {
+            line("users", user * EACH + n, 0, &mut text);
+            text.push('\n');
+        }
+        std::fs::write(&path, text).unwrap();
+        loggers.push(journald.log_as(if user == 0 { 0 } else { 1000 + user as u32 }, &path));
+    }
+    let late = |agent: &support::agent::Agent| agent.metric("lugger_journal_late_entries_total").unwrap();
+    for part in 1..=5 {
+        wait_until("a part of the entries", DRAIN, || book.seen() >= USERS * EACH * part / 6);
+        assert_eq!(late(&agent), 0.0);
+        agent.kill();
+        agent = rig.start(&config);
+    }
+    for mut logger in loggers {
+        assert!(logger.wait().unwrap().success());
+    }
+    book.wait_all(USERS * EACH, DRAIN);
+    assert_eq!(late(&agent), 0.0);
+    let names: std::collections::HashSet<String> = journald::files(journald.directory())
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().split(['@', '.']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), USERS as usize, "{names:?}");
+    assert_eq!(book.lock().streams().len(), USERS as usize);
+    let verdict = book.lock().verdict(USERS * EACH);
+    println!("{verdict:?}");
+    verdict.assert_perfect(USERS * EACH);
+    loki.assert_no_defects();
+    journald.stop();
+}

@@ -648,7 +648,7 @@ logs: [{ name: a }]
 agent.yaml:2:8: this entry of `logs` has no source
   2 | logs: [{ name: a }]
     |        ^
-help: add `file`, such as `file: { include: [/var/log/*.log] }`"#,
+help: add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`"#,
     ),
     (
         "the rest of the file",
@@ -757,7 +757,7 @@ agent.yaml:9:15: the label filename is set by the agent, to the path of the file
     |               ^^^^^^^^
 help: choose another name, or remove it
 
-agent.yaml:10:5: expected a map with keys such as name, file, labels, found text
+agent.yaml:10:5: expected a map with keys such as name, file, journal, found text
   10 |   - nothing
      |     ^^^^^^^
 help: write `key: value` lines, indented, or { key: value }

@@ -8,6 +8,7 @@ mod journalctl;
 mod journald;
 
 mod allocations_of_entries;
+mod allocations_of_the_source;
 mod compression;
 mod damage;
 mod live;

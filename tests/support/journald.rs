@@ -16,7 +16,12 @@ const SCRIPT: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/log/journal /run/systemd /etc/systemd
-mount --bind "$1/log" /run/log/journal
+if [ "$2" = persistent ]; then
+    mkdir -p /var/log/journal
+    mount --bind "$1/log" /var/log/journal
+else
+    mount --bind "$1/log" /run/log/journal
+fi
 [ -e /etc/systemd/journald.conf ] || : >/etc/systemd/journald.conf
 mount --bind "$1/journald.conf" /etc/systemd/journald.conf
 [ -d /etc/systemd/journald.conf.d ] && mount -t tmpfs tmpfs /etc/systemd/journald.conf.d
@@ -33,13 +38,27 @@ pub struct Journald {
 impl Journald {
     /// Starts one that keeps its files in `directory`. `settings` are lines of journald.conf.
     pub fn start(directory: &Path, compact: bool, settings: &str) -> Journald {
+        Journald::start_as("volatile", directory, compact, settings)
+    }
+
+    /// One that writes a file for each user, as it does where they last.
+    pub fn start_persistent(directory: &Path, compact: bool, settings: &str) -> Journald {
+        let journald = Journald::start_as("persistent", directory, compact, settings);
+        journald.signal("USR1");
+        journald
+    }
+
+    fn start_as(storage: &str, directory: &Path, compact: bool, settings: &str) -> Journald {
         let log = directory.join("log");
         fs::create_dir_all(&log).unwrap();
-        let common = "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\nForwardToSyslog=no\nReadKMsg=no\nAudit=no\n";
+        let common = format!(
+            "[Journal]\nStorage={storage}\nRateLimitIntervalSec=0\nForwardToSyslog=no\nReadKMsg=no\nAudit=no\n"
+        );
         fs::write(directory.join("journald.conf"), format!("{common}{settings}")).unwrap();
         let process = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-c", SCRIPT, "journald"])
             .arg(directory)
+            .arg(storage)
             .env("SYSTEMD_JOURNAL_COMPACT", if compact { "1" } else { "0" })
             .stderr(Stdio::inherit())
             .spawn()
@@ -66,6 +85,17 @@ impl Journald {
         let mut stream = UnixStream::connect(path).unwrap();
         stream.write_all(format!("{identifier}\n\n6\n0\n0\n0\n0\n").as_bytes()).unwrap();
         stream
+    }
+
+    /// Has a user of this number log the lines of a file.
+    pub fn log_as(&self, uid: u32, lines: &Path) -> Child {
+        let (pid, uid) = (self.process.id().to_string(), uid.to_string());
+        Command::new("nsenter")
+            .args(["-t", &pid, "-m", "setpriv", "--reuid", &uid, "--clear-groups"])
+            .args(["logger", "--socket", "/run/systemd/journal/dev-log", "--tag", "test", "--size", "64KiB", "-f"])
+            .arg(lines)
+            .spawn()
+            .expect("nsenter and logger are there")
     }
 
     /// Asks for a rotation.

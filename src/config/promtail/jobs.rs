@@ -222,8 +222,9 @@ impl<'a> Jobs<'a> {
             }
         }
         if let Some(age) = read::duration(journal, "max_age", check) {
-            let place = journal.child("max_age").span;
-            source.push(entry("max_age", journal.key_span("max_age"), text(place, format_duration(age))));
+            let (written, native) = (journal.child("max_age"), format_duration(age));
+            let value = if plain(written) == native { written.clone() } else { text(written.span, native) };
+            source.push(entry("max_age", journal.key_span("max_age"), value));
         }
         let labels: Vec<Entry> = match journal.entry("labels").filter(|found| !found.value.is_null()) {
             Some(found) if matches!(found.value.value, Value::Map(_)) => found.value.entries().to_vec(),
