@@ -31,7 +31,7 @@ use crate::sink::spill::{News, Store};
 use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
-use crate::source::handle::NextOutput;
+use crate::source::handle::{Kept, NextOutput};
 use crate::source::{file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -184,6 +184,7 @@ impl Agent {
             groups.iter().map(|group| NextOutput::New(joints.output(group, &plan, &endpoints))).collect()
         };
         let (alive, worker_ended) = shutdown::channel();
+        let kept = Kept::new(&registry, clock.clone());
         let (journals_alive, journals_ended) = shutdown::channel();
         let journals = journal::worker::start(journal::worker::Parts {
             next: journal::reload::Next::new(journals, outputs(&journal_groups)),
@@ -191,6 +192,7 @@ impl Agent {
             wake: journal_wake,
             clock: clock.clone(),
             registry: registry.clone(),
+            kept: kept.list(),
             alive: journals_alive,
         })?;
         let worker = worker::start(worker::Parts {
@@ -199,6 +201,7 @@ impl Agent {
             wake,
             clock: clock.clone(),
             registry: registry.clone(),
+            kept: kept.list(),
             alive,
         })?;
         let reloads = reload::Outcomes::new(&registry, &clock);

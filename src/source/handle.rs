@@ -3,8 +3,12 @@
 //! Promises: whoever asks for a change of a thread that takes no more hears so. Leaves to others: what a change means (`file/reload`,
 //! `journal/reload`).
 
+use super::stages::Pipeline;
+use crate::base::clock::Clock;
+use crate::base::metrics::Registry;
 use crate::base::wake::Wake;
 use crate::model::flow::{Limits, Output};
+use crate::pipeline::metrics::{Metrics, render};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -180,4 +184,48 @@ pub(super) fn exchange(outputs: &mut Vec<Box<dyn Output>>, next: Vec<NextOutput>
         }
     });
     *outputs = next.collect();
+}
+
+/// The metrics that stages of all sources keep, for whoever serves them: one list a thread, shown as one, so that a metric of several sources is
+/// described once.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Arc<Mutex<Vec<Vec<Metrics>>>>);
+
+impl Kept {
+    /// Shown by this registry.
+    pub fn new(registry: &Registry, clock: Clock) -> Self {
+        let kept = Kept::default();
+        let shown = kept.clone();
+        registry.add_writer(move |text| render(shown.lock().iter().flatten(), clock.now_ns(), text));
+        kept
+    }
+
+    /// A list for one thread.
+    pub fn list(&self) -> KeptOfThread {
+        let mut lists = self.lock();
+        lists.push(Vec::new());
+        KeptOfThread { all: self.clone(), number: lists.len() - 1 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Metrics>>> {
+        // Whole lists are put in.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The list of one thread.
+#[derive(Debug)]
+pub struct KeptOfThread {
+    all: Kept,
+    number: usize,
+}
+
+impl KeptOfThread {
+    /// From now on the metrics of these pipelines are shown.
+    pub(super) fn show<'a>(&self, pipelines: impl Iterator<Item = &'a Pipeline>) {
+        let metrics = pipelines.map(|pipeline| pipeline.metrics().clone()).filter(|metrics| !metrics.is_empty());
+        if let Some(list) = self.all.lock().get_mut(self.number) {
+            *list = metrics.collect();
+        }
+    }
 }

@@ -11,7 +11,7 @@ use lugger::model::flow::{Chunk, Entries, Ledger, Limits, Output, Receipt, Strea
 use lugger::model::labels::{LabelCaps, Labels};
 use lugger::pipeline::relabel;
 use lugger::pipeline::settings::Stage;
-use lugger::source::handle::NextOutput;
+use lugger::source::handle::{Kept, NextOutput};
 use lugger::source::journal::reload::{Next, Sources};
 use lugger::source::journal::settings::{Match, Settings};
 use lugger::source::journal::worker::{Parts, start};
@@ -116,6 +116,7 @@ fn chunks(json: bool, stages: &str) -> Vec<(usize, u64)> {
         store: Checkpoints::open(state.path(), Clock::System, &registry).unwrap(),
         wake: Wake::new().unwrap(),
         clock: Clock::System,
+        kept: Kept::new(&registry, Clock::System).list(),
         registry,
         alive,
     })

@@ -29,12 +29,11 @@ use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::pipeline::CompileError;
-use crate::pipeline::metrics::{Metrics, render};
-use crate::source::handle::{self, Stop};
+use crate::source::handle::{self, KeptOfThread, Stop};
 use crate::source::watch::{Events, Watcher};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why the file sources could not start.
@@ -73,6 +72,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where the sources' series are registered.
     pub registry: Registry,
+    /// Where metrics of stages are shown.
+    pub kept: KeptOfThread,
     /// Raised when the thread ends, however it ends.
     pub alive: Trigger,
 }
@@ -82,7 +83,7 @@ pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { next, store, wake, clock, registry, alive } = parts;
+    let Parts { next, store, wake, clock, registry, kept, alive } = parts;
     let (planned, rules, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
     let tree = Tree::new(rules, new_watcher());
@@ -97,12 +98,6 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
     let stop = Arc::new(Stop::default());
     let orders = Arc::new(Orders::default());
-    let kept: Kept = Kept::default();
-    let (shown, now) = (Arc::clone(&kept), clock.clone());
-    registry.add_writer(move |text| {
-        let kept = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        render(kept.iter(), now.now_ns(), text);
-    });
     let reader = Reader::new(clock, saved.latest_ns());
     let mut worker = Worker {
         follow: Follow::new(states, tree, saved, store, Arc::clone(&stop.stopping)),
@@ -161,11 +156,8 @@ pub(super) struct Worker {
     pub(super) removed_lost_bytes: Counter,
     scratch: Vec<FileId>,
     pub(super) held: Held,
-    kept: Kept,
+    kept: KeptOfThread,
 }
-
-/// The metrics that stages of the sources keep, for whoever serves them.
-type Kept = Arc<Mutex<Vec<Metrics>>>;
 
 /// Chunks read before events are looked at again.
 const TURNS: usize = 32;
@@ -207,9 +199,7 @@ impl Worker {
 
     /// From now on the metrics are shown that stages of these sources keep.
     pub(super) fn show_kept(&mut self) {
-        let pipelines = self.follow.sources.iter().filter_map(|source| source.pipeline.as_ref());
-        let all = pipelines.map(|pipeline| pipeline.metrics().clone()).filter(|metrics| !metrics.is_empty()).collect();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        self.kept.show(self.follow.sources.iter().filter_map(|source| source.pipeline.as_deref()));
     }
 
     /// Takes in the events that have gathered, if the last time is long enough ago.

@@ -154,6 +154,6 @@ impl Worker {
 }
 
 /// How journald knows the agent's own entries.
-pub(super) fn has_run_as() -> Option<(&'static [u8], Box<[u8]>)> {
+pub(super) fn own_entries() -> Option<(&'static [u8], Box<[u8]>)> {
     std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| own_unit(&text))
 }

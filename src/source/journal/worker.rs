@@ -9,7 +9,7 @@
 
 use super::numbering::Books;
 use super::places::Watches;
-use super::reload::{Next, has_run_as};
+use super::reload::{Next, own_entries};
 use super::source::Source;
 use super::status::Status;
 use super::turn::{Buffers, Turned, is_behind, pass_over, release, turn};
@@ -24,11 +24,10 @@ use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::Output;
 use crate::pipeline::CompileError;
-use crate::pipeline::metrics::{Metrics, render};
 use crate::pipeline::relabel::RelabelError;
-use crate::source::handle::{self, Orders, Stop};
+use crate::source::handle::{self, KeptOfThread, Orders, Stop};
 use crate::store::checkpoint::Checkpoints;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why the journal sources could not start.
@@ -67,6 +66,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where the sources' series are registered.
     pub registry: Registry,
+    /// Where metrics of stages are shown.
+    pub kept: KeptOfThread,
     /// Raised when the thread ends, however it ends.
     pub alive: Trigger,
 }
@@ -76,14 +77,8 @@ pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the journals of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { next, store, wake, clock, registry, alive } = parts;
+    let Parts { next, store, wake, clock, registry, kept, alive } = parts;
     let (stop, orders) = (Arc::new(Stop::default()), Arc::new(Orders::default()));
-    let kept: Kept = Kept::default();
-    let (shown, now) = (Arc::clone(&kept), clock.clone());
-    registry.add_writer(move |text| {
-        let kept = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        render(kept.iter(), now.now_ns(), text);
-    });
     let mut worker = Worker {
         sources: Vec::new(),
         outputs: Vec::new(),
@@ -96,7 +91,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         wake: wake.clone(),
         stop: Arc::clone(&stop),
         kept,
-        own_unit: has_run_as(),
+        own_unit: own_entries(),
     };
     worker.change(next);
     let status = worker.statuses();
@@ -119,13 +114,10 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     wake: Wake,
     stop: Arc<Stop>,
-    kept: Kept,
+    kept: KeptOfThread,
     /// The field and value by which entries of the agent itself are known.
     pub(super) own_unit: Option<(&'static [u8], Box<[u8]>)>,
 }
-
-/// The metrics that stages of the sources keep, for whoever serves them.
-type Kept = Arc<Mutex<Vec<Metrics>>>;
 
 /// Chunks read before events are looked at again.
 const TURNS: usize = 16;
@@ -356,9 +348,7 @@ impl Worker {
 
     /// From now on the metrics are shown that stages of these sources keep.
     pub(super) fn show_kept(&self) {
-        let pipelines = self.sources.iter().filter_map(|source| source.pipeline.as_ref());
-        let all = pipelines.map(|pipeline| pipeline.metrics().clone()).filter(|metrics| !metrics.is_empty()).collect();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        self.kept.show(self.sources.iter().filter_map(|source| source.pipeline.as_deref()));
     }
 
     pub(super) fn statuses(&self) -> Vec<(String, Status)> {
