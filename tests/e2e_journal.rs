@@ -646,3 +646,36 @@ fn files_of_several_users_come_in_one_order_over_kills() {
     loki.assert_no_defects();
     journald.stop();
 }
+
+#[test]
+fn a_rate_holds_back_or_drops() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "rate");
+    let rig = Rig::new();
+    let journald = Journald::start(rig.path(), true, "");
+    let part = |rate: &'static str| source(journald.directory(), ", matches: LEDGER=yes").rate(rate);
+    let config = Config::new(&loki.url());
+    let log = |range: std::ops::Range<u64>| {
+        for n in range {
+            let (mut body, mut text) = (String::from("MESSAGE="), String::new());
+            line("rate", n, 0, &mut text);
+            body.push_str(&text);
+            journald.log(&[&body, "LEDGER=yes"]);
+        }
+    };
+    let agent = rig.start(&config.clone().source(part("{ lines: 500, burst: 500ms }")));
+    let start = Instant::now();
+    log(0..2000);
+    book.wait_all(2000, DRAIN);
+    // 250 come at once, the others at the rate.
+    assert!(start.elapsed() > Duration::from_millis(3_000), "{:?}", start.elapsed());
+    rig.change(&agent, &config.source(part("{ lines: 500, burst: 500ms, when_over: drop }")));
+    log(2000..6000);
+    let dropped = "lugger_source_dropped_lines_total{reason=\"rate\"}";
+    wait_until("each to arrive or be counted", DRAIN, || {
+        book.seen() + agent.metric(dropped).unwrap_or_default() as u64 == 6000
+    });
+    assert!(agent.metric(dropped) > Some(1000.0));
+    loki.assert_no_defects();
+    journald.stop();
+}

@@ -66,6 +66,8 @@ pub(super) struct Source {
     pub fresh: bool,
     /// Directories are to be listed.
     pub relist: bool,
+    /// A file was not complete enough to be opened.
+    unfinished: bool,
     /// There is something to read.
     pub reading: bool,
     /// Not before then, after an error.
@@ -110,6 +112,7 @@ impl Source {
             ceilings: Vec::new(),
             fresh: true,
             relist: true,
+            unfinished: false,
             reading: false,
             not_before: None,
             looked_ns: 0,
@@ -151,7 +154,9 @@ impl Source {
             if !std::mem::take(&mut self.relist) {
                 break;
             }
+            self.unfinished = false;
             if !self.list(books, watches) {
+                self.relist |= self.unfinished;
                 break;
             }
             // Something new was found: what came before it has to be seen as well.
@@ -227,8 +232,11 @@ impl Source {
         let opened = File::open(path).map_err(OpenError::Io).and_then(Reader::open);
         let mut reader = match opened {
             Ok(reader) => reader,
-            // It is being made, or is gone again.
-            Err(OpenError::Unfinished) => return false,
+            // It is being made: nobody tells of a name again, and it may have entries the next time one looks.
+            Err(OpenError::Unfinished) => {
+                self.unfinished = true;
+                return false;
+            }
             Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return false,
             Err(OpenError::Io(error)) => {
                 self.fails(path, &unreadable(path, &error));

@@ -129,7 +129,7 @@ impl Worker {
         let mut timers = Timers::new(Instant::now());
         while !self.stop.is_stopping() {
             if self.obey() {
-                timers.housekeeping_at = Some(Instant::now());
+                timers = Timers::new(Instant::now());
             }
             let now = Instant::now();
             self.take_events(now, &mut timers);
@@ -166,7 +166,13 @@ impl Worker {
         }
         timers.events_at = now + Duration::from_millis(PACE_MS);
         if is_swept {
-            timers.sweep_at = now + if self.watches.fd().is_some() { SWEEP } else { HOUSEKEEPING };
+            timers.sweep_at = now
+                + match self.watches.fd() {
+                    // A reload begins it again.
+                    _ if self.sources.is_empty() => NEVER,
+                    Some(_) => SWEEP,
+                    None => HOUSEKEEPING,
+                };
         }
         timers.hot_at = None;
         for source in &mut self.sources {
@@ -395,6 +401,8 @@ impl Worker {
     }
 }
 
+/// When there is no source.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// The slow look at everything.
 const SWEEP: Duration = Duration::from_millis(SWEEP_MS);
 
