@@ -123,6 +123,7 @@ impl World {
             rate: self.rate,
             late_labels: Labels::default(),
             stages: self.stages.clone(),
+            owners: None,
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);

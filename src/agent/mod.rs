@@ -3,6 +3,7 @@
 //! Promises: sinks start before sources and stop after them; nothing runs when the start fails; stopping takes 5 s at the most, less
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
+mod containers;
 mod probe;
 mod reload;
 mod routes;
@@ -12,6 +13,7 @@ pub mod status;
 pub use probe::Probe;
 pub use reload::ReloadError;
 
+use containers::Listening;
 use routes::Routes;
 
 use crate::base::clock::Clock;
@@ -31,8 +33,9 @@ use crate::sink::spill::{News, Store};
 use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
+use crate::source::docker::containers::Containers;
 use crate::source::handle::{Kept, NextOutput};
-use crate::source::{file, journal};
+use crate::source::{docker, file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -55,6 +58,9 @@ pub enum StartError {
     /// The journal sources.
     #[error(transparent)]
     Journals(#[from] journal::worker::StartError),
+    /// The docker sources.
+    #[error(transparent)]
+    Dockers(#[from] docker::containers::SettingsError),
     /// The host is out of descriptors.
     #[error("cannot make an eventfd: {0}; raise the limit of open files")]
     Wake(std::io::Error),
@@ -65,6 +71,8 @@ pub enum StartError {
 pub struct Agent {
     worker: worker::Handle,
     journals: journal::worker::Handle,
+    /// Who listens to Docker, by source.
+    dockers: Vec<Listening>,
     endpoints: Vec<Running>,
     /// By the number of their output.
     groups: Vec<Group>,
@@ -109,6 +117,8 @@ struct Arranged {
     file_sets: Vec<Vec<String>>,
     journals: Vec<(journal::settings::Settings, usize)>,
     journal_sets: Vec<Vec<String>>,
+    /// Those whose logs are among the files.
+    dockers: Vec<Arc<Containers>>,
 }
 
 /// Sources of one thread that go to the same endpoints: they share a batcher, so that their lines are encoded and compressed once, together.
@@ -170,9 +180,9 @@ impl Agent {
             let spool = joints.spool(&settings.name, bytes, plan.spool_age);
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
-        let arranged = joints.arrange(&plan);
+        let arranged = joints.arrange(&plan, &[])?;
         let routes = Routes::new(&arranged);
-        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;
         let journals = journal::reload::Sources::parse(journals)?;
         import::take_over(&store, &sources, &plan.imports);
@@ -206,12 +216,14 @@ impl Agent {
         })?;
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        let shown = probe::sources(&worker.status, &journals.status);
+        let dockers = containers::listen(dockers, Vec::new(), &clock);
+        let shown = probe::sources(&worker.status, &journals.status, &dockers);
         let ended = vec![worker_ended.clone(), journals_ended.clone()];
         let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
         Ok(Agent {
             worker,
             journals,
+            dockers,
             endpoints,
             groups,
             journal_groups,
@@ -338,8 +350,12 @@ impl Joints {
         Store::new(&path, bytes, age.as_secs(), self.clock.clone(), &self.registry, endpoint)
     }
 
-    /// The sources of a plan, and where they go.
-    fn arrange(&self, plan: &Plan) -> Arranged {
+    /// The sources of a plan, and where they go. `listening`: who listens to Docker now.
+    fn arrange(
+        &self,
+        plan: &Plan,
+        listening: &[Listening],
+    ) -> Result<Arranged, docker::containers::SettingsError> {
         // What the agent writes itself must not be what it reads.
         let own_files = format!("{}/**", globset::escape(&self.state_dir.to_string_lossy()));
         let set = |to: &[usize], sets: &mut Vec<Vec<String>>| {
@@ -360,7 +376,13 @@ impl Joints {
         for source in &plan.journals {
             arranged.journals.push((source.settings.clone(), set(&source.to, &mut arranged.journal_sets)));
         }
-        arranged
+        for source in &plan.dockers {
+            let containers = self.containers(&source.settings, listening)?;
+            let settings = docker::files(&source.settings, &containers);
+            arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
+            arranged.dockers.push(containers);
+        }
+        Ok(arranged)
     }
 
     fn output(&self, group: &Group, plan: &Plan, endpoints: &[Running]) -> Box<dyn Output> {

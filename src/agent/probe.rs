@@ -3,6 +3,7 @@
 //! Promises: a look costs the data path nothing (atomics, and a lock a source for its list of errors); it works after the agent has
 //! stopped, too. Leaves to others: showing it.
 
+use super::containers::Listening;
 use super::status::{Endpoint, Snapshot, Source, Spool};
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
@@ -11,7 +12,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
-use crate::source::{file, journal};
+use crate::source::{docker, file, journal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A view of the agent. Cheap to clone.
@@ -33,14 +34,24 @@ struct Parts {
 pub(super) enum Status {
     File(file::status::Status),
     Journal(journal::status::Status),
+    /// The logs of containers, and Docker itself.
+    Docker(file::status::Status, docker::status::Status),
 }
 
 /// All sources, by name.
 pub(super) fn sources(
     files: &[(String, file::status::Status)],
     journals: &[(String, journal::status::Status)],
+    dockers: &[Listening],
 ) -> Vec<(String, Status)> {
-    let files = files.iter().map(|(name, status)| (name.clone(), Status::File(status.clone())));
+    let files = files.iter().map(|(name, status)| {
+        let docker = dockers.iter().find(|docker| docker.containers.settings().name == *name);
+        let status = match docker {
+            Some(docker) => Status::Docker(status.clone(), docker.containers.status().clone()),
+            None => Status::File(status.clone()),
+        };
+        (name.clone(), status)
+    });
     let journals = journals.iter().map(|(name, status)| (name.clone(), Status::Journal(status.clone())));
     files.chain(journals).collect()
 }
@@ -110,14 +121,19 @@ impl Probe {
             let first = error.lines().next().unwrap_or_default();
             format!("the configuration on disk has an error, the one from {since} runs on: {first}")
         };
-        let notes = shown.refused.iter().map(note).collect();
-        drop(shown);
+        let mut notes: Vec<String> = shown.refused.iter().map(note).collect();
         let mut problems: Vec<String> = Vec::new();
+        for (name, status) in &shown.sources {
+            if let Status::Docker(_, docker) = status {
+                problems.extend(docker.degraded().map(|problem| format!("source {name}: {problem}")));
+                notes.extend(docker.note().map(|problem| format!("source {name}: {problem}; logs on disk are read")));
+            }
+        }
+        drop(shown);
         if parts.ended.iter().any(Shutdown::is_raised) {
-            problems.push(
-                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted"
-                    .into(),
-            );
+            let ended =
+                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted";
+            problems.insert(0, ended.into());
         }
         for endpoint in endpoints.iter().filter(|e| e.state == State::Degraded.as_str()) {
             let error = endpoint.error.as_deref().unwrap_or("it stores nothing");
@@ -138,8 +154,9 @@ impl Probe {
 }
 
 fn source(name: &str, status: &Status) -> Source {
-    let status = match status {
-        Status::File(status) => status,
+    let (kind, status, more) = match status {
+        Status::File(status) => ("file", status, Vec::new()),
+        Status::Docker(status, docker) => ("docker", status, docker.problems()),
         Status::Journal(status) => {
             return Source {
                 name: name.to_owned(),
@@ -155,13 +172,13 @@ fn source(name: &str, status: &Status) -> Source {
     };
     Source {
         name: name.to_owned(),
-        kind: "file",
+        kind,
         followed: status.files.get() as u64,
         bytes: status.bytes.get(),
         lines: status.lines.get(),
         lag_bytes: status.lag_bytes.get() as u64,
         lag_s: status.lag_seconds.get(),
-        errors: status.problems(),
+        errors: more.into_iter().chain(status.problems()).collect(),
     }
 }
 

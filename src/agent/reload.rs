@@ -8,12 +8,13 @@
 //! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
 use super::routes::Routes;
-use super::{Agent, Arranged, Group, Reader, probe, spools};
+use super::{Agent, Arranged, Group, Reader, containers, probe, spools};
 use crate::base::clock::Clock;
 use crate::base::limits::{IN_FLIGHT_SHARE, REMOVED_DRAIN_MS, REMOVED_SPILL_MS, SENDER_STOP_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::config::plan::Plan;
 use crate::sink::endpoint::{Prepared, SinkError};
+use crate::source::docker::containers::SettingsError;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker::StartError;
 use crate::source::handle::NextOutput;
@@ -33,6 +34,9 @@ pub enum ReloadError {
     /// The journal sources.
     #[error(transparent)]
     Journals(#[from] journal::worker::StartError),
+    /// The docker sources.
+    #[error(transparent)]
+    Dockers(#[from] SettingsError),
     /// The directory of an endpoint that is to come back.
     #[error(
         "endpoint {0}: its spool is still in use since it was removed, as the disk does not answer; reload again when it does"
@@ -135,9 +139,9 @@ impl Agent {
             let place = plan.loki.iter().position(|endpoint| endpoint.name == name);
             place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
         };
-        let arranged = self.joints.arrange(&plan);
+        let arranged = self.joints.arrange(&plan, &self.dockers)?;
         let routes = Routes::new(&arranged);
-        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;
         let journals = journal::reload::Sources::parse(journals)?;
         let mut opened = Vec::new();
@@ -201,6 +205,8 @@ impl Agent {
         if !is_changed || !are_journals_changed {
             return Err(ReloadError::Stopping);
         }
+        let listening = std::mem::take(&mut self.dockers);
+        self.dockers = containers::listen(dockers, listening, &self.joints.clock);
         let left = std::mem::replace(&mut self.groups, groups);
         self.left.extend(left.into_iter().filter(|old| !self.groups.iter().any(|group| group.to == old.to)));
         let left = std::mem::replace(&mut self.journal_groups, journal_groups);
@@ -233,7 +239,7 @@ impl Agent {
             self.joints.registry.forget("source", name);
         }
         let monitors = self.endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        self.probe.show(probe::sources(&self.worker.status, &self.journals.status), monitors);
+        self.probe.show(probe::sources(&self.worker.status, &self.journals.status, &self.dockers), monitors);
         self.warn_of_fixed(&plan);
         Ok(())
     }

@@ -22,7 +22,7 @@ struct Route {
 impl Routes {
     /// The routes of a plan. A journal is one that nobody else can take.
     pub(super) fn new(arranged: &Arranged) -> Self {
-        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let Arranged { files, file_sets, journals, journal_sets, .. } = arranged;
         let files = files.iter().filter_map(|(source, set)| {
             let (include, exclude) = (source.include.clone(), source.exclude.clone());
             Some((source.name.clone(), Route { to: file_sets.get(*set)?.clone(), include, exclude }))

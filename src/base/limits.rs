@@ -450,3 +450,22 @@ pub const JOURNAL_NUMBERINGS: usize = 1000;
 pub const JOURNAL_AGE_MS_DEFAULT: u64 = 7 * 3600 * 1000;
 /// Range of that age, milliseconds.
 pub const JOURNAL_AGE_MS_RANGE: (u64, u64) = (0, 365 * 24 * 3600 * 1000);
+
+/// A container's log waits so long for what its labels are made of, milliseconds. After that it has those that are known.
+pub const DOCKER_AWAIT_MS: u64 = 5_000;
+/// Containers that a docker source knows; above it those that are gone are forgotten.
+pub const DOCKER_CONTAINERS: usize = 1000;
+/// What is known of a container is kept so long after it was last asked for, milliseconds: its log may still be read.
+pub const DOCKER_GONE_MS: u64 = 15 * 60 * 1000;
+/// Largest answer of Docker's API, bytes.
+pub const DOCKER_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Longest event of Docker's API, bytes.
+pub const DOCKER_EVENT_BYTES: usize = 1024 * 1024;
+/// A question to Docker's API is given up after this, milliseconds.
+pub const DOCKER_TIMEOUT_MS: u64 = 20_000;
+/// Pauses between attempts to reach Docker's API, milliseconds.
+pub const DOCKER_RETRY_MS: (u64, u64) = (250, 5_000);
+/// How often the list of containers is asked for by default, milliseconds.
+pub const DOCKER_REFRESH_MS_DEFAULT: u64 = 60_000;
+/// Range of that, milliseconds.
+pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);

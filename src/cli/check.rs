@@ -3,7 +3,7 @@
 use super::output::{complain, count, say};
 use crate::base::units::format_size;
 use crate::config::load_with_warnings;
-use crate::config::plan::{FileSource, JournalSource, Plan};
+use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan};
 use crate::pipeline::settings::Stage;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +54,11 @@ fn summary(plan: &Plan) -> String {
         let path = settings.path.as_ref().map_or("this host's journal".to_owned(), |path| path.display().to_string());
         let (name, endpoints) = (&settings.name, to(endpoints));
         lines.push(format!("  {name} (journal): {path} to {endpoints}{}", stages(&settings.stages)));
+    }
+    for DockerSource { settings, to: endpoints } in &plan.dockers {
+        let (name, host, logs, endpoints) =
+            (&settings.name, &settings.host, settings.containers.display(), to(endpoints));
+        lines.push(format!("  {name} (docker): {host}, logs in {logs} to {endpoints}{}", stages(&settings.stages)));
     }
     lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {

@@ -4,9 +4,10 @@
 //! Leaves to others: finding files.
 
 use super::check::Check;
+use super::docker;
 use super::journal;
 use super::pipeline;
-use super::plan::{FileSource, JournalSource};
+use super::plan::{DockerSource, FileSource, JournalSource};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
@@ -53,6 +54,7 @@ impl Global {
 pub(super) struct Sources {
     pub(super) files: Vec<FileSource>,
     pub(super) journals: Vec<JournalSource>,
+    pub(super) dockers: Vec<DockerSource>,
 }
 
 /// What entries of `logs` have, whatever their source.
@@ -97,27 +99,31 @@ pub(super) fn plan(
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
         let to = to(log, node, root, endpoints, check);
-        if let (Some(_), Some(_)) = (&log.file, &log.journal) {
-            let span = node.key_span("journal");
-            check.error(
-                span,
-                "this entry of `logs` has two sources",
-                "write an entry for each of `file` and `journal`",
-            );
+        let kinds = [("file", log.file.is_some()), ("journal", log.journal.is_some()), ("docker", log.docker.is_some())];
+        let mut written = kinds.iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| *kind);
+        let first = written.next();
+        if let (Some(first), Some(second)) = (first, written.next()) {
+            let help = format!("write an entry for each of `{first}` and `{second}`");
+            check.error(node.key_span(second), "this entry of `logs` has two sources", help);
         }
-        if let (None, Some(journal)) = (&log.file, &log.journal) {
+        // A source whose rules see what it reads.
+        if let Some(kind @ ("journal" | "docker")) = first {
             let own = log.labels.clone().unwrap_or_default();
             check_labels(&own, node.child("labels"), caps.labels, check);
             let late = check_late(log, node, caps.labels, check);
             let relabel = pipeline::rules_of(log, node, check);
             let stages = pipeline::stages_of(log, node, check);
-            let name = log.name.clone().unwrap_or_else(|| unique("journal", &mut taken, &mut suffixes));
+            let name = log.name.clone().unwrap_or_else(|| unique(kind, &mut taken, &mut suffixes));
             let rate = check.rate(log.rate.as_ref(), node);
             let outer = global.labels.iter().filter(|(name, value)| !own.contains_key(*name) && !value.is_empty());
             let outer = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
             let (_, late_labels) = labels(log, (own.clone(), late), node, global, root, caps.labels, check);
             let entry = Entry { name, node, own, outer, late_labels, rate, stages, to };
-            sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+            if let Some(journal) = &log.journal {
+                sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+            } else if let Some(docker) = &log.docker {
+                sources.dockers.extend(docker::plan(docker, entry, relabel, caps, check));
+            }
             continue;
         }
         let Some(file) = &log.file else {
@@ -131,7 +137,7 @@ pub(super) fn plan(
                 check.error(
                     node.key_span("file"),
                     "this entry of `logs` has no source",
-                    "add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`",
+                    "add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`, or `docker: {}`",
                 );
             }
             continue;
@@ -165,6 +171,7 @@ pub(super) fn plan(
             line_bytes,
             rate,
             stages,
+            owners: None,
         };
         sources.files.push(FileSource { settings, to });
     }

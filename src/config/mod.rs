@@ -9,6 +9,7 @@
 
 mod check;
 mod de;
+mod docker;
 mod endpoint;
 mod env;
 mod expand;

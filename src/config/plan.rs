@@ -14,6 +14,8 @@ pub struct Plan {
     pub files: Vec<FileSource>,
     /// Journals that logs come from.
     pub journals: Vec<JournalSource>,
+    /// Containers that logs come from.
+    pub dockers: Vec<DockerSource>,
     /// What other agents have read of the files, to be taken over once.
     pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
@@ -46,9 +48,18 @@ pub struct JournalSource {
     pub to: Vec<usize>,
 }
 
+/// A docker source and the endpoints that it goes to.
+#[derive(Debug, Clone)]
+pub struct DockerSource {
+    /// What to read.
+    pub settings: source::docker::settings::Settings,
+    /// Indices into [`Plan::loki`], ascending, not empty.
+    pub to: Vec<usize>,
+}
+
 impl Plan {
     /// How many sources there are.
     pub fn sources(&self) -> usize {
-        self.files.len() + self.journals.len()
+        self.files.len() + self.journals.len() + self.dockers.len()
     }
 }

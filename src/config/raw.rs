@@ -110,6 +110,7 @@ pub(super) struct Log {
     pub(super) name: Option<String>,
     pub(super) file: Option<FileLog>,
     pub(super) journal: Option<JournalLog>,
+    pub(super) docker: Option<DockerLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
@@ -141,6 +142,27 @@ pub(super) struct JournalLog {
     pub(super) json: Option<bool>,
     pub(super) max_age: Option<Time>,
     pub(super) own_unit: Option<bool>,
+}
+
+/// `docker` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DockerLog {
+    pub(super) host: Option<String>,
+    pub(super) containers: Option<String>,
+    pub(super) filters: Option<Vec<DockerFilter>>,
+    pub(super) start_at: Option<StartAt>,
+    pub(super) keep_labels: Option<OneOrMany>,
+    pub(super) refresh_interval: Option<Time>,
+    pub(super) own_container: Option<bool>,
+}
+
+/// One of `filters`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DockerFilter {
+    pub(super) name: Option<String>,
+    pub(super) values: Option<OneOrMany>,
 }
 
 /// `start_at`.

@@ -2,7 +2,7 @@
 //!
 //! Promises: keys in any order, the whole line checked, of equal keys the last one counts, as with the `json` stage that Promtail uses here;
 //! a text without escapes but its newline is borrowed, another one lies in scratch; no allocation in the steady state. The newline at the
-//! end of a text is taken off (Promtail leaves it on); a text without it is one that docker divided. Leaves to others: joining the parts,
+//! end of a text is taken off (Promtail leaves it on), with the `\r` that terminals put before it; a text without it is one that docker divided. Leaves to others: joining the parts,
 //! values of `attrs`.
 
 use super::json::scan::Scanner;
@@ -13,7 +13,7 @@ use crate::model::value::{Kind, Value};
 /// A line, taken apart. What the line has not, or as `null`, is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Line {
-    /// What the container wrote, without the newline at its end.
+    /// What the container wrote, without the newline at its end, nor the `\r` before that.
     pub log: Option<Value>,
     /// Whether there was no newline: the next line of the same stream continues this one.
     pub partial: bool,
@@ -95,9 +95,10 @@ fn log(
         return Ok((Some(Value::in_line(quoted.range)), true));
     }
     let value = text::string(line, quoted, scratch);
-    let newline = value.of(line, scratch).ends_with('\n');
-    let range = value.range();
-    Ok((Some(if newline { Value::in_scratch(range.start..range.end - 1) } else { value }), newline))
+    let Some(body) = value.of(line, scratch).strip_suffix('\n') else { return Ok((Some(value), false)) };
+    let start = value.range().start;
+    let length = body.strip_suffix('\r').unwrap_or(body).len();
+    Ok((Some(Value::in_scratch(start..start + length)), true))
 }
 
 /// Any value, as the `json` stage would extract it.
@@ -175,7 +176,7 @@ mod tests {
             (r#"{"log":""}"#, Some(""), true, None, None, None),
             (r#"{"log":"\u000a"}"#, Some(""), false, None, None, None),
             (r#"{"log":"a\n\n"}"#, Some("a\n"), false, None, None, None),
-            (r#"{"log":"x\u001b[0m\r\n"}"#, Some("x\u{1b}[0m\r"), false, None, None, None),
+            (r#"{"log":"x\u001b[0m\r\n"}"#, Some("x\u{1b}[0m"), false, None, None, None),
             (r#" { "log" : "x" , "other" : [ {} ] } "#, Some("x"), true, None, None, None),
             (r#"{"log":"a\n","log":"b","l\u006fg":"c\n"}"#, Some("c"), false, None, None, None),
             (r#"{"log":null,"stream":null,"attrs":"x"}"#, None, false, None, None, None),
@@ -214,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_full_parser(log in "[a-z\"\\\\\n\té]{0,20}", stream in "[a-z]{0,8}", turn in 0..3_usize) {
+        fn agrees_with_a_full_parser(log in "[a-z\"\\\\\n\r\té]{0,20}", stream in "[a-z]{0,8}", turn in 0..3_usize) {
             let mut members = [
                 format!("\"log\":{}", serde_json::Value::from(log.clone())),
                 format!("\"stream\":\"{stream}\""),
@@ -223,7 +224,7 @@ mod tests {
             members.rotate_left(turn);
             let found = texts(&format!("{{{}}}", members.join(",")));
             let want = Texts {
-                log: Some(log.strip_suffix('\n').unwrap_or(&log).to_owned()),
+                log: Some(log.strip_suffix("\r\n").or_else(|| log.strip_suffix('\n')).unwrap_or(&log).to_owned()),
                 partial: !log.ends_with('\n'),
                 stream: Some(stream),
                 time_ns: Some(7),

@@ -81,13 +81,13 @@ impl Compiler {
         use settings::Stage as S;
         let step: Box<dyn Stage> = match stage {
             S::Match(settings) => return self.matching(settings),
-            S::Docker => {
+            S::Docker | S::DockerLine => {
                 let output = self.key("output")?;
                 Box::new(compiled::docker::Docker {
                     output,
                     stream: self.key("stream")?,
                     timestamp: self.key("timestamp")?,
-                    label: self.set_label("stream")?,
+                    label: if *stage == S::Docker { Some(self.set_label("stream")?) } else { None },
                     joining: Joining { streams: MULTILINE_STREAMS, key: output, cut: None },
                     work: json::Work::default(),
                 })

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub enum Stage {
     /// A line of a container's json-file log; lines that docker divided are joined.
     Docker,
+    /// The same for lines whose labels their source has chosen: the stream becomes no label.
+    DockerLine,
     /// A line of a CRI runtime's log.
     Cri(Cri),
     /// Named groups of a regular expression become extracted keys.
@@ -70,7 +72,7 @@ impl Stage {
     /// Its name in a configuration.
     pub fn name(&self) -> &'static str {
         match self {
-            Stage::Docker => "docker",
+            Stage::Docker | Stage::DockerLine => "docker",
             Stage::Cri(_) => "cri",
             Stage::Regex(_) => "regex",
             Stage::Json(_) => "json",

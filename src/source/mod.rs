@@ -3,9 +3,11 @@
 //! Promises: a source never knows an endpoint or the configuration's form; one bad file or record never stops it.
 //! Leaves to others: what happens to a chunk after it was written.
 
+pub mod docker;
 pub mod file;
 pub mod handle;
 pub mod journal;
+pub mod owner;
 mod problems;
 mod stages;
 mod watch;

@@ -40,12 +40,12 @@ pub mod names {
     pub const BUILD: &str = "lugger_build_info";
 }
 
-/// One `logs` entry with a `file` source, or a `journal` one.
+/// One `logs` entry with a `file` source, or another one.
 #[derive(Debug, Clone)]
 pub struct FileSource {
     name: String,
-    /// `journal`, in place of `file`.
-    journal: Option<String>,
+    /// Another key with its value, in place of `file`.
+    other: Option<(&'static str, String)>,
     include: Vec<String>,
     exclude: Vec<String>,
     start_at: Option<&'static str>,
@@ -64,7 +64,7 @@ impl FileSource {
         let name = name.to_owned();
         FileSource {
             name,
-            journal: None,
+            other: None,
             include,
             exclude: Vec::new(),
             start_at: None,
@@ -78,7 +78,12 @@ impl FileSource {
 
     /// A source that reads a journal: its YAML value.
     pub fn journal(name: &str, value: &str) -> Self {
-        FileSource { journal: Some(value.to_owned()), ..FileSource::new(name, "") }
+        FileSource { other: Some(("journal", value.to_owned())), ..FileSource::new(name, "") }
+    }
+
+    /// A source that reads the logs of containers: its YAML value.
+    pub fn docker(name: &str, value: &str) -> Self {
+        FileSource { other: Some(("docker", value.to_owned())), ..FileSource::new(name, "") }
     }
 
     /// Adds an `include` pattern.
@@ -215,8 +220,8 @@ impl Config {
         text.push_str("logs:\n");
         for source in &self.sources {
             text.push_str(&format!("  - name: {}\n", source.name));
-            match &source.journal {
-                Some(journal) => text.push_str(&format!("    journal: {journal}\n")),
+            match &source.other {
+                Some((key, value)) => text.push_str(&format!("    {key}: {value}\n")),
                 None => text.push_str(&format!("    file:\n      include: {}\n", list(&source.include))),
             }
             if !source.exclude.is_empty() {

@@ -168,6 +168,7 @@ impl World {
             rate: None,
             late_labels: Labels::default(),
             stages: Vec::new(),
+            owners: None,
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);

@@ -21,7 +21,8 @@ pub(in crate::pipeline) struct Docker {
     pub(in crate::pipeline) output: Key,
     pub(in crate::pipeline) stream: Key,
     pub(in crate::pipeline) timestamp: Key,
-    pub(in crate::pipeline) label: Label,
+    /// Which the stream becomes, if it becomes one.
+    pub(in crate::pipeline) label: Option<Label>,
     pub(in crate::pipeline) joining: Joining,
     pub(in crate::pipeline) work: Work,
 }
@@ -43,8 +44,8 @@ impl Stage for Docker {
         entry.extract(self.output, log);
         entry.extract(self.stream, stream);
         entry.extract(self.timestamp, time);
-        if let Some(stream) = stream {
-            entry.set_label(self.label, stream);
+        if let (Some(label), Some(stream)) = (self.label, stream) {
+            entry.set_label(label, stream);
         }
         if let Some(time_ns) = time_ns {
             entry.time_ns = time_ns;
@@ -72,7 +73,7 @@ mod tests {
             output: Key(0),
             stream: Key(1),
             timestamp: Key(2),
-            label: Label(0),
+            label: Some(Label(0)),
             joining,
             work: Work::default(),
         };

@@ -12,6 +12,7 @@ use super::settings::StartAt;
 use super::tracked::{FileId, Place, Tracked, open_for_reading};
 use super::tree::{DirId, Found, FoundName, link_target};
 use crate::base::limits::CHUNK_BYTES;
+use crate::source::owner::Owner;
 use crate::store::checkpoint::Checkpoints;
 use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -207,6 +208,11 @@ impl Follow {
     pub(super) fn track(&mut self, number: u16, dir: DirId, name: &OsStr, path: &Path, origin: &Path, stat: &Stat) {
         let generation = self.files.next_generation();
         let Some(source) = self.sources.get(usize::from(number)) else { return };
+        // Asked at once, also if it matters later: what is known now may be gone then.
+        let owner = source.settings.owners.as_ref().map(|owners| owners.0.of(origin));
+        if matches!(owner, Some(Owner::Unwanted)) {
+            return;
+        }
         let source_name = source.settings.name.clone();
         let born = stat.identity.born_ns;
         let is_successor = source.replaces_since_ns.is_some_and(|since| born == 0 || born > since);
@@ -258,7 +264,8 @@ impl Follow {
                 self.tree.unalias(real_dir);
             }
         }
-        if is_quiet && !rotated {
+        // What belongs to somebody may be gone with him a moment after it was written: it is opened even if there is nothing in it.
+        if is_quiet && !rotated && owner.is_none() {
             if let Some(file) = self.files.get_mut(id) {
                 file.at_end = true;
             }

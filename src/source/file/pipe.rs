@@ -7,17 +7,70 @@ use super::read::{Piece, Reader};
 use super::settings::Settings;
 use super::status::Status;
 use crate::base::limits::PIPELINE_STAGED_BYTES;
+use crate::base::metrics::Counter;
 use crate::model::flow::Receipt;
 use crate::model::labels::Labels;
 use crate::pipeline::entry::Work;
 use crate::pipeline::state::Memory;
+use crate::source::owner::OwnLabels;
 use crate::source::stages::{Form, HeldBytes, Outlet, Pipeline, Strand, Turn};
+use memchr::memmem::Finder;
 
 /// What a pipeline remembers of one file.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    work: Work,
+    lanes: Lanes,
     pub(super) strand: Strand,
+}
+
+/// Buffers for lines, by their labels.
+#[derive(Debug)]
+enum Lanes {
+    One(Work),
+    /// Of a file whose owner was asked.
+    Owned(Box<Owned>),
+}
+
+#[derive(Debug)]
+struct Owned {
+    /// `None`: such lines are not wanted.
+    usual: Option<Work>,
+    marked: Option<Lane>,
+    unwanted: (Counter, Counter),
+}
+
+/// Lines that are marked, see [`Marked`](crate::source::owner::Marked).
+#[derive(Debug)]
+struct Lane {
+    key: Finder<'static>,
+    value: &'static str,
+    work: Option<Work>,
+}
+
+impl Lanes {
+    fn of(&mut self, line: &str) -> Option<&mut Work> {
+        let owned = match self {
+            Lanes::One(work) => return Some(work),
+            Lanes::Owned(owned) => owned,
+        };
+        let work = match &mut owned.marked {
+            Some(lane) if lane.takes(line) => lane.work.as_mut(),
+            _ => owned.usual.as_mut(),
+        };
+        if work.is_none() {
+            owned.unwanted.0.add(1);
+            owned.unwanted.1.add(line.len() as u64);
+        }
+        work
+    }
+}
+
+impl Lane {
+    fn takes(&self, line: &str) -> bool {
+        let behind = |at: usize| line.as_bytes().get(at + self.key.needle().len()..);
+        let found = self.key.find(line.as_bytes()).and_then(behind);
+        found.is_some_and(|rest| rest.starts_with(self.value.as_bytes()))
+    }
 }
 
 /// What is to be run.
@@ -46,7 +99,23 @@ pub(super) fn form<'a>(settings: &Settings, status: &'a Status) -> Form<'a> {
 impl Pipe {
     /// For a file with these labels, from the place of a piece on.
     pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, memory: Memory, total: &HeldBytes) -> Box<Self> {
-        Box::new(Pipe { work: pipeline.work(labels), strand: Strand::new(memory, total) })
+        Box::new(Pipe { lanes: Lanes::One(pipeline.work(labels)), strand: Strand::new(memory, total) })
+    }
+
+    /// For a file of this owner.
+    pub(super) fn of_owner(pipeline: &mut Pipeline, owner: &OwnLabels, memory: Memory, total: &HeldBytes) -> Box<Self> {
+        let mut work = |labels: &Labels| match owner.marked {
+            Some(_) => pipeline.work_of_several(labels.clone()),
+            None => pipeline.work(labels.clone()),
+        };
+        let usual = owner.usual.as_ref().map(&mut work);
+        let marked = owner.marked.as_ref().map(|marked| Lane {
+            key: Finder::new(marked.key),
+            value: marked.value,
+            work: marked.labels.as_ref().map(&mut work),
+        });
+        let owned = Owned { usual, marked, unwanted: owner.unwanted.clone() };
+        Box::new(Pipe { lanes: Lanes::Owned(Box::new(owned)), strand: Strand::new(memory, total) })
     }
 
     /// Runs the lines of a chunk, or as many as may be gathered at once. Gives the first line behind them, if there is one.
@@ -75,7 +144,9 @@ impl Pipe {
             let line = bytes.get(span.start as usize..span.end as usize).unwrap_or_default();
             // What was cut is UTF-8.
             let line = std::str::from_utf8(line).unwrap_or_default();
-            self.strand.line(pipeline, &mut self.work, (line, at - first, time_of(at - first)), outlet);
+            if let Some(work) = self.lanes.of(line) {
+                self.strand.line(pipeline, work, (line, at - first, time_of(at - first)), outlet);
+            }
             if outlet.entries.text.len() >= PIPELINE_STAGED_BYTES && at + 1 < lines.len() {
                 next = Some(at + 1);
                 break;

@@ -268,7 +268,8 @@ fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
 
 /// Whether both make the same entries of a file, with the same labels.
 fn same_entries(a: &Settings, b: &Settings) -> bool {
-    a.labels == b.labels && a.late_labels == b.late_labels && a.label_caps == b.label_caps && a.stages == b.stages
+    let same_labels = a.labels == b.labels && a.late_labels == b.late_labels && a.owners == b.owners;
+    same_labels && a.label_caps == b.label_caps && a.stages == b.stages
 }
 
 /// The stages of a source, compiled; `None`: it has none.
@@ -298,7 +299,7 @@ fn same_files(a: &Settings, b: &Settings) -> bool {
 
 impl Follow {
     /// Lets files go that are not wanted any more. Their checkpoints stay, for when they are wanted again.
-    fn drop_files(&mut self, unwanted: &[FileId]) {
+    pub(super) fn drop_files(&mut self, unwanted: &[FileId]) {
         if unwanted.is_empty() {
             return;
         }

@@ -4,6 +4,7 @@ use super::encoding::Encoding;
 use crate::base::rate::RateLimit;
 use crate::model::labels::{LabelCaps, Labels};
 use crate::pipeline::settings::Stage;
+use crate::source::owner::SharedOwners;
 
 /// Where to start in a file that has no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,4 +41,6 @@ pub struct Settings {
     pub rate: Option<RateLimit>,
     /// What happens to its lines; empty: they are sent as they are.
     pub stages: Vec<Stage>,
+    /// Who knows the labels of its files, if they are not `labels` and `filename`. Takes stages.
+    pub owners: Option<SharedOwners>,
 }

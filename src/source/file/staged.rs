@@ -8,6 +8,7 @@ use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
 use crate::base::limits::{PIPELINE_HELD_BYTES, PIPELINE_STAGED_BYTES, QUIET_MS};
 use crate::model::flow::{Entries, Note, Receipt};
+use crate::source::owner::Owner;
 use crate::source::stages::{HeldBytes, Outlet, Pipeline};
 use crate::store::checkpoint::Intent;
 use foldhash::HashSet;
@@ -33,6 +34,17 @@ struct Taken {
     /// What all receipts have in common; its mark is that of the place where the file is read.
     receipt: Receipt,
     offset: u64,
+}
+
+/// Whether it is known whose a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owned {
+    /// It is, or it does not matter.
+    Known,
+    /// Not until then.
+    Awaited(Instant),
+    /// Its owner is not wanted.
+    Unwanted,
 }
 
 /// How long a file that was not read to its end is looked at again.
@@ -81,6 +93,24 @@ impl Worker {
         if self.held.bytes.get() > PIPELINE_HELD_BYTES {
             self.release_most();
         }
+    }
+
+    /// Asks whose the file is, where its labels depend on that and are needed.
+    pub(super) fn own(&mut self, id: FileId) -> Owned {
+        let Some(file) = self.follow.files.get(id).filter(|file| file.pipe.is_none()) else { return Owned::Known };
+        let Some(source) = self.follow.sources.get(usize::from(file.source)) else { return Owned::Known };
+        let Some(owners) = &source.settings.owners else { return Owned::Known };
+        let owner = match owners.0.of(&self.follow.origin(id)) {
+            Owner::Known(owner) => owner,
+            Owner::Awaited(until) => return Owned::Awaited(until),
+            Owner::Unwanted => return Owned::Unwanted,
+        };
+        let Some(file) = self.follow.files.get_mut(id) else { return Owned::Known };
+        let source = self.follow.sources.get_mut(usize::from(file.source));
+        if let Some(pipeline) = source.and_then(|source| source.pipeline.as_mut()) {
+            file.pipe = Some(Pipe::of_owner(pipeline, &owner, file.memory(), &self.held.bytes));
+        }
+        Owned::Known
     }
 
     /// Too much waits: lets go in the files in which most does, until there is some room again.

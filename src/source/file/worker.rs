@@ -16,7 +16,7 @@ use super::read::{Outcome, Piece, Reader};
 use super::reload::{Next, Orders, has_run};
 use super::saved::SavedFiles;
 use super::settings::Settings;
-use super::staged::Held;
+use super::staged::{Held, Owned};
 use super::status::Status;
 use super::tracked::FileId;
 use super::tree::Tree;
@@ -253,7 +253,7 @@ impl Worker {
         next
     }
 
-    /// Reads files in turn. Tells whether there was one to read, and when a source that has used up its rate may go on.
+    /// Reads files in turn. Tells whether there was one to read, and when a source that has used up its rate, or waits for an owner, may go on.
     fn read_files(&mut self) -> (bool, Option<Instant>) {
         let mut stalled = std::mem::take(&mut self.scratch);
         let mut enough_at: Option<Instant> = None;
@@ -261,7 +261,13 @@ impl Worker {
         // Those that have to wait must not hide the others behind them.
         for _ in 0..self.follow.files.ready_len() {
             let Some(id) = self.follow.files.pop_ready() else { break };
-            if !self.has_room(id) {
+            let owned = self.own(id);
+            if owned == Owned::Unwanted {
+                self.follow.drop_files(&[id]);
+            } else if let Owned::Awaited(at) = owned {
+                enough_at = Some(enough_at.map_or(at, |other| other.min(at)));
+                stalled.push(id);
+            } else if !self.has_room(id) {
                 stalled.push(id);
             } else if let Some(at) = self.rate_of(id) {
                 enough_at = Some(enough_at.map_or(at, |other| other.min(at)));
