@@ -112,6 +112,40 @@ fn numbered_lines_come_once_over_rotation_restarts_and_kills() {
     docker.remove(&["lines"]);
 }
 
+/// Docker rotates, and compresses, before the agent has ever seen the container; and while it is down.
+#[test]
+fn what_was_rotated_and_compressed_before_is_read_too() {
+    const LINES: u64 = 20_000;
+    let docker = docker();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "packed");
+    let rig = Rig::new();
+    let config = Config::new(&loki.url()).source(source(&docker, "packed", ""));
+    let pipe = docker.pipe("packed");
+    let options = ["--log-opt=max-size=1m", "--log-opt=max-file=20", "--log-opt=compress=true"];
+    docker.run("packed", &[&[&*pipe.volume()][..], &options].concat(), "cat /in/pipe");
+    let mut stdin = pipe.open();
+    let packed = || {
+        let directories = std::fs::read_dir(docker.containers()).unwrap().flatten();
+        let names = directories.filter_map(|directory| std::fs::read_dir(directory.path()).ok()).flatten().flatten();
+        names.filter(|name| name.file_name().to_string_lossy().ends_with("-json.log.2.gz")).count()
+    };
+    stdin.write_all(numbered("packed", 0..LINES).as_bytes()).unwrap();
+    wait_until("Docker to compress", DRAIN, || packed() > 0);
+    let mut agent = rig.start(&config);
+    book.wait_all(LINES, DRAIN);
+    assert_eq!(agent.stop(STOP).code, Some(0));
+    stdin.write_all(numbered("packed", LINES..2 * LINES).as_bytes()).unwrap();
+    drop(stdin);
+    docker.wait("packed");
+    let _agent = rig.start(&config);
+    book.wait_all(2 * LINES, DRAIN);
+    // What was compressed a moment ago may come again, as it was.
+    book.lock().verdict(2 * LINES).assert_perfect(2 * LINES);
+    loki.assert_no_defects();
+    docker.remove(&["packed"]);
+}
+
 #[test]
 fn all_lines_of_containers_that_are_gone_at_once_arrive() {
     const CONTAINERS: u64 = 12;

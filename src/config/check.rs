@@ -5,7 +5,7 @@
 
 use super::env::Lookup;
 use super::file::plain;
-use super::plan::{JournalSource, Plan};
+use super::plan::{DockerSource, JournalSource, Plan};
 use super::raw;
 use super::report::{Finding, Severity};
 use super::source::Span;
@@ -46,13 +46,16 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
-    let logs::Sources { files, mut journals, dockers } = logs::plan(logs, root, &global, &names, caps, &mut check);
+    let logs::Sources { files, mut journals, mut dockers } = logs::plan(logs, root, &global, &names, caps, &mut check);
     for JournalSource { settings, .. } in &mut journals {
         // A job that was divided has its own name first.
         let is_its =
             |job: &str| settings.name.strip_prefix(job).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
         let cursors = imports.iter().flat_map(|positions| &positions.cursors);
         settings.imported = cursors.into_iter().find(|(job, _)| is_its(job)).map(|(_, cursor)| *cursor);
+    }
+    for DockerSource { settings, .. } in &mut dockers {
+        settings.imported = imports.iter().flat_map(|positions| positions.containers.iter().cloned()).collect();
     }
     check.completeness(raw, root);
     let goes = files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));

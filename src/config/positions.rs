@@ -45,9 +45,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Positions>, PositionsError> {
     }
     let written = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = String::from_utf8(bytes).map_err(|_| syntax(1, "it is not UTF-8"))?;
-    let Parsed { files, cursors, others } = parse(&text)?;
+    let Parsed { files, cursors, containers, others } = parse(&text)?;
     let written_ns = i64::try_from(written.as_nanos()).unwrap_or(i64::MAX);
-    Ok(Some(Positions { path: path.to_owned(), written_ns, files, cursors, others }))
+    Ok(Some(Positions { path: path.to_owned(), written_ns, files, cursors, containers, others }))
 }
 
 fn syntax(line: usize, what: impl Into<String>) -> PositionsError {
@@ -59,12 +59,13 @@ fn syntax(line: usize, what: impl Into<String>) -> PositionsError {
 struct Parsed {
     files: Vec<(PathBuf, u64)>,
     cursors: Vec<(String, Cursor)>,
+    containers: Vec<(String, i64)>,
     others: usize,
 }
 
 fn parse(text: &str) -> Result<Parsed, PositionsError> {
     let mut files: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let (mut cursors, mut others): (Vec<(String, Cursor)>, usize) = (Vec::new(), 0);
+    let (mut cursors, mut containers, mut others): (Vec<(String, Cursor)>, Vec<(String, i64)>, usize) = Default::default();
     let mut parser = Events(Parser::new_from_str(text));
     loop {
         match parser.next()? {
@@ -113,6 +114,15 @@ fn parse(text: &str) -> Result<Parsed, PositionsError> {
             }
             continue;
         }
+        // A container's is the second of the last line.
+        if let Some(id) = path.strip_prefix("cursor-")
+            && id.len() == 64
+            && id.bytes().all(|b| b.is_ascii_hexdigit())
+            && let Ok(seconds) = position.trim().parse::<i64>()
+        {
+            containers.push((id.to_owned(), seconds));
+            continue;
+        }
         if job.is_some() || !path.starts_with('/') {
             others += 1;
             continue;
@@ -125,7 +135,7 @@ fn parse(text: &str) -> Result<Parsed, PositionsError> {
     // A torn or otherwise damaged rest would be entries that are missed.
     loop {
         match parser.next()? {
-            Token::End => return Ok(Parsed { files: files.into_iter().collect(), cursors, others }),
+            Token::End => return Ok(Parsed { files: files.into_iter().collect(), cursors, containers, others }),
             Token::Text(_, line) => return Err(syntax(line, "expected nothing after the entries of `positions`")),
             Token::MapStart | Token::MapEnd | Token::Other => {}
         }
@@ -195,6 +205,9 @@ mod tests {
         assert_eq!(files(text), (expected, 1));
         let cursors = parse(text).unwrap().cursors;
         assert_eq!(cursors, [("job".to_owned(), "t=5".parse().unwrap()), ("old".to_owned(), "t=3".parse().unwrap())]);
+        let id = "0123456789abcdef".repeat(4);
+        let container = parse(&format!("positions:\n  cursor-{id}: \"1700000000\"\n")).unwrap();
+        assert_eq!((container.containers, container.others), (vec![(id, 1_700_000_000)], 0));
         for empty in ["", "positions: {}\n", "positions:\n", "{}", "---\n"] {
             assert_eq!(files(empty), (Vec::new(), 0), "{empty}");
         }

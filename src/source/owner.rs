@@ -34,6 +34,8 @@ pub struct OwnLabels {
     pub usual: Option<Labels>,
     /// Lines that have others.
     pub marked: Option<Marked>,
+    /// Lines that another agent has read.
+    pub not_before: Option<NotBefore>,
     /// Lines that are not wanted, and their bytes.
     pub unwanted: (Counter, Counter),
 }
@@ -47,6 +49,15 @@ pub struct Marked {
     pub value: &'static str,
     /// Their labels. `None`: they are not wanted.
     pub labels: Option<Labels>,
+}
+
+/// The first lines of a file, which are passed over: those in which what stands behind the last `key` is less than `time`, byte by byte.
+#[derive(Debug, Clone)]
+pub struct NotBefore {
+    /// What is looked for.
+    pub key: &'static str,
+    /// The first time that counts.
+    pub time: String,
 }
 
 /// Those who know, as a part of settings: equal if they are the same.

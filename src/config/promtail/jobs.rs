@@ -19,10 +19,9 @@ use crate::config::tree::{Entry, Node, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Kinds of sources that are accepted and not collected, with the keys they have.
-const LATER: [(&str, Option<&keys::Keys>); 4] = [
+const LATER: [(&str, Option<&keys::Keys>); 3] = [
     ("syslog", Some(keys::SYSLOG)),
     ("loki_push_api", Some(keys::PUSH)),
-    ("docker_sd_configs", Some(keys::DOCKER)),
     // Prometheus' own and manifold.
     ("kubernetes_sd_configs", None),
 ];
@@ -88,8 +87,10 @@ impl<'a> Jobs<'a> {
         let has_files = job.entry("static_configs").is_some() || job.entry("file_sd_configs").is_some();
         let journal = job.entry("journal").filter(|found| survey(&found.value, keys::JOURNAL, check));
         let is_journal = job.entry("journal").is_some();
-        let found = if is_journal && !has_files { Vec::new() } else { targets(job, self.around, check) };
-        if !has_files && !is_journal && !later && check.errors() == errors {
+        let is_docker = job.entry("docker_sd_configs").is_some();
+        let is_ruled = is_journal || is_docker;
+        let found = if is_ruled && !has_files { Vec::new() } else { targets(job, self.around, check) };
+        if !has_files && !is_ruled && !later && check.errors() == errors {
             check.warn(
                 job.span,
                 format!("the job {name:?} says nowhere where its logs come from"),
@@ -111,6 +112,15 @@ impl<'a> Jobs<'a> {
                 journal.key_span,
                 format!("the job {name:?} reads files: Promtail passes over its `journal`"),
                 help,
+            );
+        } else if let Some(docker) = job.entry("docker_sd_configs").filter(|_| is_sound) {
+            if !has_files && !is_journal {
+                return self.docker(job, name, docker, stages, said, check);
+            }
+            check.warn(
+                docker.key_span,
+                format!("the job {name:?} reads something else: Promtail passes over its `docker_sd_configs`"),
+                "move them to a job of their own",
             );
         }
         if is_compressed || !is_sound || found.is_empty() {
@@ -247,28 +257,49 @@ impl<'a> Jobs<'a> {
             said.insert(0, format!("The job {name:?} is left out."));
             return vec![Item { comments: said, node: None }];
         }
+        let source = entry("journal", job.key_span("journal"), map(at, source));
+        self.ruled(Ruled { job, name, identity: name, source, labels, rules, span: at, stages }, said)
+    }
+
+    /// What a source whose rules see what it reads becomes: the same, once for each group of clients.
+    pub(super) fn ruled(&mut self, ruled: Ruled<'_>, mut said: Vec<String>) -> Vec<Item> {
+        let Ruled { job, name, identity, source, labels, rules, span, stages } = ruled;
         self.targets += 1;
         let name = fit_name(name);
         let mut items = Vec::new();
         for (i, group) in self.groups().iter().enumerate() {
-            let mut name = name.clone();
+            let (mut name, mut identity) = (name.clone(), identity.to_owned());
             let mut stages = stages.cloned();
             let mut comments = std::mem::take(&mut said);
             if i > 0 {
-                name = fit_name(&format!("{name}:{}", group.first().map_or("", |client| &client.name)));
+                let client = group.first().map_or("", |client| &client.name);
+                name = fit_name(&format!("{name}:{client}"));
+                identity = format!("{identity}:{client}");
                 comments
                     .push("The same entries once more, since the clients have different external_labels.".to_owned());
                 stages.iter_mut().for_each(without_metrics);
             }
-            let source = entry("journal", job.key_span("journal"), map(at, source.clone()));
-            let (labels, rules) = (labels.clone(), rules.clone());
-            let log = Log { job, name: &name, source, labels, span: at, rules, stages: stages.as_ref(), group };
+            let (source, labels, rules) = (source.clone(), labels.clone(), rules.clone());
+            let log = Log { job, name: &name, source, labels, span, rules, stages: stages.as_ref(), group };
             let node = self.log(log);
-            self.identities.push(name);
+            self.identities.push(identity);
             items.push(Item { comments, node: Some(node) });
         }
         items
     }
+}
+
+/// A source whose rules stay as they are.
+pub(super) struct Ruled<'a> {
+    pub(super) job: &'a Node,
+    pub(super) name: &'a str,
+    /// What tells it apart from others of its job.
+    pub(super) identity: &'a str,
+    pub(super) source: Entry,
+    pub(super) labels: Vec<Entry>,
+    pub(super) rules: Option<Entry>,
+    pub(super) span: Span,
+    pub(super) stages: Option<&'a Node>,
 }
 
 /// Gives entries of the same name one that goes by what they are, not by their place: positions are kept under it.

@@ -263,25 +263,34 @@ pub(super) const SYSLOG: &Keys = &[
 pub(super) const PUSH: &Keys =
     &[("server", Used), ("labels", Used), ("use_incoming_timestamp", Used), ("max_send_msg_size", Used)];
 
+/// Who one is to Docker, and how to get there.
+const NO_REMOTE: Fate = Warn(
+    "lugger speaks to Docker's own socket, or by plain TCP",
+    "run lugger on Docker's own host, with its socket",
+);
+const ONE_TARGET: Fate = Note("it matters for scraping; here a container is one target, whatever its networks and ports");
+
 pub(super) const DOCKER: &Keys = &[
     ("host", Used),
-    ("proxy_url", Used),
-    ("tls_config", Used),
-    ("port", Used),
-    ("host_networking_host", Used),
-    ("match_first_network", Used),
     ("filters", Used),
     ("refresh_interval", Used),
-    ("basic_auth", Used),
-    ("authorization", Used),
-    ("oauth2", Used),
-    ("follow_redirects", Used),
-    ("enable_http2", Used),
-    ("bearer_token", Used),
-    ("bearer_token_file", Used),
-    ("no_proxy", Used),
-    ("proxy_from_environment", Used),
+    ("port", ONE_TARGET),
+    ("host_networking_host", ONE_TARGET),
+    ("match_first_network", ONE_TARGET),
+    ("proxy_url", NO_REMOTE),
+    ("tls_config", NO_REMOTE),
+    ("basic_auth", NO_REMOTE),
+    ("authorization", NO_REMOTE),
+    ("oauth2", NO_REMOTE),
+    ("bearer_token", NO_REMOTE),
+    ("bearer_token_file", NO_REMOTE),
+    ("no_proxy", NO_REMOTE),
+    ("proxy_from_environment", NO_REMOTE),
+    ("follow_redirects", Note("Docker does not redirect")),
+    ("enable_http2", Note("Docker's socket speaks HTTP/1.1")),
 ];
+
+pub(super) const DOCKER_FILTER: &Keys = &[("name", Used), ("values", Used)];
 
 /// Reports the keys of `node` that are not used, and what is no map. True: it is a map.
 pub(super) fn survey(node: &Node, keys: &Keys, check: &mut Check<'_>) -> bool {

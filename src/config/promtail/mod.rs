@@ -9,6 +9,7 @@
 
 mod behind;
 mod clients;
+mod docker;
 mod environment;
 mod jobs;
 mod keys;

@@ -14,10 +14,11 @@ use crate::base::expression::ExpressionError;
 use crate::base::limits::{DOCKER_AWAIT_MS, DOCKER_CONTAINERS, DOCKER_GONE_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::base::wake::Wake;
+use crate::format::civil::format_rfc3339_ns;
 use crate::model::labels::Labels;
 use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
-use crate::source::owner::{Marked, OwnLabels, Owner, Owners};
+use crate::source::owner::{Marked, NotBefore, OwnLabels, Owner, Owners};
 use crate::source::stages::dropped;
 use std::collections::HashMap;
 use std::io;
@@ -28,6 +29,10 @@ use std::time::{Duration, Instant};
 /// What stands before the stream of a line in a log, and the stream that is not the usual one.
 const STREAM_KEY: &str = ",\"stream\":\"";
 const STDERR: &str = "stderr\"";
+/// What stands before the time of a line there, which is UTC.
+const TIME_KEY: &str = "\"time\":\"";
+/// The length of a time to the second.
+const TO_SECONDS: usize = "2026-01-01T00:00:00".len();
 /// Labels that `docker compose` gives to its containers, and what they become.
 const COMPOSE: [(&str, &str); 2] =
     [("com.docker.compose.project", "compose_project"), ("com.docker.compose.service", "compose_service")];
@@ -264,7 +269,13 @@ impl Containers {
                  or more"
             );
         }
-        Owner::Known(Arc::new(OwnLabels { usual, marked, unwanted: self.unwanted.clone() }))
+        let imported = self.settings.imported.iter().find(|(id, _)| *id == description.id);
+        let not_before = imported.map(|(_, seconds)| {
+            let mut time = format_rfc3339_ns(seconds.saturating_mul(1_000_000_000));
+            time.truncate(TO_SECONDS);
+            NotBefore { key: TIME_KEY, time }
+        });
+        Owner::Known(Arc::new(OwnLabels { usual, marked, not_before, unwanted: self.unwanted.clone() }))
     }
 
     /// The labels of lines of a stream. `None`: rules drop them.

@@ -41,6 +41,7 @@ impl Docker {
             start_at: StartAt::Beginning,
             keep_labels: self.keep.clone(),
             refresh: Duration::from_secs(60),
+            imported: vec![(ID.into(), 1_700_000_000)],
             own_container: true,
             relabel: self.relabel.clone(),
             labels: Labels::new([("job", "docker")]).unwrap(),
@@ -100,6 +101,8 @@ fn the_usual_labels_are_there_at_once_and_stay_when_the_container_is_gone() {
     assert_eq!(labels(containers.of(&docker.path())), want);
     docker.remove();
     assert_eq!(labels(containers.of(&docker.path())), want);
+    let Owner::Known(own) = containers.of(&docker.path()) else { panic!() };
+    assert_eq!(own.not_before.as_ref().map(|bound| bound.time.as_str()), Some("2023-11-14T22:13:20"), "what another agent has read");
     assert_eq!(labels(docker.containers(Some(&containers)).of(&docker.path())), want, "after a reload, too");
 }
 

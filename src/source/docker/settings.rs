@@ -79,6 +79,8 @@ pub struct Settings {
     pub keep_labels: Vec<String>,
     /// How often the list of containers is asked for, beside the events.
     pub refresh: Duration,
+    /// Times up to which another agent has read containers, by id: seconds since 1970. Lines before are passed over.
+    pub imported: Vec<(String, i64)>,
     /// Whether the container that the agent itself runs in is read.
     pub own_container: bool,
     /// Rules that see what is known of a container. `None`: the usual labels.

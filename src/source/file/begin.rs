@@ -214,6 +214,7 @@ impl Follow {
             return;
         }
         let source_name = source.settings.name.clone();
+        let is_first = owner.is_some() && origin == path && self.files.names_in(number, dir, |_| true).is_empty();
         let born = stat.identity.born_ns;
         let is_successor = source.replaces_since_ns.is_some_and(|since| born == 0 || born > since);
         let is_first_start = self.is_starting && source.is_new && !is_successor;
@@ -223,6 +224,7 @@ impl Follow {
         file.set_origin((*origin != *path).then(|| origin.into()));
         match self.saved.take(&source_name, &stat.identity) {
             Some(known) => self.resume(&mut file, known, path, stat),
+            None if is_first && !from_end => self.present_earlier(number, dir, (name, &stat.identity), origin),
             None if from_end => {
                 match start_at_end(path, stat.size, source.settings.encoding) {
                     Ok((offset, mark)) => {

@@ -32,7 +32,9 @@ pub struct Positions {
     pub files: Vec<(PathBuf, u64)>,
     /// Places in the journal, by the name of the job that read it.
     pub cursors: Vec<(String, Cursor)>,
-    /// Entries that are neither: cursors of containers.
+    /// Times up to which containers were read, by id: seconds since 1970.
+    pub containers: Vec<(String, i64)>,
+    /// Entries that are nothing of this.
     pub others: usize,
 }
 
@@ -56,7 +58,7 @@ pub fn take_over(store: &Checkpoints, sources: &Sources, imports: &[Positions]) 
         if positions.others > 0 {
             tracing::info!(
                 positions = %positions.path.display(), cursors = positions.others,
-                "the positions file has cursors of containers: they are left where they are, as this version does not read those"
+                "the positions file has entries that are neither of files nor of the journal nor of containers: they are left where they are"
             );
         }
     }

@@ -3,7 +3,7 @@
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
 //! what is done at first and `finish` at last; `tree` knows the directories and `source/watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
-//! that checkpoints speak of, `twin` those that were compressed; `import` takes over what another agent
+//! that checkpoints speak of, `twin` those that were compressed, `earlier` what was rotated before a log was met; `import` takes over what another agent
 //! has read; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
 //! worker to other settings, and `heirs` says whose files become whose by that.
 //!
@@ -11,6 +11,7 @@
 //! and only when it has ended or its file has. Leaves to others: batches, delivery.
 
 mod begin;
+mod earlier;
 pub mod encoding;
 mod files;
 mod finish;

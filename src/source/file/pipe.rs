@@ -12,9 +12,9 @@ use crate::model::flow::Receipt;
 use crate::model::labels::Labels;
 use crate::pipeline::entry::Work;
 use crate::pipeline::state::Memory;
-use crate::source::owner::OwnLabels;
+use crate::source::owner::{NotBefore, OwnLabels};
 use crate::source::stages::{Form, HeldBytes, Outlet, Pipeline, Strand, Turn};
-use memchr::memmem::Finder;
+use memchr::memmem::{Finder, rfind};
 
 /// What a pipeline remembers of one file.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ struct Owned {
     /// `None`: such lines are not wanted.
     usual: Option<Work>,
     marked: Option<Lane>,
+    /// Until there is a line that is not before it.
+    not_before: Option<NotBefore>,
     unwanted: (Counter, Counter),
 }
 
@@ -53,6 +55,10 @@ impl Lanes {
             Lanes::One(work) => return Some(work),
             Lanes::Owned(owned) => owned,
         };
+        if owned.not_before.as_ref().is_some_and(|bound| is_before(line, bound)) {
+            return None;
+        }
+        owned.not_before = None;
         let work = match &mut owned.marked {
             Some(lane) if lane.takes(line) => lane.work.as_mut(),
             _ => owned.usual.as_mut(),
@@ -63,6 +69,12 @@ impl Lanes {
         }
         work
     }
+}
+
+fn is_before(line: &str, bound: &NotBefore) -> bool {
+    let at = rfind(line.as_bytes(), bound.key.as_bytes());
+    let time = at.and_then(|at| line.as_bytes().get(at + bound.key.len()..)?.get(..bound.time.len()));
+    time.is_some_and(|time| time < bound.time.as_bytes())
 }
 
 impl Lane {
@@ -114,7 +126,7 @@ impl Pipe {
             value: marked.value,
             work: marked.labels.as_ref().map(&mut work),
         });
-        let owned = Owned { usual, marked, unwanted: owner.unwanted.clone() };
+        let owned = Owned { usual, marked, not_before: owner.not_before.clone(), unwanted: owner.unwanted.clone() };
         Box::new(Pipe { lanes: Lanes::Owned(Box::new(owned)), strand: Strand::new(memory, total) })
     }
 
