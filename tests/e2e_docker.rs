@@ -341,6 +341,48 @@ fn rules_see_what_promtails_see() {
     docker.remove(&["rules-noise"]);
 }
 
+/// Promtail's own file, and what it says that it has sent.
+#[test]
+fn a_promtail_file_goes_on_where_promtail_was() {
+    let docker = docker();
+    let loki = kept();
+    let rig = Rig::new();
+    let id = docker.run("promtail-1", &[], "echo before; sleep 3; echo after; echo err >&2");
+    docker.wait("promtail-1");
+    let log = std::fs::read_to_string(docker.containers().join(&id).join(format!("{id}-json.log"))).unwrap();
+    let after = log.lines().find(|line| line.contains("after")).expect("Docker has logged it");
+    let time = after.rsplit_once("\"time\":\"").unwrap().1.trim_end_matches(['"', '}']);
+    let seconds = std::process::Command::new("date").args(["+%s", "--date", time]).output().unwrap();
+    let seconds = String::from_utf8(seconds.stdout).unwrap();
+    let positions = rig.path().join("positions.yaml");
+    std::fs::write(&positions, format!("positions:\n  cursor-{id}: \"{}\"\n", seconds.trim())).unwrap();
+    let (socket, port) = (docker.socket(), loki.url());
+    let _agent = rig.start_text(|http| {
+        format!(
+            "server: {{ http_listen_address: {}, http_listen_port: {} }}
+positions: {{ filename: {} }}
+clients: [{{ url: '{port}' }}]
+scrape_configs:
+  - job_name: docker
+    docker_sd_configs:
+      - host: unix://{}
+        refresh_interval: 5s
+        filters: [{{ name: name, values: [promtail-1] }}]
+    relabel_configs:
+      - {{ source_labels: ['__meta_docker_container_name'], regex: '/(.*)', target_label: container }}
+      - {{ source_labels: ['__meta_docker_container_log_stream'], target_label: stream }}
+",
+            http.ip(),
+            http.port(),
+            positions.display(),
+            socket.display()
+        )
+    });
+    let labels = |stream: &str| format!("{{container=\"promtail-1\", stream=\"{stream}\"}}");
+    wait_entries(&loki, &[("after", &labels("stdout")), ("err", &labels("stderr"))]);
+    docker.remove(&["promtail-1"]);
+}
+
 #[test]
 fn whose_rights_do_not_suffice_is_told_which_group_has_them() {
     if !rustix::process::geteuid().is_root() {

@@ -463,6 +463,8 @@ pub const DOCKER_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub const DOCKER_EVENT_BYTES: usize = 1024 * 1024;
 /// A question to Docker's API is given up after this, milliseconds.
 pub const DOCKER_TIMEOUT_MS: u64 = 20_000;
+/// When the configuration is read, Docker has so long to say where it keeps its containers, milliseconds.
+pub const DOCKER_ROOT_MS: u64 = 2_000;
 /// Pauses between attempts to reach Docker's API, milliseconds.
 pub const DOCKER_RETRY_MS: (u64, u64) = (250, 5_000);
 /// How often the list of containers is asked for by default, milliseconds.

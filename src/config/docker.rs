@@ -14,7 +14,7 @@ use crate::base::words::suggest;
 use crate::model::labels::Labels;
 use crate::pipeline::relabel;
 use crate::source::docker::settings::{Filter, Host, Property, Settings};
-use crate::source::docker::socket_problem;
+use crate::source::docker::{data_root, socket_problem};
 use crate::source::file::settings;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ pub(super) fn plan(
 ) -> Option<DockerSource> {
     let place = entry.node.child("docker");
     let host = host(docker, place, check);
-    let containers = containers(docker, place, check);
+    let containers = containers(docker, host.as_ref(), place, check);
     let filters = filters(docker, place, check);
     let keep_labels = docker.keep_labels.as_ref().map(|list| list.0.clone()).unwrap_or_default();
     let refresh = docker.refresh_interval;
@@ -114,8 +114,15 @@ fn host(docker: &DockerLog, place: &Node, check: &mut Check<'_>) -> Option<Host>
 }
 
 /// The directory with the containers' directories.
-fn containers(docker: &DockerLog, place: &Node, check: &mut Check<'_>) -> PathBuf {
-    let Some(written) = docker.containers.as_deref() else { return default_containers(Path::new(DAEMON)) };
+fn containers(docker: &DockerLog, host: Option<&Host>, place: &Node, check: &mut Check<'_>) -> PathBuf {
+    let Some(written) = docker.containers.as_deref() else {
+        // As Docker itself says, if it runs.
+        let said = match host {
+            Some(Host::Unix(socket)) => data_root(socket),
+            Some(Host::Tcp(_)) | None => None,
+        };
+        return said.map_or_else(|| default_containers(Path::new(DAEMON)), |root| root.join("containers"));
+    };
     if !written.starts_with('/') {
         check.error(
             place.child("containers").span,
@@ -126,7 +133,7 @@ fn containers(docker: &DockerLog, place: &Node, check: &mut Check<'_>) -> PathBu
     PathBuf::from(written.trim_end_matches('/'))
 }
 
-/// As Docker's own configuration says.
+/// As Docker's configuration says.
 fn default_containers(daemon: &Path) -> PathBuf {
     let text = std::fs::read(daemon).unwrap_or_default();
     let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();

@@ -51,6 +51,8 @@ fn it_shows_every_key() {
         "logs: [{ zzzzzzzz: 1 }]",
         "logs: [{ file: { zzzzzzzz: 1 } }]",
         "logs: [{ journal: { zzzzzzzz: 1 } }]",
+        "logs: [{ docker: { zzzzzzzz: 1 } }]",
+        "logs: [{ docker: { filters: [{ zzzzzzzz: 1 }] } }]",
         "logs: [{ relabel_configs: [{ zzzzzzzz: 1 }] }]",
         "http: { zzzzzzzz: 1 }",
         "limits: { zzzzzzzz: 1 }",

@@ -1,6 +1,7 @@
 //! The configuration as a user meets it: what is taken, what is refused, and what is said about it.
 
 mod bounds;
+mod docker;
 mod example;
 mod files;
 mod hostile;

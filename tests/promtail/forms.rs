@@ -186,3 +186,27 @@ scrape_configs:
     assert_eq!((settings.relabel.len(), settings.stages.len()), (1, 1));
     assert_eq!(settings.path.as_deref(), Some(std::path::Path::new("/var/log/journal")));
 }
+
+/// Jobs of containers keep their rules; each place where Docker listens is an entry.
+#[test]
+fn jobs_of_containers() {
+    let text = "clients: [{ url: \"http://127.0.0.1:3100/loki/api/v1/push\" }]
+scrape_configs:
+  - job_name: docker
+    docker_sd_configs:
+      - { host: 'unix:///nowhere/a.sock', refresh_interval: 5s, filters: [{ name: label, values: [\"logging=promtail\"] }, { name: status, values: [running] }] }
+      - { host: 'unix:///nowhere/b.sock', match_first_network: false }
+    relabel_configs: [{ source_labels: [__meta_docker_container_name], regex: '/(.*)', target_label: container }]
+    pipeline_stages: [{ json: { expressions: { level: } } }]
+";
+    let loaded = crate::load(text).unwrap();
+    let report = loaded.warnings.to_string();
+    let [a, b] = &loaded.plan.dockers[..] else { panic!("{report}") };
+    assert_eq!(a.settings.host.to_string(), "unix:///nowhere/a.sock");
+    assert_eq!(b.settings.host.to_string(), "unix:///nowhere/b.sock");
+    assert!(a.settings.name.starts_with("docker-") && a.settings.name != b.settings.name, "{}", a.settings.name);
+    assert_eq!((a.settings.filters.len(), a.settings.filters[0].values[0].as_str()), (1, "logging=promtail"));
+    assert_eq!(a.settings.refresh, std::time::Duration::from_secs(5));
+    assert_eq!((a.settings.relabel.as_ref().unwrap().len(), a.settings.stages.len()), (1, 1));
+    assert!(report.contains("the filter by status has no effect"), "{report}");
+}

@@ -124,7 +124,6 @@ help: the other jobs run; let Promtail run beside lugger with this job alone, or
     for kind in [
         "syslog: { listen_address: ':514' }",
         "loki_push_api: {}",
-        "docker_sd_configs: [{ host: x }]",
         "kubernetes_sd_configs: [{ role: pod }]",
     ] {
         let report = report(&job(kind));
@@ -132,8 +131,13 @@ help: the other jobs run; let Promtail run beside lugger with this job alone, or
         assert!(report.contains(&format!("`{key}` is not collected by this version")), "{report}");
         assert!(report.contains("nothing is left that this version collects"), "{report}");
     }
-    let report_of_none = report(&job("journal: {}"));
-    assert!(report_of_none.contains("gives its entries no labels"), "{report_of_none}");
+    for kind in ["journal: {}", "docker_sd_configs: [{ host: 'unix:///var/run/docker.sock' }]"] {
+        let report_of_none = report(&job(kind));
+        assert!(report_of_none.contains("gives its entries no labels"), "{report_of_none}");
+    }
+    let filtered = "relabel_configs: [{ source_labels: [a], target_label: b }]\ndocker_sd_configs: [{ host: 'unix:///d', filters: [{ name: health, values: [x] }] }]";
+    let report_of_filter = report(&job(filtered));
+    assert!(report_of_filter.contains("lugger does not filter by \"health\""), "{report_of_filter}");
     // Their keys, stages and rules are looked at all the same.
     for (lines, expected) in [
         ("journal: { maxage: 12h }", "unknown key \"maxage\""),

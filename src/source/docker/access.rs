@@ -1,8 +1,14 @@
-//! Who may use Docker's socket, in words for the person who has to change it.
+//! Who may use Docker's socket, in words for the person who has to change it; and the one question that has to be answered before anything runs: where
+//! Docker keeps its containers.
 
+use crate::base::limits::{DOCKER_ANSWER_BYTES, DOCKER_ROOT_MS};
 use rustix::fs::{Access, access};
+use serde_json::Value;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why this process cannot use a socket. `None`: it seems that it can.
 pub fn socket_problem(path: &Path) -> Option<String> {
@@ -12,6 +18,21 @@ pub fn socket_problem(path: &Path) -> Option<String> {
         Err(rustix::io::Errno::ACCESS) => Some(denied(path)),
         Err(error) => Some(format!("{} cannot be used: {}", path.display(), std::io::Error::from(error))),
     }
+}
+
+/// Where the Docker behind a socket keeps everything. `None`: nobody answers, or not soon.
+pub fn data_root(socket: &Path) -> Option<PathBuf> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    let patience = Some(Duration::from_millis(DOCKER_ROOT_MS));
+    stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience)).ok()?;
+    // The older form of HTTP: the answer comes in one piece and ends with the connection.
+    stream.write_all(b"GET /info HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.take(DOCKER_ANSWER_BYTES as u64).read_to_end(&mut answer).ok()?;
+    let body = memchr::memmem::find(&answer, b"\r\n\r\n").and_then(|end| answer.get(end + 4..))?;
+    let info: Value = serde_json::from_slice(body).ok()?;
+    let root = info.get("DockerRootDir")?.as_str()?;
+    root.starts_with('/').then(|| PathBuf::from(root))
 }
 
 /// There is no socket.

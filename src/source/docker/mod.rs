@@ -20,7 +20,7 @@ pub mod settings;
 pub mod status;
 pub mod watch;
 
-pub use access::socket_problem;
+pub use access::{data_root, socket_problem};
 
 use super::file;
 use super::owner::SharedOwners;
