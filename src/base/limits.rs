@@ -394,3 +394,10 @@ pub const PIPELINE_SERIES: usize = 10_000;
 pub const PIPELINE_STAGED_BYTES: usize = 1024 * 1024;
 /// Bytes of a file after which entries that wait for further lines are let go, where some wait at every place. So much is read again after a crash.
 pub const PIPELINE_UNQUIET_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Longest program or process name of a syslog message, bytes. RFC 5424 has 128; a container's name is longer than RFC 3164's 32.
+pub const SYSLOG_TAG_BYTES: usize = 128;
+/// Longest hostname of a BSD syslog message, bytes, as in RFC 5424. A longer word is text.
+pub const SYSLOG_HOST_BYTES: usize = 255;
+/// Pairs of a message of `key=value` pairs that are looked at for its time and name. Fortinet has them among the first six, Sophos among the first ten.
+pub const SYSLOG_PAIRS: usize = 24;

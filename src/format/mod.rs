@@ -16,4 +16,5 @@ pub mod loki_encode;
 pub mod mmdb;
 pub mod push_response;
 pub mod rfc3339;
+pub mod syslog;
 pub mod time;
