@@ -401,3 +401,7 @@ pub const SYSLOG_TAG_BYTES: usize = 128;
 pub const SYSLOG_HOST_BYTES: usize = 255;
 /// Pairs of a message of `key=value` pairs that are looked at for its time and name. Fortinet has them among the first six, Sophos among the first ten.
 pub const SYSLOG_PAIRS: usize = 24;
+/// Longest message that an octet count on a TCP stream is believed, bytes; larger numbers are text.
+pub const SYSLOG_COUNT_MAX: u64 = 9_999_999;
+/// A buffer of a TCP stream that grew above this is given back when it is empty, bytes.
+pub const SYSLOG_BUFFER_BYTES: usize = 64 * 1024;

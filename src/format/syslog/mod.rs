@@ -10,6 +10,7 @@
 
 mod bsd;
 mod data;
+pub mod frame;
 mod ietf;
 mod keyed;
 mod labels;
