@@ -15,6 +15,7 @@ pub mod loki_encode;
 #[cfg(feature = "geoip")]
 pub mod mmdb;
 pub mod push_response;
+pub mod record;
 pub mod rfc3339;
 pub mod syslog;
 pub mod time;
