@@ -405,3 +405,14 @@ pub const SYSLOG_PAIRS: usize = 24;
 pub const SYSLOG_COUNT_MAX: u64 = 9_999_999;
 /// A buffer of a TCP stream that grew above this is given back when it is empty, bytes.
 pub const SYSLOG_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Chunks of one GELF message, as its specification has it.
+pub const GELF_CHUNKS: u8 = 128;
+/// How long the rest of the chunks of a GELF message is waited for, milliseconds, as its specification has it.
+pub const GELF_WAIT_MS: u64 = 5_000;
+/// GELF messages that wait for chunks at the same time. Above it the oldest is given up.
+pub const GELF_WAITING: usize = 256;
+/// Bytes of chunks that wait at the same time. Above it the oldest message is given up.
+pub const GELF_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// GELF messages that were complete, remembered so that a chunk that comes again is not taken for a new one.
+pub const GELF_RECENT: usize = 64;

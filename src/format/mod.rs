@@ -6,6 +6,7 @@
 pub mod civil;
 pub mod cri;
 pub mod docker;
+pub mod gelf;
 pub mod json;
 pub mod letter;
 pub mod logfmt;
