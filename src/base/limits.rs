@@ -417,5 +417,5 @@ pub const GELF_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// GELF messages that were complete, remembered so that a chunk that comes again is not taken for a new one.
 pub const GELF_RECENT: usize = 64;
 
-/// Labels of a stream, or pairs of an entry's metadata, in a push in JSON. Loki takes 15 and 128.
-pub const PUSH_JSON_PAIRS: usize = 1024;
+/// Labels of a stream, or pairs of an entry's metadata, in a push in JSON. Loki takes 15 and 128. Each is compared with all before it.
+pub const PUSH_JSON_PAIRS: usize = 256;

@@ -71,12 +71,11 @@ fn head<'a>(body: &'a str, has_priority: bool, options: &Options<'_>) -> Head<'a
     if head.card(rest, options) {
         return head;
     }
-    if let Some((name, after)) = named(rest)
-        && (head.time(after, options) || head.mnemonic(after) || (skipped && head.uptime(after)))
-    {
-        head.hostname = Some(name);
-    }
-    head
+    let Some((name, after)) = named(rest) else { return head };
+    let mut behind = Head { hostname: Some(name), ..Head::default() };
+    // A program whose text begins with a time has no `%` behind it.
+    let is_origin = behind.time(after, options) && (skipped || behind.rest.starts_with('%'));
+    if is_origin || behind.mnemonic(after) || (skipped && behind.uptime(after)) { behind } else { head }
 }
 
 impl<'a> Head<'a> {

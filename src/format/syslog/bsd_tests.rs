@@ -99,6 +99,7 @@ fn daemons() {
         ("<30>dnsmasq[12]: query", (None, None, Some("dnsmasq"), Some("12"), "query")),
         ("<13>root: hello", (None, None, Some("root"), None, "hello")),
         ("<13>hello world", (None, None, None, None, "hello world")),
+        ("<13>backup: 2026-08-01 10:00:00 done", (None, None, Some("backup"), None, "2026-08-01 10:00:00 done")),
         ("<6>[  12.345] usb 1-1: new", (None, None, None, None, "[  12.345] usb 1-1: new")),
         ("<13>http://x/ is down", (None, None, None, None, "http://x/ is down")),
         // A time that is none is text.

@@ -365,6 +365,9 @@ mod tests {
             let stream = format!("7 <13>one{x}7 <13>two7 <13>six");
             let one = |text: &str| (text.to_owned(), 0);
             assert_eq!(cut(&stream, 10), [one("<13>one"), ("x".repeat(10), 19_990), one("<13>two"), one("<13>six")]);
+            let stream = format!("7 <13>one{x}104 <13>{}", "y".repeat(100));
+            let long = ("<13>yyyyyy".to_owned(), 94);
+            assert_eq!(cut(&stream, 10), [one("<13>one"), ("x".repeat(10), 19_990), long]);
             // As long as it may be.
             assert_eq!(cut("<13>abcdef\n10 <13>abcdef", 10), [one("<13>abcdef"), one("<13>abcdef")]);
             assert_eq!(

@@ -131,7 +131,12 @@ mod tests {
                 Some("FGT-1"),
                 None,
             ),
-            ("date=2026-08-01 time=10:00:00 devname=FGT-1", ns("2026-08-01T10:00:00Z"), Some("FGT-1"), None),
+            (
+                "date=2026-08-01 time=10:00:00 devname=FGT-1 time=11:11:11",
+                ns("2026-08-01T10:00:00Z"),
+                Some("FGT-1"),
+                None,
+            ),
             (
                 r#"device="SFW" date=2026-08-01 time=10:00:00 timezone="CEST" device_name="XG" device_id=1 log_id=010101600001"#,
                 ns("2026-08-01T10:00:00Z"),
