@@ -205,6 +205,18 @@ pub const SPOOL_AGE_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;
 pub const SPOOL_AGE_MS_MIN: u64 = 60_000;
 /// Largest configurable age of spooled requests, milliseconds.
 pub const SPOOL_AGE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+/// A file of an inlet is rotated at this size: what is dropped at once when the oldest must go.
+pub const INLET_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// A small inlet has at least so many files, so that dropping one leaves most of it.
+pub const INLET_FILES: u64 = 4;
+/// A small inlet's files are not smaller than this.
+pub const INLET_FILE_BYTES_MIN: u64 = 64 * 1024;
+/// What the disk does not take is held in memory up to this, bytes; the first piece is held whatever its size.
+pub const INLET_HELD_BYTES: usize = 1024 * 1024;
+/// Bytes that are read at once where an inlet's records are counted or its last newline is looked for.
+pub const INLET_SCAN_BYTES: usize = 64 * 1024;
+/// What is lost in an inlet, or fails, is reported at most this often for each reason, seconds.
+pub const INLET_REPORT_S: i64 = 60;
 /// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.
 pub const SPILL_AGE_MS: u64 = 30_000;
 /// Where memory is short, at least this share of it has to become free for a sync of the spool: 1/16.
