@@ -1,3 +1,5 @@
+//! An inlet on a real directory: names, sizes, limits, torn ends, what is dropped and counted. How it stands a failing disk: tests/inlet_model.
+
 use super::*;
 use crate::base::metrics::Registry;
 use std::fs;
