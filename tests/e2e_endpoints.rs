@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use support::agent::{Agent, Config, FileSource, Rig};
 use support::ledger::Book;
 use support::loki::{Answer, Loki};
+use support::random::Random;
 use support::wait::{holds_within, now_ns, wait_until};
 use support::writer::Writer;
 
@@ -107,18 +108,6 @@ fn an_endpoint_that_is_away_holds_up_nobody() {
     wait_until("the spool to be empty", DRAIN, || metric(&agent, "lugger_spool_frames") == 0.0);
     wait_until("its files to be removed", DRAIN, || pair.segments().is_empty());
     assert_eq!(metric(&agent, "lugger_spool_dropped_frames_total"), 0.0);
-}
-
-/// xorshift64: reproducible moments.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
 }
 
 fn env(name: &str) -> Option<u64> {

@@ -9,23 +9,12 @@ use std::time::{Duration, Instant};
 use support::agent::{Config, FileSource, Rig};
 use support::ledger::Book;
 use support::loki::{Answer, Loki};
+use support::random::Random;
 use support::wait::{holds_within, now_ns};
 use support::writer::Writer;
 
 const LINES: u64 = 200_000;
 const DRAIN: Duration = Duration::from_secs(120);
-
-/// xorshift64: reproducible moments.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}
 
 fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -18,26 +18,15 @@ use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig, names};
 use support::ledger::{Book, Ledger};
 use support::loki::Loki;
+use support::random::Random;
 use support::wait::{holds_within, now_ns, wait_until};
 use support::writer::{Writer, append_to};
 
 const DRAIN: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
 
-/// xorshift64: reproducible choices.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.below(2) == 1
-    }
+fn coin(random: &mut Random) -> bool {
+    random.below(2) == 1
 }
 
 fn env(name: &str) -> Option<u64> {
@@ -98,14 +87,14 @@ fn choose(rig: &Rig, home: &Loki, away: &Loki, round: u64, random: &mut Random) 
     let wrong = "http://127.0.0.1:1/loki/api/v1/push".to_owned();
     let with_away = random.below(4) > 0;
     let mut config = Config::new(&home.url()).endpoint("batch_wait", "20ms");
-    if random.coin() {
+    if coin(random) {
         config = config.endpoint("batch_size", "64KiB");
     }
     if with_away {
         config = config.also("away", &if random.below(3) == 0 { wrong } else { away.url() });
     }
     if random.below(4) == 0 {
-        config = config.also(if random.coin() { "one" } else { "other" }, &away.url());
+        config = config.also(if coin(random) { "one" } else { "other" }, &away.url());
     }
     let mut staged = |source: FileSource| match STAGES.get(random.below(6) as usize) {
         Some(stages) => source.option("stages", stages),
@@ -114,7 +103,7 @@ fn choose(rig: &Rig, home: &Loki, away: &Loki, round: u64, random: &mut Random) 
     let mut sources = vec![staged(source(rig, "steady", 0)).to("first"), source(rig, "named", round).to("first")];
     // To all endpoints, or to one of them.
     let moved = staged(source(rig, "moved", 0));
-    sources.push(if random.coin() { moved.to("first") } else { moved });
+    sources.push(if coin(random) { moved.to("first") } else { moved });
     // Other patterns, the same file; now and then others beside it.
     let found = FileSource::new("found", rig.log("found.log")).label("v", "0").to("first");
     sources.push(match random.below(4) {
@@ -123,10 +112,10 @@ fn choose(rig: &Rig, home: &Loki, away: &Loki, round: u64, random: &mut Random) 
         2 => FileSource::new("found", rig.log("fo*.log")).label("v", "0").to("first").exclude(rig.log("fob*")),
         _ => FileSource::new("found", rig.path().join("**/found.log")).label("v", "0").to("first"),
     });
-    if random.coin() {
+    if coin(random) {
         sources.push(source(rig, "extra", 0).to("first"));
     }
-    if random.coin() {
+    if coin(random) {
         sources.push(FileSource::new(&format!("other-{round}"), rig.log("other-*.log")).to("first"));
     }
     // Their order says nothing.
@@ -179,7 +168,7 @@ fn a_hundred_reloads_lose_nothing_and_repeat_nothing() {
         let _end = End(&done);
         for round in 1..=reloads {
             let config = choose(&rig, &home, &away, round, &mut random);
-            if random.coin() {
+            if coin(&mut random) {
                 rig.change(&agent, &config);
             } else {
                 let count = || agent.metric("lugger_config_reloads_total{result=\"success\"}");

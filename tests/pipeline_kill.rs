@@ -3,6 +3,9 @@
 //! The endpoint stands behind the real batcher and keeps what it is given as Loki does: entries that are equal in stream, time and text are one.
 //! `LUGGER_KILLS` sets the number of kills of each test (25).
 
+#[path = "support/random.rs"]
+mod random;
+
 use lugger::base::clock::Clock;
 use lugger::base::limits::QUIET_MS;
 use lugger::base::metrics::Registry;
@@ -19,7 +22,9 @@ use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
 use lugger::source::file::worker::{self, Handle, Parts};
+use lugger::source::handle;
 use lugger::store::checkpoint::Checkpoints;
+use random::Random;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -33,18 +38,6 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long blocks wait, where they are not to be let go.
 const WAIT: Duration = Duration::from_secs(2);
-
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}
 
 /// Stream, time, text.
 type Kept = (String, i64, String);
@@ -133,7 +126,8 @@ impl World {
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
-        self.agent = Some(worker::start(Parts { next, store, wake, clock, registry, alive }).unwrap());
+        let kept = handle::Kept::new(&registry, clock.clone()).list();
+        self.agent = Some(worker::start(Parts { next, store, wake, clock, kept, registry, alive }).unwrap());
     }
 
     /// What `kill -9` does: nothing counts from this moment on, and the next agent finds the files of the state as they are now.

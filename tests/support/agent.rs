@@ -40,10 +40,12 @@ pub mod names {
     pub const BUILD: &str = "lugger_build_info";
 }
 
-/// One `logs` entry with a `file` source.
+/// One `logs` entry with a `file` source, or a `journal` one.
 #[derive(Debug, Clone)]
 pub struct FileSource {
     name: String,
+    /// `journal`, in place of `file`.
+    journal: Option<String>,
     include: Vec<String>,
     exclude: Vec<String>,
     start_at: Option<&'static str>,
@@ -62,6 +64,7 @@ impl FileSource {
         let name = name.to_owned();
         FileSource {
             name,
+            journal: None,
             include,
             exclude: Vec::new(),
             start_at: None,
@@ -71,6 +74,11 @@ impl FileSource {
             rate: None,
             more: Vec::new(),
         }
+    }
+
+    /// A source that reads a journal: its YAML value.
+    pub fn journal(name: &str, value: &str) -> Self {
+        FileSource { journal: Some(value.to_owned()), ..FileSource::new(name, "") }
     }
 
     /// Adds an `include` pattern.
@@ -206,8 +214,11 @@ impl Config {
         }
         text.push_str("logs:\n");
         for source in &self.sources {
-            text.push_str(&format!("  - name: {}\n    file:\n", source.name));
-            text.push_str(&format!("      include: {}\n", list(&source.include)));
+            text.push_str(&format!("  - name: {}\n", source.name));
+            match &source.journal {
+                Some(journal) => text.push_str(&format!("    journal: {journal}\n")),
+                None => text.push_str(&format!("    file:\n      include: {}\n", list(&source.include))),
+            }
             if !source.exclude.is_empty() {
                 text.push_str(&format!("      exclude: {}\n", list(&source.exclude)));
             }

@@ -98,7 +98,7 @@ pub struct Verdict {
     pub duplicated_raw: u64,
     /// Those of them that Loki shows, since stream or timestamp differ.
     pub duplicated_visible: u64,
-    /// Lines that are not what was written.
+    /// Lines that are not what was written, each once for each time that Loki shows it.
     pub torn: u64,
     /// The first of them, shortened.
     pub torn_first: Vec<String>,
@@ -146,8 +146,9 @@ impl Ledger {
     /// Takes in an entry. `repeated`: Loki has an equal one in stream, timestamp, line and metadata.
     pub fn take(&mut self, stream: &str, at: i64, text: &str, repeated: bool) {
         let Some(n) = parse(&self.run, text) else {
-            self.torn_count += 1;
-            if self.torn.len() < 5 {
+            // What Loki shows once is one torn line, however often it was sent.
+            self.torn_count += u64::from(!repeated);
+            if !repeated && self.torn.len() < 5 {
                 self.torn.push(format!("{stream}: {:?}", text.chars().take(300).collect::<String>()));
             }
             return;

@@ -9,6 +9,7 @@ pub mod faulty_disk;
 pub mod ledger;
 pub mod loki;
 pub mod pusher;
+pub mod random;
 pub mod rules;
 pub mod wait;
 pub mod wire;
