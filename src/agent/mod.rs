@@ -4,6 +4,7 @@
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
 mod probe;
+mod receivers;
 mod reload;
 mod routes;
 mod spools;
@@ -32,6 +33,7 @@ use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
 use crate::source::handle::{Kept, NextOutput};
+use crate::source::receive::{ReceiveError, Receivers};
 use crate::source::{file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -55,6 +57,12 @@ pub enum StartError {
     /// The journal sources.
     #[error(transparent)]
     Journals(#[from] journal::worker::StartError),
+    /// A source that receives.
+    #[error(transparent)]
+    Receivers(#[from] ReceiveError),
+    /// No thread could be made.
+    #[error("cannot start the thread that receives: {0}")]
+    Thread(std::io::Error),
     /// The host is out of descriptors.
     #[error("cannot make an eventfd: {0}; raise the limit of open files")]
     Wake(std::io::Error),
@@ -65,6 +73,8 @@ pub enum StartError {
 pub struct Agent {
     worker: worker::Handle,
     journals: journal::worker::Handle,
+    receivers: Receivers,
+    store: Checkpoints,
     endpoints: Vec<Running>,
     /// By the number of their output.
     groups: Vec<Group>,
@@ -81,6 +91,8 @@ pub struct Agent {
     worker_ended: Shutdown,
     /// Raised when the one that reads journals has.
     journals_ended: Shutdown,
+    /// Raised when the one that receives has.
+    receivers_ended: Shutdown,
     /// Raised when a sender has ended.
     sender_ended: Shutdown,
     probe: Probe,
@@ -175,6 +187,9 @@ impl Agent {
         let Arranged { files, file_sets, journals, journal_sets } = arranged;
         let sources = Sources::parse(files)?;
         let journals = journal::reload::Sources::parse(journals)?;
+        // Before anybody reads them: what is torn in inlets is cut.
+        let received = joints.receivers(&plan, &store, &[])?;
+        receivers::warn_of_strangers(&plan);
         import::take_over(&store, &sources, &plan.imports);
         let shares = file_sets.len() + journal_sets.len();
         let group = |reader: Reader, to: Vec<String>| Group { reader, to, budget: budget.share(shares) };
@@ -197,21 +212,26 @@ impl Agent {
         })?;
         let worker = worker::start(worker::Parts {
             next: Next::new(sources, outputs(&groups)),
-            store,
+            store: store.clone(),
             wake,
             clock: clock.clone(),
             registry: registry.clone(),
             kept: kept.list(),
             alive,
         })?;
+        let (receiving, receivers_ended) = shutdown::channel();
+        let mut receivers = Receivers::start(receiving).map_err(StartError::Thread)?;
+        receivers.begin(received);
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        let shown = probe::sources(&worker.status, &journals.status);
-        let ended = vec![worker_ended.clone(), journals_ended.clone()];
+        let shown = probe::sources(&worker.status, &journals.status, &receivers.status());
+        let ended = vec![worker_ended.clone(), journals_ended.clone(), receivers_ended.clone()];
         let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
         Ok(Agent {
             worker,
             journals,
+            receivers,
+            store,
             endpoints,
             groups,
             journal_groups,
@@ -222,6 +242,7 @@ impl Agent {
             reloads,
             worker_ended,
             journals_ended,
+            receivers_ended,
             sender_ended,
             probe,
         })
@@ -235,9 +256,10 @@ impl Agent {
     /// Waits until a part that must not end has ended by itself. That is a bug; the process should end, so that it is started anew.
     pub async fn failed(&self) {
         let (mut worker, mut sender) = (self.worker_ended.clone(), self.sender_ended.clone());
-        let mut journals = self.journals_ended.clone();
+        let (mut journals, mut receivers) = (self.journals_ended.clone(), self.receivers_ended.clone());
         tokio::select! {
             () = worker.raised() => {}
+            () = receivers.raised() => {}
             () = journals.raised() => {}
             () = sender.raised() => {}
         }
@@ -246,6 +268,8 @@ impl Agent {
     /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything. What only some
     /// endpoints have goes to the spools of the others, at once if there is little hope for them.
     pub async fn stop(self) {
+        // First, so that what is received by now can still be sent.
+        self.receivers.stop().await;
         self.worker.stop();
         self.journals.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
@@ -355,6 +379,10 @@ impl Joints {
         for source in &plan.files {
             let mut settings = source.settings.clone();
             settings.exclude.push(own_files.clone());
+            arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
+        }
+        for source in &plan.receivers {
+            let settings = receivers::inlet_of(&self.state_dir, source);
             arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
         }
         for source in &plan.journals {

@@ -11,7 +11,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
-use crate::source::{file, journal};
+use crate::source::{file, journal, receive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A view of the agent. Cheap to clone.
@@ -33,14 +33,24 @@ struct Parts {
 pub(super) enum Status {
     File(file::status::Status),
     Journal(journal::status::Status),
+    /// With the kind of the source. What it has to do with its inlet, a file's status tells.
+    Receiver(&'static str, file::status::Status, receive::status::Status),
 }
 
 /// All sources, by name.
 pub(super) fn sources(
     files: &[(String, file::status::Status)],
     journals: &[(String, journal::status::Status)],
+    receivers: &[(String, &'static str, receive::status::Status)],
 ) -> Vec<(String, Status)> {
-    let files = files.iter().map(|(name, status)| (name.clone(), Status::File(status.clone())));
+    let files = files.iter().map(|(name, status)| {
+        let of = receivers.iter().find(|(receiver, ..)| receiver == name);
+        let status = match of {
+            Some((_, kind, receiver)) => Status::Receiver(kind, status.clone(), receiver.clone()),
+            None => Status::File(status.clone()),
+        };
+        (name.clone(), status)
+    });
     let journals = journals.iter().map(|(name, status)| (name.clone(), Status::Journal(status.clone())));
     files.chain(journals).collect()
 }
@@ -115,7 +125,7 @@ impl Probe {
         let mut problems: Vec<String> = Vec::new();
         if parts.ended.iter().any(Shutdown::is_raised) {
             problems.push(
-                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted"
+                "files or journals are not read, or nothing is received any more: the agent is stopping, or has failed and must be restarted"
                     .into(),
             );
         }
@@ -150,6 +160,16 @@ fn source(name: &str, status: &Status) -> Source {
                 lag_bytes: status.lag_bytes.get() as u64,
                 lag_s: status.lag_seconds.get(),
                 errors: status.problems(),
+            };
+        }
+        Status::Receiver(kind, status, receiver) => {
+            return Source {
+                kind,
+                followed: receiver.connections.get() as u64,
+                bytes: receiver.bytes.get(),
+                lines: receiver.messages.get(),
+                errors: [receiver.problems(), status.problems()].concat(),
+                ..self::source(name, &Status::File(status.clone()))
             };
         }
     };

@@ -215,6 +215,55 @@ pub const INLET_FILE_BYTES_MIN: u64 = 64 * 1024;
 pub const INLET_HELD_BYTES: usize = 1024 * 1024;
 /// Bytes that are read at once where an inlet's records are counted or its last newline is looked for.
 pub const INLET_SCAN_BYTES: usize = 64 * 1024;
+/// Default of `queue`, the bytes of an inlet, and what may be configured.
+pub const QUEUE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Smallest and largest `queue`, bytes.
+pub const QUEUE_BYTES_RANGE: (u64, u64) = (1024 * 1024, 64 * 1024 * 1024 * 1024);
+/// Asked of the kernel for the buffer of a socket of datagrams, bytes. It uses no memory until datagrams wait. Without privileges the kernel gives
+/// no more than `net.core.rmem_max`.
+pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// Records that are appended to an inlet at once, bytes; one may come on top.
+pub const RECEIVE_CHUNK_BYTES: usize = 256 * 1024;
+/// What datagrams may gather in memory while an inlet is being synced, bytes.
+pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes read from a connection at once. A datagram is never larger.
+pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
+/// Connections of one source that sends a stream; further ones wait in the kernel's queue.
+pub const RECEIVE_CONNECTIONS: usize = 512;
+/// How long a full inlet is waited for before it is asked again, milliseconds.
+pub const RECEIVE_WAIT_MS: u64 = 20;
+/// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.
+pub const RECEIVE_LOOK_MS: u64 = 1_000;
+/// How often it is looked whether all of a stdin that has ended is stored, milliseconds.
+pub const END_LOOK_MS: u64 = 50;
+/// Time that receivers get to take what the kernel has when they stop, milliseconds.
+pub const RECEIVE_STOP_MS: u64 = 500;
+/// Time for a TLS handshake, milliseconds.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+/// Longest path of a unix socket, bytes: what the kernel takes, without the NUL.
+pub const UNIX_PATH_BYTES: usize = 107;
+/// Smallest and largest `idle_timeout`, milliseconds.
+pub const IDLE_TIMEOUT_MS_RANGE: (u64, u64) = (1_000, 30 * 24 * 3600 * 1000);
+/// How long a connection is quiet before the kernel asks whether the other side is there, seconds.
+pub const KEEPALIVE_S: u64 = 60;
+/// Smallest `max_message_length`, bytes. The largest is `limits.line`.
+pub const MESSAGE_BYTES_MIN: u64 = 256;
+/// Default of `max_send_msg_size`, the bytes of a push, and what may be configured.
+pub const PUSH_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Smallest and largest `max_send_msg_size`, bytes.
+pub const PUSH_BYTES_RANGE: (u64, u64) = (64 * 1024, 100 * 1024 * 1024);
+/// Entries of a push.
+pub const PUSH_ENTRIES: usize = 1_000_000;
+/// Bytes of bodies that a push source reads at the same time, in times its largest one.
+pub const PUSH_BODIES: usize = 2;
+/// How long a push waits for a disk that takes nothing before it is refused, milliseconds.
+pub const PUSH_HELD_MS: u64 = 5_000;
+/// What a push that finds no room is told to wait, seconds.
+pub const PUSH_RETRY_S: u64 = 2;
+/// Labels and metadata of one received entry, bytes; an entry with more is refused.
+pub const RECORD_PAIRS_BYTES: usize = 64 * 1024;
+/// Sets of labels of received entries that are remembered for a source.
+pub const RECORD_KINDS: usize = 1024;
 /// What is lost in an inlet, or fails, is reported at most this often for each reason, seconds.
 pub const INLET_REPORT_S: i64 = 60;
 /// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.

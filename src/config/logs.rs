@@ -5,8 +5,9 @@
 
 use super::check::Check;
 use super::journal;
+use super::receivers;
 use super::pipeline;
-use super::plan::{FileSource, JournalSource};
+use super::plan::{FileSource, JournalSource, Receiver};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
@@ -53,6 +54,7 @@ impl Global {
 pub(super) struct Sources {
     pub(super) files: Vec<FileSource>,
     pub(super) journals: Vec<JournalSource>,
+    pub(super) receivers: Vec<Receiver>,
 }
 
 /// What entries of `logs` have, whatever their source.
@@ -97,27 +99,32 @@ pub(super) fn plan(
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
         let to = to(log, node, root, endpoints, check);
-        if let (Some(_), Some(_)) = (&log.file, &log.journal) {
-            let span = node.key_span("journal");
+        let kinds = kinds_of(log);
+        if let [first, .., second] = kinds.as_slice() {
             check.error(
-                span,
+                node.key_span(second),
                 "this entry of `logs` has two sources",
-                "write an entry for each of `file` and `journal`",
+                format!("write an entry for each of `{first}` and `{second}`"),
             );
         }
-        if let (None, Some(journal)) = (&log.file, &log.journal) {
+        if let Some(kind @ ("journal" | "syslog" | "push" | "gelf" | "stdin")) = kinds.first().copied() {
             let own = log.labels.clone().unwrap_or_default();
             check_labels(&own, node.child("labels"), caps.labels, check);
             let late = check_late(log, node, caps.labels, check);
             let relabel = pipeline::rules_of(log, node, check);
             let stages = pipeline::stages_of(log, node, check);
-            let name = log.name.clone().unwrap_or_else(|| unique("journal", &mut taken, &mut suffixes));
+            let name = log.name.clone().unwrap_or_else(|| unique(kind, &mut taken, &mut suffixes));
             let rate = check.rate(log.rate.as_ref(), node);
             let outer = global.labels.iter().filter(|(name, value)| !own.contains_key(*name) && !value.is_empty());
             let outer = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
             let (_, late_labels) = labels(log, (own.clone(), late), node, global, root, caps.labels, check);
             let entry = Entry { name, node, own, outer, late_labels, rate, stages, to };
-            sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+            match &log.journal {
+                Some(journal) if kind == "journal" => {
+                    sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+                }
+                _ => sources.receivers.extend(receivers::plan(log, kind, entry, relabel, caps, check)),
+            }
             continue;
         }
         let Some(file) = &log.file else {
@@ -131,7 +138,7 @@ pub(super) fn plan(
                 check.error(
                     node.key_span("file"),
                     "this entry of `logs` has no source",
-                    "add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`",
+                    "add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, or syslog, push, gelf, stdin",
                 );
             }
             continue;
@@ -165,10 +172,25 @@ pub(super) fn plan(
             line_bytes,
             rate,
             stages,
+            records: None,
         };
         sources.files.push(FileSource { settings, to });
     }
+    receivers::check_addresses(&sources.receivers, raw, list, check);
     sources
+}
+
+/// The sources that an entry has; it should be one.
+fn kinds_of(log: &Log) -> Vec<&'static str> {
+    let all = [
+        ("file", log.file.is_some()),
+        ("journal", log.journal.is_some()),
+        ("syslog", log.syslog.is_some()),
+        ("push", log.push.is_some()),
+        ("gelf", log.gelf.is_some()),
+        ("stdin", log.stdin.is_some()),
+    ];
+    all.into_iter().filter_map(|(kind, is)| is.then_some(kind)).collect()
 }
 
 /// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.

@@ -14,6 +14,8 @@ pub struct Plan {
     pub files: Vec<FileSource>,
     /// Journals that logs come from.
     pub journals: Vec<JournalSource>,
+    /// Sources that receive.
+    pub receivers: Vec<Receiver>,
     /// What other agents have read of the files, to be taken over once.
     pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
@@ -37,6 +39,17 @@ pub struct FileSource {
     pub to: Vec<usize>,
 }
 
+/// A source that receives, what becomes of its records, and the endpoints that it goes to.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// How it receives.
+    pub settings: source::receive::settings::Settings,
+    /// What the file source makes of its inlet. It has no patterns: where the inlet is, the agent knows.
+    pub records: source::file::settings::Settings,
+    /// Indices into [`Plan::loki`], ascending, not empty.
+    pub to: Vec<usize>,
+}
+
 /// A journal source and the endpoints that it goes to.
 #[derive(Debug, Clone)]
 pub struct JournalSource {
@@ -49,6 +62,6 @@ pub struct JournalSource {
 impl Plan {
     /// How many sources there are.
     pub fn sources(&self) -> usize {
-        self.files.len() + self.journals.len()
+        self.files.len() + self.journals.len() + self.receivers.len()
     }
 }

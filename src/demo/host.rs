@@ -121,6 +121,7 @@ pub fn plan(
                 rate: None,
                 late_labels: Labels::default(),
                 stages: Vec::new(),
+                records: None,
             },
             to: vec![0],
         })
@@ -134,6 +135,7 @@ pub fn plan(
         loki: vec![endpoint],
         files,
         journals: Vec::new(),
+        receivers: Vec::new(),
         http: None,
         state_dir: state_directory.to_owned(),
         memory_bytes: MEMORY_BYTES_DEFAULT,

@@ -7,5 +7,6 @@ pub mod file;
 pub mod handle;
 pub mod journal;
 mod problems;
+pub mod receive;
 mod stages;
 mod watch;

@@ -29,7 +29,12 @@ pub const CONNECTION_HOSTNAME: &str = "__syslog_connection_hostname";
 impl<'a> Message<'a> {
     /// The labels of what the message has, structured data apart.
     pub fn labels(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
-        let all = [
+        self.fields().into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// All that it may have, always in this order.
+    pub fn fields(&self) -> [(&'static str, Option<&'a str>); 7] {
+        [
             (SEVERITY, self.severity.and_then(severity)),
             (FACILITY, self.facility.and_then(facility)),
             (HOSTNAME, self.hostname),
@@ -37,8 +42,7 @@ impl<'a> Message<'a> {
             (PROC_ID, self.proc_id),
             (MSG_ID, self.msg_id),
             (ORIGIN, self.origin),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        ]
     }
 }
 

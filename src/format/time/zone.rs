@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 /// A zone's offsets through time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     /// In order; the first begins at the beginning.
     spans: Vec<Span>,
@@ -18,7 +18,7 @@ pub struct Zone {
     names: Vec<Box<str>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     /// First second of it, since 1970.
     start: i64,
