@@ -3,7 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod gelf;
+mod push;
 mod senders;
+mod stdin;
 mod syslog;
 mod tls;
 

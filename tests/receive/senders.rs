@@ -118,3 +118,38 @@ impl Drop for Rsyslog {
         let _ = self.child.wait();
     }
 }
+
+/// The status that curl was answered with; `000` without an answer.
+pub fn curl(arguments: &[&str]) -> String {
+    let output = Command::new(program("curl", &["/usr/bin/curl"]))
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60"])
+        .args(arguments)
+        .output()
+        .expect("curl starts");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A pipe whose reading end is given to one process after the other.
+pub struct Pipe {
+    reader: std::io::PipeReader,
+    writer: Option<std::io::PipeWriter>,
+}
+
+impl Pipe {
+    pub fn new() -> Pipe {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Pipe { reader, writer: Some(writer) }
+    }
+
+    pub fn reader(&self) -> std::io::PipeReader {
+        self.reader.try_clone().unwrap()
+    }
+
+    pub fn writer(&mut self) -> &mut std::io::PipeWriter {
+        self.writer.as_mut().unwrap()
+    }
+
+    pub fn close(&mut self) {
+        self.writer = None;
+    }
+}
