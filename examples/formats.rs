@@ -3,7 +3,8 @@
 //! `cargo run --release --example formats` reads realistic lines over and over and prints the best of several rounds, with a full JSON parser
 //! beside our own way of finding three of eight fields. Ends with an error if ours is not twice as fast as that parser's tree.
 
-use lugger::format::{cri, docker, json, logfmt, rfc3339};
+use lugger::format::syslog::{self, frame::Framer};
+use lugger::format::{cri, docker, gelf, json, logfmt, push_json, record, rfc3339};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -20,6 +21,15 @@ const ESCAPED: &str = r#"{"ts":"2026-08-01T10:00:00.123456789Z","level":"info","
 const LOGFMT: &str = r#"ts=2026-08-01T10:00:00.123456789Z level=info logger=http.server msg="request completed in 12.5ms" method=GET path=/api/v1/items/1234?page=2 status=200 duration=0.0125"#;
 const DOCKER: &str = r#"{"log":"10.0.0.1 - - [01/Aug/2026:10:00:00 +0000] GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234\n","stream":"stdout","time":"2026-08-01T10:00:00.123456789Z"}"#;
 const CRI: &str = "2026-08-01T10:00:00.123456789Z stdout F 10.0.0.1 - - [01/Aug/2026:10:00:00 +0000] GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234";
+
+const SYSLOG_BSD: &str =
+    "<30>Aug  1 10:00:00 web-1 nginx[1234]: 10.0.0.1 - - GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234";
+const SYSLOG_IETF: &str = r#"<30>1 2026-08-01T10:00:00.123456+02:00 web-1 nginx 1234 - [meta sequenceId="12"] 10.0.0.1 - - GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234"#;
+const CISCO: &str = "<189>123: sw-1: *Aug  1 10:00:00.123 UTC: %LINEPROTO-5-UPDOWN: Line protocol on Interface GigabitEthernet0/1, changed state to up";
+const FORTINET: &str = r#"<189>date=2026-08-01 time=10:00:00 devname="FGT-1" devid="FG100F" eventtime=1785571200123456789 tz="+0200" logid="0000000013" type="traffic" subtype="forward" level="notice" vd="root" srcip=10.0.0.1 srcport=51000 dstip=1.1.1.1 dstport=443 action="accept""#;
+const GELF: &str = r#"{"version":"1.1","host":"web-1","short_message":"GET /api/v1/items/1234?page=2 HTTP/1.1 200 1234","timestamp":1785571200.1234,"level":6,"_pid":1234,"_unit":"nginx.service"}"#;
+/// Messages in one read of a TCP stream, and entries in one push.
+const MANY: usize = 500;
 
 /// The same three fields by a derived reader that borrows.
 #[derive(Deserialize)]
@@ -93,8 +103,80 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     cost("RFC 3339", || {
         let _ = black_box(rfc3339::parse(black_box("2026-08-01T10:00:00.123456789Z")));
     });
+    received();
 
     let times = tree / ours;
     println!("a tree costs {times:.1} times as much as the paths (at least {GATE} wanted)");
     Ok(if times >= GATE { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What receivers take in.
+fn received() {
+    let options = syslog::Options { received_ns: 1_785_578_405_000_000_000, ..syslog::Options::default() };
+    for (name, line) in [
+        ("syslog, RFC 3164", SYSLOG_BSD),
+        ("syslog, RFC 5424", SYSLOG_IETF),
+        ("syslog, Cisco", CISCO),
+        ("syslog, Fortinet", FORTINET),
+    ] {
+        cost(name, || {
+            let _ = black_box(syslog::parse(black_box(line), &options));
+        });
+    }
+    let per = |name: &str, mut all: Box<dyn FnMut()>| {
+        let ns = (0..ROUNDS).map(|_| {
+            let start = Instant::now();
+            all();
+            start.elapsed().as_nanos() as f64 / MANY as f64
+        });
+        println!("{name:<44} {:>8.0} ns a line", ns.fold(f64::INFINITY, f64::min));
+    };
+    for (name, stream) in [
+        ("syslog, a TCP stream by newlines", format!("{SYSLOG_BSD}\n").repeat(MANY)),
+        ("syslog, a TCP stream by octet counts", format!("{} {SYSLOG_BSD}", SYSLOG_BSD.len()).repeat(MANY)),
+    ] {
+        let mut framer = Framer::new(8192);
+        per(
+            name,
+            Box::new(move || {
+                framer.push(black_box(stream.as_bytes()), |frame| {
+                    black_box(frame.bytes.len());
+                });
+            }),
+        );
+    }
+    let pieces = record::Pieces {
+        kind: record::Kind::Syslog,
+        received_ns: options.received_ns,
+        time_ns: None,
+        tenant: None,
+        peer: Some("10.0.0.1"),
+        message: SYSLOG_BSD.as_bytes(),
+    };
+    let mut out = Vec::new();
+    cost("record, written", || {
+        out.clear();
+        record::encode(black_box(&pieces), [], [], &mut out);
+    });
+    let line = String::from_utf8_lossy(&out).into_owned();
+    cost("record, read", || {
+        let found = record::decode(black_box(line.trim_end_matches('\n')));
+        let _ = black_box(found.map(|found| found.message.plain().map(str::len)));
+    });
+    let (mut work, mut scratch, mut extras) = (json::Work::default(), String::new(), Vec::new());
+    cost("GELF", || {
+        scratch.clear();
+        let _ = black_box(gelf::parse(black_box(GELF), &mut work, &mut scratch, &mut extras));
+    });
+    let entry = serde_json::json!(["1785571200123456789", SYSLOG_BSD, {"trace_id": "0242ac120002"}]);
+    let body = serde_json::json!({"streams": [{"stream": {"app": "web"}, "values": vec![entry; MANY]}]}).to_string();
+    let mut decoder = push_json::Decoder::default();
+    per(
+        "push in JSON",
+        Box::new(move || {
+            let _ = decoder.decode(black_box(body.as_bytes()), |found| {
+                black_box(matches!(found, push_json::Found::Entry(_)));
+            });
+        }),
+    );
 }

@@ -298,7 +298,8 @@ fn without_a_socket_names_and_labels_come_from_the_directory() {
     let loki = kept();
     let rig = Rig::new();
     let nowhere = rig.path().join("docker.sock");
-    let compose = ["--label=com.docker.compose.project=shop", "--label=com.docker.compose.service=web", "--label=team.a=b"];
+    let compose =
+        ["--label=com.docker.compose.project=shop", "--label=com.docker.compose.service=web", "--label=team.a=b"];
     docker.run("alone-1", &compose, "echo hello");
     let more = ", keep_labels: team.a";
     let agent = rig.start(&Config::new(&loki.url()).source(places(&nowhere, &docker.containers(), "alone", more)));
@@ -311,7 +312,11 @@ fn without_a_socket_names_and_labels_come_from_the_directory() {
     wait_entries(&loki, &[("hello", &labels("alone-1")), ("soon gone", &labels("alone-2"))]);
     let ready = agent.ready().unwrap();
     assert_eq!(ready.status, 200, "{}", ready.body);
-    assert!(ready.body.contains("docker.sock is not there") && ready.body.contains("logs on disk are read"), "{}", ready.body);
+    assert!(
+        ready.body.contains("docker.sock is not there") && ready.body.contains("logs on disk are read"),
+        "{}",
+        ready.body
+    );
     docker.remove(&["alone-1"]);
 }
 

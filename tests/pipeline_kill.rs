@@ -124,6 +124,7 @@ impl World {
             late_labels: Labels::default(),
             stages: self.stages.clone(),
             owners: None,
+            records: None,
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);

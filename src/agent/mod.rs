@@ -5,6 +5,7 @@
 
 mod containers;
 mod probe;
+mod receivers;
 mod reload;
 mod routes;
 mod spools;
@@ -30,11 +31,12 @@ use crate::sink::endpoint::{self, Prepared, SinkError};
 use crate::sink::queue::Queue;
 use crate::sink::settings::Endpoint;
 use crate::sink::spill::{News, Store};
+use crate::source::docker::containers::Containers;
 use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
-use crate::source::docker::containers::Containers;
 use crate::source::handle::{Kept, NextOutput};
+use crate::source::receive::{ReceiveError, Receivers};
 use crate::source::{docker, file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -61,6 +63,12 @@ pub enum StartError {
     /// The docker sources.
     #[error(transparent)]
     Dockers(#[from] docker::containers::SettingsError),
+    /// A source that receives.
+    #[error(transparent)]
+    Receivers(#[from] ReceiveError),
+    /// No thread could be made.
+    #[error("cannot start the thread that receives: {0}")]
+    Thread(std::io::Error),
     /// The host is out of descriptors.
     #[error("cannot make an eventfd: {0}; raise the limit of open files")]
     Wake(std::io::Error),
@@ -73,6 +81,8 @@ pub struct Agent {
     journals: journal::worker::Handle,
     /// Who listens to Docker, by source.
     dockers: Vec<Listening>,
+    receivers: Receivers,
+    store: Checkpoints,
     endpoints: Vec<Running>,
     /// By the number of their output.
     groups: Vec<Group>,
@@ -89,6 +99,8 @@ pub struct Agent {
     worker_ended: Shutdown,
     /// Raised when the one that reads journals has.
     journals_ended: Shutdown,
+    /// Raised when the one that receives has.
+    receivers_ended: Shutdown,
     /// Raised when a sender has ended.
     sender_ended: Shutdown,
     probe: Probe,
@@ -185,6 +197,9 @@ impl Agent {
         let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;
         let journals = journal::reload::Sources::parse(journals)?;
+        // Before anybody reads them: what is torn in inlets is cut.
+        let received = joints.receivers(&plan, &store, &[])?;
+        receivers::warn_of_strangers(&plan);
         import::take_over(&store, &sources, &plan.imports);
         let shares = file_sets.len() + journal_sets.len();
         let group = |reader: Reader, to: Vec<String>| Group { reader, to, budget: budget.share(shares) };
@@ -207,23 +222,28 @@ impl Agent {
         })?;
         let worker = worker::start(worker::Parts {
             next: Next::new(sources, outputs(&groups)),
-            store,
+            store: store.clone(),
             wake,
             clock: clock.clone(),
             registry: registry.clone(),
             kept: kept.list(),
             alive,
         })?;
+        let (receiving, receivers_ended) = shutdown::channel();
+        let mut receivers = Receivers::start(receiving).map_err(StartError::Thread)?;
+        receivers.begin(received);
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
         let dockers = containers::listen(dockers, Vec::new(), &clock);
-        let shown = probe::sources(&worker.status, &journals.status, &dockers);
-        let ended = vec![worker_ended.clone(), journals_ended.clone()];
+        let shown = probe::sources(&worker.status, &journals.status, &dockers, &receivers.status());
+        let ended = vec![worker_ended.clone(), journals_ended.clone(), receivers_ended.clone()];
         let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
         Ok(Agent {
             worker,
             journals,
             dockers,
+            receivers,
+            store,
             endpoints,
             groups,
             journal_groups,
@@ -234,6 +254,7 @@ impl Agent {
             reloads,
             worker_ended,
             journals_ended,
+            receivers_ended,
             sender_ended,
             probe,
         })
@@ -247,9 +268,10 @@ impl Agent {
     /// Waits until a part that must not end has ended by itself. That is a bug; the process should end, so that it is started anew.
     pub async fn failed(&self) {
         let (mut worker, mut sender) = (self.worker_ended.clone(), self.sender_ended.clone());
-        let mut journals = self.journals_ended.clone();
+        let (mut journals, mut receivers) = (self.journals_ended.clone(), self.receivers_ended.clone());
         tokio::select! {
             () = worker.raised() => {}
+            () = receivers.raised() => {}
             () = journals.raised() => {}
             () = sender.raised() => {}
         }
@@ -258,6 +280,8 @@ impl Agent {
     /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything. What only some
     /// endpoints have goes to the spools of the others, at once if there is little hope for them.
     pub async fn stop(self) {
+        // First, so that what is received by now can still be sent.
+        self.receivers.stop().await;
         self.worker.stop();
         self.journals.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
@@ -351,11 +375,7 @@ impl Joints {
     }
 
     /// The sources of a plan, and where they go. `listening`: who listens to Docker now.
-    fn arrange(
-        &self,
-        plan: &Plan,
-        listening: &[Listening],
-    ) -> Result<Arranged, docker::containers::SettingsError> {
+    fn arrange(&self, plan: &Plan, listening: &[Listening]) -> Result<Arranged, docker::containers::SettingsError> {
         // What the agent writes itself must not be what it reads.
         let own_files = format!("{}/**", globset::escape(&self.state_dir.to_string_lossy()));
         let set = |to: &[usize], sets: &mut Vec<Vec<String>>| {
@@ -371,6 +391,10 @@ impl Joints {
         for source in &plan.files {
             let mut settings = source.settings.clone();
             settings.exclude.push(own_files.clone());
+            arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
+        }
+        for source in &plan.receivers {
+            let settings = receivers::inlet_of(&self.state_dir, source);
             arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
         }
         for source in &plan.journals {

@@ -12,7 +12,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
-use crate::source::{docker, file, journal};
+use crate::source::{docker, file, journal, receive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A view of the agent. Cheap to clone.
@@ -36,6 +36,8 @@ pub(super) enum Status {
     Journal(journal::status::Status),
     /// The logs of containers, and Docker itself.
     Docker(file::status::Status, docker::status::Status),
+    /// With the kind of the source. What it has to do with its inlet, a file's status tells.
+    Receiver(&'static str, file::status::Status, receive::status::Status),
 }
 
 /// All sources, by name.
@@ -43,12 +45,15 @@ pub(super) fn sources(
     files: &[(String, file::status::Status)],
     journals: &[(String, journal::status::Status)],
     dockers: &[Listening],
+    receivers: &[(String, &'static str, receive::status::Status)],
 ) -> Vec<(String, Status)> {
     let files = files.iter().map(|(name, status)| {
         let docker = dockers.iter().find(|docker| docker.containers.settings().name == *name);
-        let status = match docker {
-            Some(docker) => Status::Docker(status.clone(), docker.containers.status().clone()),
-            None => Status::File(status.clone()),
+        let receiver = receivers.iter().find(|(receiver, ..)| receiver == name);
+        let status = match (docker, receiver) {
+            (Some(docker), _) => Status::Docker(status.clone(), docker.containers.status().clone()),
+            (None, Some((_, kind, receiver))) => Status::Receiver(kind, status.clone(), receiver.clone()),
+            (None, None) => Status::File(status.clone()),
         };
         (name.clone(), status)
     });
@@ -131,8 +136,7 @@ impl Probe {
         }
         drop(shown);
         if parts.ended.iter().any(Shutdown::is_raised) {
-            let ended =
-                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted";
+            let ended = "files or journals are not read, or nothing is received any more: the agent is stopping, or has failed and must be restarted";
             problems.insert(0, ended.into());
         }
         for endpoint in endpoints.iter().filter(|e| e.state == State::Degraded.as_str()) {
@@ -167,6 +171,16 @@ fn source(name: &str, status: &Status) -> Source {
                 lag_bytes: status.lag_bytes.get() as u64,
                 lag_s: status.lag_seconds.get(),
                 errors: status.problems(),
+            };
+        }
+        Status::Receiver(kind, status, receiver) => {
+            return Source {
+                kind,
+                followed: receiver.connections.get() as u64,
+                bytes: receiver.bytes.get(),
+                lines: receiver.messages.get(),
+                errors: [receiver.problems(), status.problems()].concat(),
+                ..self::source(name, &Status::File(status.clone()))
             };
         }
     };

@@ -7,6 +7,7 @@
 //! as it was; an endpoint that is gone gets what it should have had by then if it comes back, as far as its spool took it, and the rest is
 //! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
+use super::receivers::Preparation;
 use super::routes::Routes;
 use super::{Agent, Arranged, Group, Reader, containers, probe, spools};
 use crate::base::clock::Clock;
@@ -19,6 +20,7 @@ use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker::StartError;
 use crate::source::handle::NextOutput;
 use crate::source::journal;
+use crate::source::receive::ReceiveError;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,9 @@ pub enum ReloadError {
     /// The docker sources.
     #[error(transparent)]
     Dockers(#[from] SettingsError),
+    /// A source that receives.
+    #[error(transparent)]
+    Receivers(#[from] ReceiveError),
     /// The directory of an endpoint that is to come back.
     #[error(
         "endpoint {0}: its spool is still in use since it was removed, as the disk does not answer; reload again when it does"
@@ -144,6 +149,9 @@ impl Agent {
         let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;
         let journals = journal::reload::Sources::parse(journals)?;
+        let preparation = Preparation::new(&self.joints, &plan, &self.store);
+        let there = self.receivers.there();
+        let received = off_thread(move || preparation.run(&there)).await??;
         let mut opened = Vec::new();
         for (prepared, settings, is_running) in prepared {
             let mut spool = None;
@@ -187,6 +195,8 @@ impl Agent {
         };
         let next = Next::new(sources, outputs(&groups, &self.groups));
         let next_journals = journal::reload::Next::new(journals, outputs(&journal_groups, &self.journal_groups));
+        // Their last messages are there before nobody reads them any more.
+        self.receivers.retire(&received).await;
         let names = |agent: &Agent| -> Vec<String> {
             let files = agent.worker.status.iter().map(|(name, _)| name);
             files.chain(agent.journals.status.iter().map(|(name, _)| name)).cloned().collect()
@@ -207,6 +217,7 @@ impl Agent {
         }
         let listening = std::mem::take(&mut self.dockers);
         self.dockers = containers::listen(dockers, listening, &self.joints.clock);
+        self.receivers.change(received).await;
         let left = std::mem::replace(&mut self.groups, groups);
         self.left.extend(left.into_iter().filter(|old| !self.groups.iter().any(|group| group.to == old.to)));
         let left = std::mem::replace(&mut self.journal_groups, journal_groups);
@@ -239,7 +250,9 @@ impl Agent {
             self.joints.registry.forget("source", name);
         }
         let monitors = self.endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        self.probe.show(probe::sources(&self.worker.status, &self.journals.status, &self.dockers), monitors);
+        let receiving = self.receivers.status();
+        let shown = probe::sources(&self.worker.status, &self.journals.status, &self.dockers, &receiving);
+        self.probe.show(shown, monitors);
         self.warn_of_fixed(&plan);
         Ok(())
     }

@@ -20,7 +20,11 @@ pub(super) fn path(state_dir: &Path, endpoint: &str) -> PathBuf {
 /// How large the spools of the endpoints of a plan may be, in its order, bytes. An endpoint has one if a source of it goes to another endpoint
 /// as well; 0: it has none, but what is on disk for it is sent.
 pub(super) fn sizes(plan: &Plan) -> Vec<u64> {
-    let is_shared = |endpoint: usize| plan.files.iter().any(|file| file.to.len() > 1 && file.to.contains(&endpoint));
+    let received = || plan.receivers.iter().map(|receiver| &receiver.to);
+    let is_shared = |endpoint: usize| {
+        let mut all = plan.files.iter().map(|file| &file.to).chain(received());
+        all.any(|to| to.len() > 1 && to.contains(&endpoint))
+    };
     let shared = (0..plan.loki.len()).filter(|endpoint| is_shared(*endpoint)).count() as u64;
     let bytes = plan.spool_bytes / shared.max(1);
     let size = |endpoint| if is_shared(endpoint) && bytes >= SPOOL_ENDPOINT_BYTES_MIN { bytes } else { 0 };

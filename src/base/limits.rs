@@ -205,6 +205,67 @@ pub const SPOOL_AGE_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;
 pub const SPOOL_AGE_MS_MIN: u64 = 60_000;
 /// Largest configurable age of spooled requests, milliseconds.
 pub const SPOOL_AGE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+/// A file of an inlet is rotated at this size: what is dropped at once when the oldest must go.
+pub const INLET_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// A small inlet has at least so many files, so that dropping one leaves most of it.
+pub const INLET_FILES: u64 = 4;
+/// A small inlet's files are not smaller than this.
+pub const INLET_FILE_BYTES_MIN: u64 = 64 * 1024;
+/// What the disk does not take is held in memory up to this, bytes; the first piece is held whatever its size.
+pub const INLET_HELD_BYTES: usize = 1024 * 1024;
+/// Bytes that are read at once where an inlet's records are counted or its last newline is looked for.
+pub const INLET_SCAN_BYTES: usize = 64 * 1024;
+/// Default of `queue`, the bytes of an inlet, and what may be configured.
+pub const QUEUE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Smallest and largest `queue`, bytes.
+pub const QUEUE_BYTES_RANGE: (u64, u64) = (1024 * 1024, 64 * 1024 * 1024 * 1024);
+/// Asked of the kernel for the buffer of a socket of datagrams, bytes. It uses no memory until datagrams wait. Without privileges the kernel gives
+/// no more than `net.core.rmem_max`.
+pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// Records that are appended to an inlet at once, bytes; one may come on top.
+pub const RECEIVE_CHUNK_BYTES: usize = 256 * 1024;
+/// What datagrams may gather in memory while an inlet is being synced, bytes.
+pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes read from a connection at once. A datagram is never larger.
+pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
+/// Connections of one source that sends a stream; further ones wait in the kernel's queue.
+pub const RECEIVE_CONNECTIONS: usize = 512;
+/// How long a full inlet is waited for before it is asked again, milliseconds.
+pub const RECEIVE_WAIT_MS: u64 = 20;
+/// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.
+pub const RECEIVE_LOOK_MS: u64 = 1_000;
+/// How often it is looked whether all of a stdin that has ended is stored, milliseconds.
+pub const END_LOOK_MS: u64 = 50;
+/// Time that receivers get to take what the kernel has when they stop, milliseconds.
+pub const RECEIVE_STOP_MS: u64 = 500;
+/// Time for a TLS handshake, milliseconds.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+/// Longest path of a unix socket, bytes: what the kernel takes, without the NUL.
+pub const UNIX_PATH_BYTES: usize = 107;
+/// Smallest and largest `idle_timeout`, milliseconds.
+pub const IDLE_TIMEOUT_MS_RANGE: (u64, u64) = (1_000, 30 * 24 * 3600 * 1000);
+/// How long a connection is quiet before the kernel asks whether the other side is there, seconds.
+pub const KEEPALIVE_S: u64 = 60;
+/// Smallest `max_message_length`, bytes. The largest is `limits.line`.
+pub const MESSAGE_BYTES_MIN: u64 = 256;
+/// Default of `max_send_msg_size`, the bytes of a push, and what may be configured.
+pub const PUSH_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Smallest and largest `max_send_msg_size`, bytes.
+pub const PUSH_BYTES_RANGE: (u64, u64) = (64 * 1024, 100 * 1024 * 1024);
+/// Entries of a push.
+pub const PUSH_ENTRIES: usize = 1_000_000;
+/// Bytes of bodies that a push source reads at the same time, in times its largest one.
+pub const PUSH_BODIES: usize = 2;
+/// How long a push waits for a disk that takes nothing before it is refused, milliseconds.
+pub const PUSH_HELD_MS: u64 = 5_000;
+/// What a push that finds no room is told to wait, seconds.
+pub const PUSH_RETRY_S: u64 = 2;
+/// Labels and metadata of one received entry, bytes; an entry with more is refused.
+pub const RECORD_PAIRS_BYTES: usize = 64 * 1024;
+/// Sets of labels of received entries that are remembered for a source.
+pub const RECORD_KINDS: usize = 1024;
+/// What is lost in an inlet, or fails, is reported at most this often for each reason, seconds.
+pub const INLET_REPORT_S: i64 = 60;
 /// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.
 pub const SPILL_AGE_MS: u64 = 30_000;
 /// Where memory is short, at least this share of it has to become free for a sync of the spool: 1/16.
@@ -395,6 +456,30 @@ pub const PIPELINE_STAGED_BYTES: usize = 1024 * 1024;
 /// Bytes of a file after which entries that wait for further lines are let go, where some wait at every place. So much is read again after a crash.
 pub const PIPELINE_UNQUIET_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Longest program or process name of a syslog message, bytes. RFC 5424 has 128; a container's name is longer than RFC 3164's 32.
+pub const SYSLOG_TAG_BYTES: usize = 128;
+/// Longest hostname of a BSD syslog message, bytes, as in RFC 5424. A longer word is text.
+pub const SYSLOG_HOST_BYTES: usize = 255;
+/// Pairs of a message of `key=value` pairs that are looked at for its time and name. Fortinet has them among the first six, Sophos among the first ten.
+pub const SYSLOG_PAIRS: usize = 24;
+/// Longest message that an octet count on a TCP stream is believed, bytes; larger numbers are text.
+pub const SYSLOG_COUNT_MAX: u64 = 9_999_999;
+/// A buffer of a TCP stream that grew above this is given back when it is empty, bytes.
+pub const SYSLOG_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Chunks of one GELF message, as its specification has it.
+pub const GELF_CHUNKS: u8 = 128;
+/// How long the rest of the chunks of a GELF message is waited for, milliseconds, as its specification has it.
+pub const GELF_WAIT_MS: u64 = 5_000;
+/// GELF messages that wait for chunks at the same time. Above it the oldest is given up.
+pub const GELF_WAITING: usize = 256;
+/// Bytes of chunks that wait at the same time. Above it the oldest message is given up.
+pub const GELF_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// GELF messages that were complete, remembered so that a chunk that comes again is not taken for a new one.
+pub const GELF_RECENT: usize = 64;
+
+/// Labels of a stream, or pairs of an entry's metadata, in a push in JSON. Loki takes 15 and 128. Each is compared with all before it.
+pub const PUSH_JSON_PAIRS: usize = 256;
 /// Bytes of a page in which journal files are read: a hundred entries, and still small beside what is read for one entry somewhere in the middle.
 pub const JOURNALD_PAGE_BYTES: usize = 32 * 1024;
 /// Pages that are kept of all journal files together.

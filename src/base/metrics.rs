@@ -36,6 +36,13 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
+    /// Adds to the value, or takes away from it.
+    pub fn add(&self, change: f64) {
+        let sum = |bits| Some((f64::from_bits(bits) + change).to_bits());
+        // It always has an answer, so that it cannot fail.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+    }
+
     /// The current value.
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))

@@ -7,7 +7,9 @@
 
 use crate::base::limits::{
     HTTP_ACCEPT_PAUSE_MS, HTTP_BODY_MS, HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_HEAD_MS, HTTP_STALL_MS, HTTP_STOP_MS,
+    TLS_HANDSHAKE_MS,
 };
+use crate::base::metrics::Counter;
 use crate::base::shutdown::Shutdown;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -17,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +32,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// What a route answers.
 pub type Reply = Response<Full<Bytes>>;
@@ -69,6 +74,15 @@ impl FromThisHost {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    connections: usize,
+    tls: Option<Tls>,
+}
+
+/// TLS of a server, and who counts handshakes that fail.
+#[derive(Debug, Clone)]
+struct Tls {
+    config: Arc<ServerConfig>,
+    failed: Counter,
 }
 
 impl Listener {
@@ -82,7 +96,20 @@ impl Listener {
         };
         let socket = TcpListener::bind(address).await.map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket, address, connections: HTTP_CONNECTIONS, tls: None })
+    }
+
+    /// Goes on with a socket that was bound before and does not block. `connections`: how many it holds at the same time. Must be called within a
+    /// tokio runtime.
+    pub fn adopt(socket: std::net::TcpListener, connections: usize) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        Ok(Listener { socket: TcpListener::from_std(socket)?, address, connections, tls: None })
+    }
+
+    /// Speaks TLS. `failed` counts handshakes that fail.
+    #[must_use]
+    pub fn with_tls(self, config: Arc<ServerConfig>, failed: Counter) -> Self {
+        Listener { tls: Some(Tls { config, failed }), ..self }
     }
 
     /// Where it listens, with the real port.
@@ -96,7 +123,7 @@ impl Listener {
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Reply> + Send,
     {
-        let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+        let slots = Arc::new(Semaphore::new(self.connections));
         let mut connections = JoinSet::new();
         loop {
             // The semaphore is never closed, so that an error cannot happen; if it did, stopping would be right.
@@ -112,9 +139,18 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     let from = FromThisHost::of(peer, stream.local_addr().ok());
-                    let (handler, shutdown) = (handler.clone(), shutdown.clone());
+                    let (handler, shutdown, tls) = (handler.clone(), shutdown.clone(), self.tls.clone());
+                    // Answers are small; without this the last part of one could wait for an acknowledgement.
+                    let _ = stream.set_nodelay(true);
                     connections.spawn(async move {
-                        connection(stream, from, handler, shutdown).await;
+                        match tls {
+                            None => connection(stream, from, handler, shutdown).await,
+                            Some(tls) => {
+                                if let Some(stream) = tls.shake_hands(stream, peer).await {
+                                    connection(stream, from, handler, shutdown).await;
+                                }
+                            }
+                        }
                         drop(slot);
                     });
                 }
@@ -134,13 +170,26 @@ impl Listener {
     }
 }
 
-async fn connection<H, F>(stream: TcpStream, from: FromThisHost, handler: H, mut shutdown: Shutdown)
+impl Tls {
+    async fn shake_hands(self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        let shaken = TlsAcceptor::from(self.config).accept(stream);
+        let problem = match timeout(Duration::from_millis(TLS_HANDSHAKE_MS), shaken).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.failed.add(1);
+        tracing::warn!(%peer, error = %problem, "a TLS handshake failed");
+        None
+    }
+}
+
+async fn connection<S, H, F>(stream: S, from: FromThisHost, handler: H, mut shutdown: Shutdown)
 where
+    S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Reply> + Send,
 {
-    // Answers are small; without this the last part of one could wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(from);
         let reply = handler(request);
@@ -164,13 +213,13 @@ where
 
 /// A connection that fails when the other side takes nothing for [`HTTP_STALL_MS`].
 #[derive(Debug)]
-struct Impatient {
-    stream: TcpStream,
+struct Impatient<S> {
+    stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Impatient {
-    fn new(stream: TcpStream) -> Self {
+impl<S> Impatient<S> {
+    fn new(stream: S) -> Self {
         Impatient { stream, stalled: None }
     }
 
@@ -187,13 +236,13 @@ impl Impatient {
     }
 }
 
-impl AsyncRead for Impatient {
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Impatient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(context, bytes);

@@ -3,7 +3,7 @@
 use super::output::{complain, count, say};
 use crate::base::units::format_size;
 use crate::config::load_with_warnings;
-use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan};
+use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan, Receiver};
 use crate::pipeline::settings::Stage;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +59,14 @@ fn summary(plan: &Plan) -> String {
         let (name, host, logs, endpoints) =
             (&settings.name, &settings.host, settings.containers.display(), to(endpoints));
         lines.push(format!("  {name} (docker): {host}, logs in {logs} to {endpoints}{}", stages(&settings.stages)));
+    }
+    for Receiver { settings, records, to: endpoints } in &plan.receivers {
+        let (name, kind, endpoints) = (&settings.name, settings.kind(), to(endpoints));
+        let address = settings.address().map_or("to its end".to_owned(), |address| match settings.tls() {
+            Some(_) => format!("{address} with TLS"),
+            None => address.to_string(),
+        });
+        lines.push(format!("  {name} ({kind}): {address} to {endpoints}{}", stages(&records.stages)));
     }
     lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {

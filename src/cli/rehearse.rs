@@ -272,6 +272,10 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
         let own = [(SOURCE, index.as_str())];
         settings.labels = Labels::within(settings.labels.iter().chain(own), settings.label_caps)?;
     }
+    if !plan.receivers.is_empty() {
+        tracing::warn!("dry run: sources that receive are left out: what they took would be gone");
+        plan.receivers.clear();
+    }
     if !plan.journals.is_empty() || !plan.dockers.is_empty() {
         tracing::warn!("dry run: sources of journals and containers are left out");
         plan.journals.clear();

@@ -90,6 +90,10 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
                 break false;
             }
             () = agent.failed() => break true,
+            () = agent.finished() => {
+                tracing::info!("stdin has ended, and all of it is stored: there is nothing left to do");
+                break false;
+            }
             () = hangups.next() => None,
             Some(request) = asked.recv() => Some(request),
         };

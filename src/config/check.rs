@@ -46,7 +46,8 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
-    let logs::Sources { files, mut journals, mut dockers } = logs::plan(logs, root, &global, &names, caps, &mut check);
+    let sources = logs::plan(logs, root, &global, &names, caps, &mut check);
+    let logs::Sources { files, mut journals, mut dockers, receivers } = sources;
     for JournalSource { settings, .. } in &mut journals {
         // A job that was divided has its own name first.
         let is_its =
@@ -59,7 +60,8 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     }
     check.completeness(raw, root);
     let goes = files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));
-    let goes: Vec<&[usize]> = goes.chain(dockers.iter().map(|docker| &*docker.to)).collect();
+    let goes = goes.chain(dockers.iter().map(|docker| &*docker.to));
+    let goes: Vec<&[usize]> = goes.chain(receivers.iter().map(|receiver| &*receiver.to)).collect();
     for (i, endpoint) in loki.iter().enumerate() {
         if !goes.is_empty() && !root.child("logs").is_damaged() && goes.iter().all(|to| !to.contains(&i)) {
             let span = root.child("loki").item(i).span;
@@ -73,7 +75,19 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let shared = (0..loki.len()).filter(|i| goes.iter().any(|to| to.len() > 1 && to.contains(i))).count();
     check.spool_share(limits.spool_bytes, shared, root.child("limits").child("spool"));
     let Limits { memory_bytes, spool_bytes, spool_age, .. } = limits;
-    Some(Plan { loki, files, journals, dockers, imports, http, state_dir, memory_bytes, spool_bytes, spool_age })
+    Some(Plan {
+        loki,
+        files,
+        journals,
+        dockers,
+        receivers,
+        imports,
+        http,
+        state_dir,
+        memory_bytes,
+        spool_bytes,
+        spool_age,
+    })
 }
 
 /// What `limits` comes to.

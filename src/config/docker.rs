@@ -99,7 +99,11 @@ fn host(docker: &DockerLog, place: &Node, check: &mut Check<'_>) -> Option<Host>
     match address.filter(is_address) {
         Some(address) => Some(Host::Tcp(address.to_owned())),
         None if written.starts_with("https://") => {
-            check.error(span, "lugger does not speak to Docker by TLS", "run lugger on Docker's own host, with its socket");
+            check.error(
+                span,
+                "lugger does not speak to Docker by TLS",
+                "run lugger on Docker's own host, with its socket",
+            );
             None
         }
         None => {

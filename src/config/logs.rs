@@ -7,8 +7,9 @@ use super::check::Check;
 use super::docker;
 use super::journal;
 use super::pipeline;
-use super::plan::{DockerSource, FileSource, JournalSource};
+use super::plan::{DockerSource, FileSource, JournalSource, Receiver};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
+use super::receivers;
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
 use crate::base::rate::RateLimit;
@@ -55,6 +56,7 @@ pub(super) struct Sources {
     pub(super) files: Vec<FileSource>,
     pub(super) journals: Vec<JournalSource>,
     pub(super) dockers: Vec<DockerSource>,
+    pub(super) receivers: Vec<Receiver>,
 }
 
 /// What entries of `logs` have, whatever their source.
@@ -99,15 +101,15 @@ pub(super) fn plan(
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
         let to = to(log, node, root, endpoints, check);
-        let kinds = [("file", log.file.is_some()), ("journal", log.journal.is_some()), ("docker", log.docker.is_some())];
-        let mut written = kinds.iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| *kind);
-        let first = written.next();
-        if let (Some(first), Some(second)) = (first, written.next()) {
-            let help = format!("write an entry for each of `{first}` and `{second}`");
-            check.error(node.key_span(second), "this entry of `logs` has two sources", help);
+        let kinds = kinds_of(log);
+        if let [first, .., second] = kinds.as_slice() {
+            check.error(
+                node.key_span(second),
+                "this entry of `logs` has two sources",
+                format!("write an entry for each of `{first}` and `{second}`"),
+            );
         }
-        // A source whose rules see what it reads.
-        if let Some(kind @ ("journal" | "docker")) = first {
+        if let Some(kind @ ("journal" | "docker" | "syslog" | "push" | "gelf" | "stdin")) = kinds.first().copied() {
             let own = log.labels.clone().unwrap_or_default();
             check_labels(&own, node.child("labels"), caps.labels, check);
             let late = check_late(log, node, caps.labels, check);
@@ -119,10 +121,14 @@ pub(super) fn plan(
             let outer = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
             let (_, late_labels) = labels(log, (own.clone(), late), node, global, root, caps.labels, check);
             let entry = Entry { name, node, own, outer, late_labels, rate, stages, to };
-            if let Some(journal) = &log.journal {
-                sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
-            } else if let Some(docker) = &log.docker {
-                sources.dockers.extend(docker::plan(docker, entry, relabel, caps, check));
+            match (&log.journal, &log.docker) {
+                (Some(journal), _) if kind == "journal" => {
+                    sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+                }
+                (_, Some(docker)) if kind == "docker" => {
+                    sources.dockers.extend(docker::plan(docker, entry, relabel, caps, check));
+                }
+                _ => sources.receivers.extend(receivers::plan(log, kind, entry, relabel, caps, check)),
             }
             continue;
         }
@@ -137,7 +143,7 @@ pub(super) fn plan(
                 check.error(
                     node.key_span("file"),
                     "this entry of `logs` has no source",
-                    "add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`, or `docker: {}`",
+                    "add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, `docker: {}`, or syslog, push, gelf, stdin",
                 );
             }
             continue;
@@ -172,10 +178,26 @@ pub(super) fn plan(
             rate,
             stages,
             owners: None,
+            records: None,
         };
         sources.files.push(FileSource { settings, to });
     }
+    receivers::check_addresses(&sources.receivers, raw, list, check);
     sources
+}
+
+/// The sources that an entry has; it should be one.
+fn kinds_of(log: &Log) -> Vec<&'static str> {
+    let all = [
+        ("file", log.file.is_some()),
+        ("journal", log.journal.is_some()),
+        ("docker", log.docker.is_some()),
+        ("syslog", log.syslog.is_some()),
+        ("push", log.push.is_some()),
+        ("gelf", log.gelf.is_some()),
+        ("stdin", log.stdin.is_some()),
+    ];
+    all.into_iter().filter_map(|(kind, is)| is.then_some(kind)).collect()
 }
 
 /// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.

@@ -21,6 +21,7 @@ pub mod plan;
 mod positions;
 mod promtail;
 mod raw;
+mod receivers;
 mod recipes;
 mod report;
 mod secrets;

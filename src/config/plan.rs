@@ -16,6 +16,8 @@ pub struct Plan {
     pub journals: Vec<JournalSource>,
     /// Containers that logs come from.
     pub dockers: Vec<DockerSource>,
+    /// Sources that receive.
+    pub receivers: Vec<Receiver>,
     /// What other agents have read of the files, to be taken over once.
     pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
@@ -35,6 +37,17 @@ pub struct Plan {
 pub struct FileSource {
     /// What to read.
     pub settings: source::file::settings::Settings,
+    /// Indices into [`Plan::loki`], ascending, not empty.
+    pub to: Vec<usize>,
+}
+
+/// A source that receives, what becomes of its records, and the endpoints that it goes to.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// How it receives.
+    pub settings: source::receive::settings::Settings,
+    /// What the file source makes of its inlet. It has no patterns: where the inlet is, the agent knows.
+    pub records: source::file::settings::Settings,
     /// Indices into [`Plan::loki`], ascending, not empty.
     pub to: Vec<usize>,
 }
@@ -60,6 +73,6 @@ pub struct DockerSource {
 impl Plan {
     /// How many sources there are.
     pub fn sources(&self) -> usize {
-        self.files.len() + self.journals.len() + self.dockers.len()
+        self.files.len() + self.journals.len() + self.dockers.len() + self.receivers.len()
     }
 }

@@ -65,7 +65,8 @@ struct Parsed {
 
 fn parse(text: &str) -> Result<Parsed, PositionsError> {
     let mut files: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let (mut cursors, mut containers, mut others): (Vec<(String, Cursor)>, Vec<(String, i64)>, usize) = Default::default();
+    let (mut cursors, mut containers, mut others): (Vec<(String, Cursor)>, Vec<(String, i64)>, usize) =
+        Default::default();
     let mut parser = Events(Parser::new_from_str(text));
     loop {
         match parser.next()? {

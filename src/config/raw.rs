@@ -111,6 +111,10 @@ pub(super) struct Log {
     pub(super) file: Option<FileLog>,
     pub(super) journal: Option<JournalLog>,
     pub(super) docker: Option<DockerLog>,
+    pub(super) syslog: Option<SyslogLog>,
+    pub(super) push: Option<PushLog>,
+    pub(super) gelf: Option<GelfLog>,
+    pub(super) stdin: Option<StdinLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
@@ -163,6 +167,67 @@ pub(super) struct DockerLog {
 pub(super) struct DockerFilter {
     pub(super) name: Option<String>,
     pub(super) values: Option<OneOrMany>,
+}
+
+/// `syslog` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyslogLog {
+    pub(super) listen: Option<String>,
+    pub(super) tls_config: Option<ServerTls>,
+    pub(super) idle_timeout: Option<Time>,
+    pub(super) max_message_length: Option<Size>,
+    pub(super) label_structured_data: Option<bool>,
+    pub(super) use_incoming_timestamp: Option<bool>,
+    pub(super) use_rfc5424_message: Option<bool>,
+    pub(super) location: Option<String>,
+    pub(super) queue: Option<Size>,
+}
+
+/// `push` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PushLog {
+    pub(super) listen: Option<String>,
+    pub(super) tls_config: Option<ServerTls>,
+    pub(super) basic_auth: Option<BasicAuth>,
+    pub(super) max_send_msg_size: Option<Size>,
+    pub(super) use_incoming_timestamp: Option<bool>,
+    pub(super) queue: Option<Size>,
+}
+
+/// `gelf` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GelfLog {
+    pub(super) listen: Option<String>,
+    pub(super) use_incoming_timestamp: Option<bool>,
+    pub(super) queue: Option<Size>,
+}
+
+/// `stdin` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StdinLog {
+    pub(super) queue: Option<Size>,
+}
+
+/// `tls_config` of who listens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerTls {
+    pub(super) cert_file: Option<String>,
+    pub(super) key_file: Option<String>,
+    pub(super) client_ca_file: Option<String>,
+    pub(super) client_cert: Option<ClientCert>,
+}
+
+/// `client_cert`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ClientCert {
+    Required,
+    Optional,
 }
 
 /// `start_at`.

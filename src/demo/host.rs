@@ -122,6 +122,7 @@ pub fn plan(
                 late_labels: Labels::default(),
                 stages: Vec::new(),
                 owners: None,
+                records: None,
             },
             to: vec![0],
         })
@@ -136,6 +137,7 @@ pub fn plan(
         files,
         journals: Vec::new(),
         dockers: Vec::new(),
+        receivers: Vec::new(),
         http: None,
         state_dir: state_directory.to_owned(),
         memory_bytes: MEMORY_BYTES_DEFAULT,

@@ -4,14 +4,11 @@
 //! is taken as it is. The message types mirror Loki's `push.proto` (field numbers as there). Leaves to others: the encoder of
 //! the hot path, limits that a receiver enforces.
 
+use super::push_json::{Decoder, Found, PushError};
 use crate::base::limits::PUSH_BYTES_A_MESSAGE_MIN;
 use crate::model::labels::{LabelCaps, LabelError, Labels};
 use prost::Message;
-use serde::Deserialize;
-use serde::de::{Error as _, SeqAccess, Visitor};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 
 /// The body of a push.
 #[derive(Clone, PartialEq, Message)]
@@ -130,7 +127,7 @@ pub enum DecodeError {
     Protobuf(#[from] prost::DecodeError),
     /// Not the JSON form.
     #[error("the body is not a push request in JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] PushError),
     /// Labels of a stream in the JSON form.
     #[error("a stream's labels are not valid: {0}")]
     Labels(#[from] LabelError),
@@ -212,61 +209,32 @@ pub fn encode_snappy(request: &PushRequest) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&raw).unwrap_or_default()
 }
 
-#[derive(Deserialize)]
-struct JsonPush {
-    streams: Vec<JsonStream>,
-}
-
-#[derive(Deserialize)]
-struct JsonStream {
-    stream: BTreeMap<String, String>,
-    values: Vec<JsonEntry>,
-}
-
-struct JsonEntry(EntryAdapter);
-
-impl<'de> Deserialize<'de> for JsonEntry {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntryVisitor;
-        impl<'de> Visitor<'de> for EntryVisitor {
-            type Value = JsonEntry;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("[\"<nanoseconds>\", \"line\"] or [\"<nanoseconds>\", \"line\", {\"name\": \"value\"}]")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<JsonEntry, A::Error> {
-                let time: String = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-                let line: String = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
-                let metadata: Option<BTreeMap<String, String>> = seq.next_element()?;
-                if seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
-                    return Err(A::Error::invalid_length(4, &self));
-                }
-                let ns: i64 = time
-                    .parse()
-                    .map_err(|_| A::Error::custom(format_args!("expected nanoseconds since 1970, found {time:?}")))?;
-                let pairs = metadata.unwrap_or_default().into_iter();
-                Ok(JsonEntry(EntryAdapter {
-                    timestamp: Some(Timestamp::from_ns(ns)),
-                    line: line.into_bytes(),
-                    structured_metadata: pairs.map(|(name, value)| LabelPairAdapter { name, value }).collect(),
-                }))
+/// Decodes the JSON form, `{"streams":[{"stream":{"k":"v"},"values":[["<ns>","line",{"meta":"v"}]]}]}`, into messages. A receiver that wants none
+/// has [`super::push_json`].
+pub fn decode_json(body: &[u8]) -> Result<PushRequest, DecodeError> {
+    let mut streams: Vec<StreamAdapter> = Vec::new();
+    let mut bad = None;
+    Decoder::default().decode(body, |found| match found {
+        Found::Stream(labels) => {
+            let labels = Labels::new(labels.iter()).unwrap_or_else(|error| {
+                bad = bad.take().or(Some(error));
+                Labels::default()
+            });
+            streams.push(StreamAdapter { labels: labels.encoded(), entries: Vec::new(), hash: 0 });
+        }
+        Found::Entry(entry) => {
+            let pairs = entry.metadata.iter();
+            let pairs = pairs.map(|(name, value)| LabelPairAdapter { name: name.to_owned(), value: value.to_owned() });
+            if let Some(stream) = streams.last_mut() {
+                stream.entries.push(EntryAdapter {
+                    timestamp: Some(Timestamp::from_ns(entry.time_ns)),
+                    line: entry.line.into(),
+                    structured_metadata: pairs.collect(),
+                });
             }
         }
-        deserializer.deserialize_seq(EntryVisitor)
-    }
-}
-
-/// Decodes the JSON form, `{"streams":[{"stream":{"k":"v"},"values":[["<ns>","line",{"meta":"v"}]]}]}`.
-pub fn decode_json(body: &[u8]) -> Result<PushRequest, DecodeError> {
-    let push: JsonPush = serde_json::from_slice(body)?;
-    let mut streams = Vec::with_capacity(push.streams.len());
-    for stream in push.streams {
-        let labels = Labels::new(stream.stream)?.encoded();
-        let entries = stream.values.into_iter().map(|entry| entry.0).collect();
-        streams.push(StreamAdapter { labels, entries, hash: 0 });
-    }
-    Ok(PushRequest { streams })
+    })?;
+    bad.map_or(Ok(PushRequest { streams }), |error| Err(error.into()))
 }
 
 /// Why a text is not a label set.

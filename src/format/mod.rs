@@ -6,6 +6,7 @@
 pub mod civil;
 pub mod cri;
 pub mod docker;
+pub mod gelf;
 pub mod journal;
 pub mod json;
 pub mod letter;
@@ -15,6 +16,9 @@ pub mod loki;
 pub mod loki_encode;
 #[cfg(feature = "geoip")]
 pub mod mmdb;
+pub mod push_json;
 pub mod push_response;
+pub mod record;
 pub mod rfc3339;
+pub mod syslog;
 pub mod time;

@@ -44,6 +44,8 @@ pub struct Work {
     allowed: Vec<u16>,
     changed: bool,
     metadata: Vec<(Label, Value)>,
+    /// Names and values of structured metadata that the entry came with.
+    given: Vec<(Value, Value)>,
     /// Space for extractors that fill in several values at once.
     found: Vec<Option<Value>>,
 }
@@ -107,6 +109,7 @@ impl Work {
             allowed,
             changed,
             metadata,
+            given,
             found,
         } = self;
         base.clone_from(&other.base);
@@ -118,6 +121,7 @@ impl Work {
         changes.clone_from(&other.changes);
         allowed.clone_from(&other.allowed);
         metadata.clone_from(&other.metadata);
+        given.clone_from(&other.given);
         // These mean nothing between two stages.
         fresh.clear();
         found.clear();
@@ -156,6 +160,7 @@ impl<'a> Entry<'a> {
             work.changed = false;
         }
         work.metadata.clear();
+        work.given.clear();
         Entry { raw, line: Value::in_line(0..raw.len()), time_ns, read_ns: time_ns, tenant: None, work }
     }
 
@@ -375,6 +380,17 @@ impl<'a> Entry<'a> {
     /// Structured metadata so far.
     pub fn metadata(&self) -> &[(Label, Value)] {
         &self.work.metadata
+    }
+
+    /// Structured metadata that the entry came with, names and values. What stages made under the same name goes before it.
+    pub fn given(&self) -> &[(Value, Value)] {
+        &self.work.given
+    }
+
+    /// The entry came with this structured metadata.
+    pub fn give(&mut self, name: &str, value: &str) {
+        let pair = (self.push(name), self.push(value));
+        self.work.given.push(pair);
     }
 
     /// Adds structured metadata, or replaces what is there under this name.

@@ -139,11 +139,25 @@ impl Program {
         state: &mut State,
         emit: &mut dyn Emit,
     ) {
+        self.run_prepared(raw, (line, time_ns), &mut |_| {}, work, state, emit);
+    }
+
+    /// The same for an entry that brings more than its text: `prepare` sets its time, its tenant, its metadata.
+    pub fn run_prepared(
+        &mut self,
+        raw: &str,
+        (line, time_ns): (usize, i64),
+        prepare: &mut dyn FnMut(&mut Entry<'_>),
+        work: &mut Work,
+        state: &mut State,
+        emit: &mut dyn Emit,
+    ) {
         if state.due_ns().is_some_and(|due| due <= time_ns) {
             self.release(Some(time_ns), time_ns, state, emit);
         }
         state.begin_line(line);
         let mut entry = Entry::begin(raw, time_ns, work);
+        prepare(&mut entry);
         self.go_on(0, &mut entry, time_ns, state, emit);
     }
 

@@ -9,5 +9,6 @@ pub mod handle;
 pub mod journal;
 pub mod owner;
 mod problems;
+pub mod receive;
 mod stages;
 mod watch;

@@ -267,9 +267,21 @@ impl Strand {
         (text, at, time_ns): (&str, usize, i64),
         outlet: &mut Outlet<'_>,
     ) {
+        self.prepared_line(pipeline, work, (text, at, time_ns), &mut |_| {}, outlet);
+    }
+
+    /// The same for an entry that brings more than its text: `prepare` sets its time, its tenant, its metadata.
+    pub(super) fn prepared_line(
+        &mut self,
+        pipeline: &mut Pipeline,
+        work: &mut Work,
+        (text, at, time_ns): (&str, usize, i64),
+        prepare: &mut dyn FnMut(&mut Entry<'_>),
+        outlet: &mut Outlet<'_>,
+    ) {
         let Strand { state, streams, .. } = self;
         let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters, source: &pipeline.source };
-        pipeline.program.run(text, at, time_ns, work, state, &mut sorter);
+        pipeline.program.run_prepared(text, (at, time_ns), prepare, work, state, &mut sorter);
     }
 
     /// Ends a turn of so many `lines`, at a place `end`, with its receipts. `place_of` and `time_of` are of lines of the turn; the time is asked
@@ -400,6 +412,13 @@ impl Emit for Sorter<'_, '_> {
             let name = entries.push_text(names.names().label_name(*name));
             let value = entries.push_text(entry.text(*value));
             entries.metadata.push((name, value));
+        }
+        for (name, value) in entry.given() {
+            let (name, value) = (entry.text(*name), entry.text(*value));
+            if entry.metadata().iter().all(|(known, _)| names.names().label_name(*known) != name) {
+                let pair = (entries.push_text(name), entries.push_text(value));
+                entries.metadata.push(pair);
+            }
         }
         let metadata = Span { start: first, end: entries.metadata.len() as u32 };
         entries.list.push(EntryAt { stream, time_ns: entry.time_ns, line, metadata });

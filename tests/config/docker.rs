@@ -37,8 +37,14 @@ fn what_is_written() {
     assert_eq!(written.host, Host::Tcp("127.0.0.1:2375".into()));
     assert_eq!(written.containers, Path::new("/srv/c"));
     let filters: Vec<(Property, &[String])> = written.filters.iter().map(|f| (f.property, &*f.values)).collect();
-    assert_eq!(filters, [(Property::Label, &["a=b".to_owned(), "c".into()][..]), (Property::Ancestor, &["img".into()])]);
-    assert_eq!((written.start_at, written.refresh, written.own_container), (StartAt::End, Duration::from_secs(5), true));
+    assert_eq!(
+        filters,
+        [(Property::Label, &["a=b".to_owned(), "c".into()][..]), (Property::Ancestor, &["img".into()])]
+    );
+    assert_eq!(
+        (written.start_at, written.refresh, written.own_container),
+        (StartAt::End, Duration::from_secs(5), true)
+    );
     assert_eq!((written.labels.encoded().as_str(), written.outer_labels.encoded().as_str()), (r#"{job="own"}"#, "{}"));
     assert_eq!((written.relabel.map(|rules| rules.len()), written.stages.len()), (Some(1), 1));
     for host in ["unix:///x/docker.sock", "/x/docker.sock"] {
@@ -63,7 +69,10 @@ fn mistakes() {
         ("docker: { filters: [{ name: name, values: ['('] }] }", "regular expression"),
         ("docker: { filters: [{ label: a }] }", "unknown key \"label\""),
         ("docker: { refresh_interval: 1ms }", "1ms is out of range"),
-        ("docker: { keep_labels: [a] }, relabel_configs: [{ action: labelmap, regex: x }]", "`keep_labels` is for entries without"),
+        (
+            "docker: { keep_labels: [a] }, relabel_configs: [{ action: labelmap, regex: x }]",
+            "`keep_labels` is for entries without",
+        ),
         ("docker: {}, journal: {}", "this entry of `logs` has two sources"),
         ("docker: {}, file: { include: /x }", "this entry of `logs` has two sources"),
         ("docker: {}, relabel_configs: [{ action: dance }]", "\"dance\" is no action"),

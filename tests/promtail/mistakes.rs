@@ -121,11 +121,7 @@ promtail.yaml:3:20: warning: `syslog` is not collected by this version: nothing 
     |                    ^^^^^^
 help: the other jobs run; let Promtail run beside lugger with this job alone, or remove it"
     );
-    for kind in [
-        "syslog: { listen_address: ':514' }",
-        "loki_push_api: {}",
-        "kubernetes_sd_configs: [{ role: pod }]",
-    ] {
+    for kind in ["syslog: { listen_address: ':514' }", "loki_push_api: {}", "kubernetes_sd_configs: [{ role: pod }]"] {
         let report = report(&job(kind));
         let key = kind.split(':').next().unwrap();
         assert!(report.contains(&format!("`{key}` is not collected by this version")), "{report}");

@@ -44,7 +44,7 @@ pub mod names {
 #[derive(Debug, Clone)]
 pub struct FileSource {
     name: String,
-    /// Another key with its value, in place of `file`.
+    /// Another kind in place of `file`, and its YAML value.
     other: Option<(&'static str, String)>,
     include: Vec<String>,
     exclude: Vec<String>,
@@ -78,12 +78,17 @@ impl FileSource {
 
     /// A source that reads a journal: its YAML value.
     pub fn journal(name: &str, value: &str) -> Self {
-        FileSource { other: Some(("journal", value.to_owned())), ..FileSource::new(name, "") }
+        FileSource::other("journal", name, value)
     }
 
     /// A source that reads the logs of containers: its YAML value.
     pub fn docker(name: &str, value: &str) -> Self {
-        FileSource { other: Some(("docker", value.to_owned())), ..FileSource::new(name, "") }
+        FileSource::other("docker", name, value)
+    }
+
+    /// A source of another kind: its YAML value.
+    pub fn other(kind: &'static str, name: &str, value: &str) -> Self {
+        FileSource { other: Some((kind, value.to_owned())), ..FileSource::new(name, "") }
     }
 
     /// Adds an `include` pattern.
@@ -221,7 +226,7 @@ impl Config {
         for source in &self.sources {
             text.push_str(&format!("  - name: {}\n", source.name));
             match &source.other {
-                Some((key, value)) => text.push_str(&format!("    {key}: {value}\n")),
+                Some((kind, value)) => text.push_str(&format!("    {kind}: {value}\n")),
                 None => text.push_str(&format!("    file:\n      include: {}\n", list(&source.include))),
             }
             if !source.exclude.is_empty() {
@@ -389,7 +394,19 @@ impl Rig {
         self.spawn_text(http, config.yaml(http, &state))
     }
 
+    /// Starts the agent with this stdin, and waits until it serves /metrics.
+    #[track_caller]
+    pub fn start_with_stdin(&self, config: &Config, stdin: impl Into<Stdio>) -> Agent {
+        let http = free_port();
+        let state = config.state_dir.clone().unwrap_or_else(|| self.state());
+        self.wait_up(self.spawn_with(http, config.yaml(http, &state), stdin.into()))
+    }
+
     fn spawn_text(&self, http: SocketAddr, yaml: String) -> Agent {
+        self.spawn_with(http, yaml, Stdio::null())
+    }
+
+    fn spawn_with(&self, http: SocketAddr, yaml: String, stdin: Stdio) -> Agent {
         let file = self.config_file();
         fs::write(&file, &yaml).expect("write the configuration");
         let stderr = self.path().join("stderr.log");
@@ -408,13 +425,14 @@ impl Rig {
         };
         command.arg("run").arg("--config").arg(&file);
         command.env("STATE_DIRECTORY", self.state());
-        command.current_dir(self.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.current_dir(self.path()).stdin(stdin).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start the agent");
         Agent { child, http, stderr, started: Instant::now(), exit: None, yaml }
     }
 }
 
-fn free_port() -> SocketAddr {
+/// A port of this host that nobody has.
+pub fn free_port() -> SocketAddr {
     // Freed again at once: the kernel hands out ports in turn, so nobody else gets it in the next moment.
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }

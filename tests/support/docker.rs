@@ -41,8 +41,7 @@ fi
 "#;
 
 /// What containers have beside the shell.
-const APPLETS: [&str; 12] =
-    ["sh", "cat", "echo", "printf", "sleep", "seq", "head", "tr", "dd", "true", "awk", "kill"];
+const APPLETS: [&str; 12] = ["sh", "cat", "echo", "printf", "sleep", "seq", "head", "tr", "dd", "true", "awk", "kill"];
 
 /// The image.
 pub const IMAGE: &str = "lugger-test:1";
@@ -134,7 +133,8 @@ impl Docker {
             std::os::unix::fs::symlink("busybox", tree.join(applet)).unwrap();
         }
         let tar = self.directory.join("image.tar");
-        let made = Command::new("tar").arg("-C").arg(self.directory.join("tree")).arg("-cf").arg(&tar).arg(".").status();
+        let made =
+            Command::new("tar").arg("-C").arg(self.directory.join("tree")).arg("-cf").arg(&tar).arg(".").status();
         assert!(made.unwrap().success());
         self.do_it(&["import", tar.to_str().unwrap(), IMAGE]);
     }
@@ -152,7 +152,12 @@ impl Docker {
     /// Runs the client with these words.
     pub fn try_do(&self, words: &[&str]) -> Output {
         let host = format!("unix://{}", self.socket().display());
-        Command::new("docker").args(["--host", &host]).args(words).stdin(Stdio::null()).output().expect("docker is there")
+        Command::new("docker")
+            .args(["--host", &host])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .expect("docker is there")
     }
 
     /// The same; it has to succeed. What it printed.

@@ -56,6 +56,7 @@ enum Change {
 #[derive(Debug, Clone)]
 enum NameChange {
     Add(String, usize),
+    Rename(String, String),
     Remove(String),
 }
 
@@ -147,6 +148,13 @@ impl FaultyDisk {
         world.synced_names.insert(name.to_owned(), inode);
     }
 
+    /// Removes a name past all faults, as another process does.
+    pub fn take_away(&self, name: &str) {
+        let mut world = self.world();
+        world.names.remove(name);
+        world.since.push(NameChange::Remove(name.to_owned()));
+    }
+
     /// All files as a process sees them.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let world = self.world();
@@ -209,6 +217,11 @@ impl FaultyDisk {
                         _ if random(&mut seed).is_multiple_of(2) => {}
                         NameChange::Add(name, inode) => {
                             names.insert(name.clone(), *inode);
+                        }
+                        NameChange::Rename(from, to) => {
+                            if let Some(inode) = names.remove(from) {
+                                names.insert(to.clone(), inode);
+                            }
                         }
                         NameChange::Remove(name) => {
                             names.remove(name);
@@ -303,6 +316,15 @@ impl Disk for FaultyDisk {
     fn open(&self, name: &str) -> io::Result<FaultyFile> {
         let inode = self.simple(|world| world.names.get(name).copied().ok_or(io::ErrorKind::NotFound.into()))?;
         Ok(FaultyFile { disk: self.clone(), inode })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.simple(|world| {
+            let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            world.names.insert(to.to_owned(), inode);
+            world.since.push(NameChange::Rename(from.to_owned(), to.to_owned()));
+            Ok(())
+        })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -121,6 +121,8 @@ pub struct Kept {
     pub repeated: bool,
     /// `X-Scope-OrgID` of the request; empty without.
     pub tenant: String,
+    /// Structured metadata.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// Sums since the start.
@@ -682,6 +684,7 @@ impl State {
                 line: line.to_owned(),
                 repeated,
                 tenant: self.tenant.clone(),
+                metadata: entry.metadata.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect(),
             });
         }
         if let Some(observer) = &mut self.observer {

@@ -169,6 +169,7 @@ impl World {
             late_labels: Labels::default(),
             stages: Vec::new(),
             owners: None,
+            records: None,
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);

@@ -52,7 +52,10 @@ impl Jobs<'_> {
         said.extend(check.said_since(at));
         if sources.is_empty() || !is_sound {
             let what = if sources.is_empty() { "The job" } else { "A part of the job" };
-            items.push(Item { comments: [vec![format!("{what} {name:?} is left out.")], std::mem::take(&mut said)].concat(), node: None });
+            items.push(Item {
+                comments: [vec![format!("{what} {name:?} is left out.")], std::mem::take(&mut said)].concat(),
+                node: None,
+            });
         }
         for (config, source) in sources {
             let mut identity = name.to_owned();
@@ -92,7 +95,10 @@ fn source(config: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
         }
         let name = read::text_at(filter, "name", check).unwrap_or_default();
         if name == "status" {
-            check.note(filter.span, "the filter by status has no effect: a container's log is read from its first line to its last");
+            check.note(
+                filter.span,
+                "the filter by status has no effect: a container's log is read from its first line to its last",
+            );
         } else if Property::NAMES.iter().any(|(known, _)| *known == name) || name.is_empty() {
             filters.push(filter.clone());
         } else {

@@ -264,11 +264,10 @@ pub(super) const PUSH: &Keys =
     &[("server", Used), ("labels", Used), ("use_incoming_timestamp", Used), ("max_send_msg_size", Used)];
 
 /// Who one is to Docker, and how to get there.
-const NO_REMOTE: Fate = Warn(
-    "lugger speaks to Docker's own socket, or by plain TCP",
-    "run lugger on Docker's own host, with its socket",
-);
-const ONE_TARGET: Fate = Note("it matters for scraping; here a container is one target, whatever its networks and ports");
+const NO_REMOTE: Fate =
+    Warn("lugger speaks to Docker's own socket, or by plain TCP", "run lugger on Docker's own host, with its socket");
+const ONE_TARGET: Fate =
+    Note("it matters for scraping; here a container is one target, whatever its networks and ports");
 
 pub(super) const DOCKER: &Keys = &[
     ("host", Used),

@@ -21,9 +21,10 @@ mod layout_tests;
 #[cfg(test)]
 mod parse_tests;
 
+pub use zone::Zone;
+
 use std::sync::Arc;
 use token::Element;
-use zone::Zone;
 
 /// A layout cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

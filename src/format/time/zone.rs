@@ -10,15 +10,15 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 /// A zone's offsets through time.
-#[derive(Debug, Clone)]
-pub(super) struct Zone {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
     /// In order; the first begins at the beginning.
     spans: Vec<Span>,
     /// Abbreviations such as `CEST`, each once.
     names: Vec<Box<str>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     /// First second of it, since 1970.
     start: i64,
@@ -29,8 +29,11 @@ struct Span {
 }
 
 impl Zone {
-    /// The zone with an IANA name; `None` for UTC. The error says what is wrong.
-    pub(super) fn named(name: &str) -> Result<Option<Zone>, String> {
+    /// The zone with an IANA name; `None` for UTC; `Local` is that of the host.
+    ///
+    /// # Errors
+    /// When the host does not know it. The text says what is wrong.
+    pub fn named(name: &str) -> Result<Option<Zone>, String> {
         match name {
             "" | "UTC" => Ok(None),
             "Local" => Ok(Zone::host()),
@@ -43,7 +46,7 @@ impl Zone {
     }
 
     /// The zone that the host is set to (`TZ`, else `/etc/localtime`); `None` for UTC, also when it cannot be told.
-    pub(super) fn host() -> Option<Zone> {
+    pub fn host() -> Option<Zone> {
         TimeZone::try_system().ok().and_then(|zone| Zone::of(&zone))
     }
 
@@ -73,19 +76,19 @@ impl Zone {
         self.spans.get(after.checked_sub(1)?)
     }
 
-    /// Seconds east of UTC at a moment.
-    pub(super) fn offset(&self, second: i64) -> i64 {
+    /// Seconds east of UTC at a moment, seconds since 1970.
+    pub fn offset(&self, second: i64) -> i64 {
         self.span(second).map_or(0, |span| i64::from(span.offset))
     }
 
-    /// The abbreviation in force at a moment.
-    pub(super) fn name(&self, second: i64) -> &str {
+    /// The abbreviation in force at a moment, seconds since 1970.
+    pub fn name(&self, second: i64) -> &str {
         self.span(second).and_then(|span| self.names.get(span.name)).map_or("UTC", |name| name)
     }
 
     /// The moment at which clocks of the zone show `local` (seconds since 1970, as if it were UTC). Where they never did, or did
     /// twice, it is the moment that Go chooses: the offset is first looked up as if `local` were UTC, then once more with what that gave.
-    pub(super) fn moment(&self, local: i64) -> i64 {
+    pub fn moment(&self, local: i64) -> i64 {
         let guess = self.offset(local);
         if guess == 0 {
             return local;
@@ -94,7 +97,7 @@ impl Zone {
     }
 
     /// Seconds east of UTC that an abbreviation means at a local time: preferably where it was in force, else anywhere in the zone's history.
-    pub(super) fn abbreviation(&self, name: &str, local: i64) -> Option<i64> {
+    pub fn abbreviation(&self, name: &str, local: i64) -> Option<i64> {
         let wanted = self.names.iter().position(|known| **known == *name)?;
         let mut first = None;
         for span in self.spans.iter().filter(|span| span.name == wanted) {

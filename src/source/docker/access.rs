@@ -37,7 +37,10 @@ pub fn data_root(socket: &Path) -> Option<PathBuf> {
 
 /// There is no socket.
 pub(super) fn missing(path: &Path) -> String {
-    format!("Docker's socket {} is not there: Docker does not run yet, or has its socket elsewhere (`host`)", path.display())
+    format!(
+        "Docker's socket {} is not there: Docker does not run yet, or has its socket elsewhere (`host`)",
+        path.display()
+    )
 }
 
 /// The user has no right to it.

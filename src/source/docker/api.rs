@@ -288,8 +288,13 @@ mod tests {
         let start = Event { action: "start".into(), id: "ab".into(), time_ns: 5_000_000_007 };
         assert_eq!(event(line), Some(start.clone()));
         // As Podman may say it.
-        assert_eq!(event(br#"{"Type":"container","Action":"start","Actor":{"ID":"ab"},"timeNano":5000000007}"#), Some(start));
-        for other in ["", "{}", r#"{"Type":"network","Action":"connect","Actor":{"ID":"n"}}"#, "[1]", r#"{"Action":"x"}"#] {
+        assert_eq!(
+            event(br#"{"Type":"container","Action":"start","Actor":{"ID":"ab"},"timeNano":5000000007}"#),
+            Some(start)
+        );
+        for other in
+            ["", "{}", r#"{"Type":"network","Action":"connect","Actor":{"ID":"n"}}"#, "[1]", r#"{"Action":"x"}"#]
+        {
             assert_eq!(event(other.as_bytes()), None, "{other}");
         }
     }

@@ -109,8 +109,11 @@ impl Containers {
     ) -> Result<Arc<Self>, SettingsError> {
         let rules = settings.relabel.as_ref().map(|rules| Rules::compile(rules)).transpose()?;
         let source = [("source", settings.name.as_str()), ("reason", "value_too_long")];
-        let too_long =
-            registry.counter("lugger_labels_repaired_total", "Labels changed so that Loki takes them, by reason.", &source);
+        let too_long = registry.counter(
+            "lugger_labels_repaired_total",
+            "Labels changed so that Loki takes them, by reason.",
+            &source,
+        );
         let mut table = Table::default();
         if let Some(before) = before {
             let before = before.lock();
@@ -227,7 +230,9 @@ impl Containers {
             return Owner::Awaited(deadline);
         }
         let description = known.description.clone();
-        if description.is_none() && let Some((path, error)) = error {
+        if description.is_none()
+            && let Some((path, error)) = error
+        {
             self.tell_nameless(id, &path, &error);
         }
         let owner = self.decide(table, &description.unwrap_or_else(|| Description::unknown(id)));
@@ -351,7 +356,8 @@ fn id_of(path: &Path) -> Option<&str> {
 fn wants(rules: &Rules) -> Wants {
     let mut scratch = rules.scratch();
     let mut reads = |names: &[&str], prefix: &str| {
-        let by_name = rules.reads().any(|read| names.contains(&read) || (!prefix.is_empty() && read.starts_with(prefix)));
+        let by_name =
+            rules.reads().any(|read| names.contains(&read) || (!prefix.is_empty() && read.starts_with(prefix)));
         by_name || names.iter().any(|name| rules.maps(name, &mut scratch))
     };
     let of = |prefix: &str, names: &[&str]| names.iter().map(|name| format!("{prefix}{name}")).collect::<Vec<_>>();

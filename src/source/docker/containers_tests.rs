@@ -97,23 +97,28 @@ fn the_usual_labels_are_there_at_once_and_stay_when_the_container_is_gone() {
     let docker = Docker { keep: vec!["a/b".into(), "none".into()], ..Docker::new() };
     let containers = docker.containers(None);
     docker.make(false);
-    let want = [r#"{a_b="c", compose_project="shop", compose_service="web", container="shop-web-1", job="docker", site="s"}"#];
+    let want =
+        [r#"{a_b="c", compose_project="shop", compose_service="web", container="shop-web-1", job="docker", site="s"}"#];
     assert_eq!(labels(containers.of(&docker.path())), want);
     docker.remove();
     assert_eq!(labels(containers.of(&docker.path())), want);
     let Owner::Known(own) = containers.of(&docker.path()) else { panic!() };
-    assert_eq!(own.not_before.as_ref().map(|bound| bound.time.as_str()), Some("2023-11-14T22:13:20"), "what another agent has read");
+    assert_eq!(
+        own.not_before.as_ref().map(|bound| bound.time.as_str()),
+        Some("2023-11-14T22:13:20"),
+        "what another agent has read"
+    );
     assert_eq!(labels(docker.containers(Some(&containers)).of(&docker.path())), want, "after a reload, too");
 }
 
 #[test]
 fn each_stream_has_what_rules_make_of_it() {
-    let docker = Docker::new()
-        .rule("__meta_docker_container_name", "name")
-        .rule("__meta_docker_container_log_stream", "stream");
+    let docker =
+        Docker::new().rule("__meta_docker_container_name", "name").rule("__meta_docker_container_log_stream", "stream");
     docker.make(false);
     let containers = docker.containers(None);
-    let want = ["stdout", "stderr"].map(|stream| format!(r#"{{job="docker", name="/shop-web-1", site="s", stream="{stream}"}}"#));
+    let want = ["stdout", "stderr"]
+        .map(|stream| format!(r#"{{job="docker", name="/shop-web-1", site="s", stream="{stream}"}}"#));
     assert_eq!(labels(containers.of(&docker.path())), want);
     let mut docker = Docker::new().rule("__meta_docker_container_log_stream", "stream");
     docker.relabel.as_mut().unwrap().push(relabel::Settings {

@@ -48,5 +48,6 @@ pub fn files(settings: &Settings, containers: &Arc<Containers>) -> file::setting
         rate: settings.rate,
         stages: std::iter::once(unwrap).chain(settings.stages.iter().cloned()).collect(),
         owners: Some(SharedOwners(Arc::clone(containers) as _)),
+        records: None,
     }
 }

@@ -31,7 +31,11 @@ pub async fn watch(containers: Arc<Containers>, clock: Clock) {
         let settings = containers.settings();
         let is_needed = std::fs::read_dir(&settings.containers).is_err();
         if status.fails(&error.to_string(), is_needed) {
-            let goes_on = if is_needed { "no logs of containers are read until it does" } else { "logs on disk are read all the same" };
+            let goes_on = if is_needed {
+                "no logs of containers are read until it does"
+            } else {
+                "logs on disk are read all the same"
+            };
             tracing::warn!(source = %settings.name, "{error}; {goes_on}");
         }
         tokio::time::sleep(backoff.next_pause()).await;
@@ -39,11 +43,7 @@ pub async fn watch(containers: Arc<Containers>, clock: Clock) {
 }
 
 /// Listens until there is an error.
-async fn listen(
-    containers: &Containers,
-    since_ns: &mut i64,
-    backoff: &mut Backoff,
-) -> Result<Infallible, ApiError> {
+async fn listen(containers: &Containers, since_ns: &mut i64, backoff: &mut Backoff) -> Result<Infallible, ApiError> {
     let settings = containers.settings();
     let mut api = Api::new(&settings.host)?;
     api.negotiate().await?;
@@ -133,7 +133,6 @@ fn problem(containers: &Containers, description: &Description) -> Option<String>
     let directory = description.log_path.parent().and_then(|directory| directory.parent())?;
     let expected = &containers.settings().containers;
     let is_same = || std::fs::canonicalize(expected).is_ok_and(|expected| expected == *directory);
-    (directory != expected && !is_same()).then(|| {
-        format!("its log is in {}: write that as `containers` of the source", directory.display())
-    })
+    (directory != expected && !is_same())
+        .then(|| format!("its log is in {}: write that as `containers` of the source", directory.display()))
 }

@@ -21,13 +21,7 @@ use std::path::Path;
 
 impl Follow {
     /// Takes in what was rotated before the file with this name and identity was met.
-    pub(super) fn present_earlier(
-        &mut self,
-        source: u16,
-        dir: DirId,
-        (name, met): (&OsStr, &Identity),
-        origin: &Path,
-    ) {
+    pub(super) fn present_earlier(&mut self, source: u16, dir: DirId, (name, met): (&OsStr, &Identity), origin: &Path) {
         let Some(parent) = origin.parent() else { return };
         // A directory that cannot be listed is told of by who lists it.
         let Ok(entries) = std::fs::read_dir(parent) else { return };
@@ -114,7 +108,8 @@ mod tests {
         let of = |other: &str| generation_of(OsStr::new("a-json.log"), other.into()).map(|(n, packed, _)| (n, packed));
         assert_eq!(of("a-json.log.1"), Some((1, false)));
         assert_eq!(of("a-json.log.12.gz"), Some((12, true)));
-        for other in ["a-json.log", "a-json.log.", "a-json.log.gz", "a-json.log.+1", "b-json.log.1", "a-json.log.1.xz"] {
+        for other in ["a-json.log", "a-json.log.", "a-json.log.gz", "a-json.log.+1", "b-json.log.1", "a-json.log.1.xz"]
+        {
             assert_eq!(of(other), None, "{other}");
         }
     }

@@ -3,11 +3,12 @@
 //! Promises: a rotated file's last line is read even if it never got its newline; a file is let go only when all of it is stored, and, if it is
 //! deleted, only when nobody writes to it any more. Leaves to others: noticing that a file was rotated (`follow`).
 
-use super::follow::Follow;
+use super::follow::{Follow, fail};
 use super::identity::{encode_key, stat_file};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How long a link without target is looked at often; then the sweep does.
@@ -143,6 +144,9 @@ impl Follow {
             self.settle_compressed(id);
             return true;
         }
+        if self.sources.get(usize::from(file.source)).is_some_and(|source| source.settings.removes_done()) {
+            return self.settle_of_inlet(id);
+        }
         let has_own_name = file.place.is_some() && file.place.as_ref() != file.alias();
         let Some(handle) = &file.file else {
             if has_own_name && file.failing().is_some() {
@@ -192,6 +196,52 @@ impl Follow {
         if file.place.is_none() {
             let is_deleted = file.deleted;
             self.let_go(id, is_deleted);
+        }
+    }
+
+    /// A file of an inlet that has its number and is read to its end: nobody writes to it any more, nobody else reads it, so it is removed. If
+    /// that is cut short, reading it again gives the same entries.
+    fn settle_of_inlet(&mut self, id: FileId) -> bool {
+        let Some(file) = self.files.get(id) else { return true };
+        let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
+        if !file.at_end || file.size > file.offset || file.failing().is_some() || is_holding {
+            return false;
+        }
+        let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
+        if let Some(path) = path {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let number = usize::from(file.source);
+                    if let Some(source) = self.sources.get(number) {
+                        fail(source, &path, "remove", &error);
+                    }
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        self.files.finished(id);
+        let place = self.files.get(id).and_then(|file| Some((file.source, file.place.clone()?)));
+        if let Some((source, place)) = place {
+            self.files.unname(source, place.dir, &place.name);
+        }
+        self.let_go(id, true);
+        true
+    }
+
+    /// Looks after files of inlets as soon as they are stored: what is stored needs its room no more.
+    pub(super) fn settle_inlets(&mut self) {
+        let is_of_inlet = |follow: &Follow, id: &FileId| {
+            let source = follow.files.get(*id).and_then(|file| follow.sources.get(usize::from(file.source)));
+            source.is_some_and(|source| source.settings.removes_done())
+        };
+        if !self.unsettled.iter().any(|id| is_of_inlet(self, id)) {
+            return;
+        }
+        for id in std::mem::take(&mut self.unsettled) {
+            if !is_of_inlet(self, &id) || !self.settle(id) {
+                self.unsettled.push(id);
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 
 use super::files::Files;
 use super::identity::{Identity, stat_file, stat_path};
+use super::records::Decoder;
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -50,6 +51,8 @@ pub(super) struct Source {
     pub rate: Option<Rate>,
     /// What happens to its lines; `None`: nothing.
     pub pipeline: Option<Box<Pipeline>>,
+    /// What its lines are, if they are records of what was received.
+    pub records: Option<Box<Decoder>>,
     /// Paths that a person wrote out, without wildcards, and whether it was told that there is no file.
     pub literals: Vec<(PathBuf, bool)>,
 }
@@ -567,6 +570,9 @@ impl Follow {
             }
             None => {
                 let matched = self.tree.matches(dir, name).contains(&source);
+                // A file of an inlet that has its number is not at the path that all of them begin at.
+                let begun_at = self.inlet_path(source, &path);
+                let origin = origin.or(begun_at.as_deref());
                 if matched || origin.is_some() {
                     self.track(source, dir, name, &path, origin.unwrap_or(&path), &stat);
                 } else if let Some(origin) = self.peek(source, &stat.identity, |_, origin| origin.to_owned()) {
@@ -575,6 +581,13 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// Where a file of an inlet was before it got its number. `None`: it has none, or is of no inlet.
+    fn inlet_path(&self, source: u16, path: &Path) -> Option<PathBuf> {
+        let source = self.sources.get(usize::from(source)).filter(|source| source.settings.removes_done())?;
+        let first = source.settings.include.first().map(Path::new)?;
+        (path != first).then(|| first.to_owned())
     }
 
     /// Opens a file under its name. False when that was not possible; then it is tried again, or the name leads elsewhere.
@@ -647,15 +660,20 @@ impl Follow {
         let Some(file) = self.files.get_mut(id) else { return };
         let lost = file.size.saturating_sub(file.offset);
         let Some(source) = self.sources.get_mut(usize::from(file.source)) else { return };
-        source.status.truncated.add(1);
-        source.status.lost_bytes.add(lost);
+        let is_inlet = source.settings.removes_done();
+        if !is_inlet {
+            source.status.truncated.add(1);
+            source.status.lost_bytes.add(lost);
+        }
         source.in_flight = source.in_flight.saturating_sub(file.offset - file.stored);
         let offset = file.offset;
         file.restart(generation);
         if let Some(slot) = file.slot {
             self.store.restart(slot, 0, &file.mark.encode());
         }
-        if lost > 0 {
+        if is_inlet {
+            // It gave up its oldest file, and counts that.
+        } else if lost > 0 {
             tracing::warn!(
                 source = %source.settings.name, path = %path.display(), lost_bytes = lost,
                 "the file was truncated before all of it was read; rotate by rename to lose nothing"

@@ -44,6 +44,7 @@ impl Host {
             late_labels: Labels::default(),
             stages: Vec::new(),
             owners: None,
+            records: None,
         };
         Sources::parse(names.iter().map(|name| (settings(name), 0)).collect()).unwrap()
     }
@@ -54,7 +55,14 @@ impl Host {
 
     fn positions(&self, written_ns: i64, files: &[(&Path, u64)]) -> Positions {
         let files = files.iter().map(|(path, position)| ((*path).to_owned(), *position)).collect();
-        Positions { path: self.path("positions.yaml"), written_ns, files, cursors: Vec::new(), containers: Vec::new(), others: 0 }
+        Positions {
+            path: self.path("positions.yaml"),
+            written_ns,
+            files,
+            cursors: Vec::new(),
+            containers: Vec::new(),
+            others: 0,
+        }
     }
 
     /// Source, path, offset of each checkpoint.

@@ -23,6 +23,7 @@ pub mod lines;
 pub mod pattern;
 mod pipe;
 mod read;
+mod records;
 pub mod reload;
 mod saved;
 pub mod settings;
@@ -32,3 +33,13 @@ mod tracked;
 mod tree;
 mod twin;
 pub mod worker;
+
+use crate::store::checkpoint::Checkpoints;
+use std::path::Path;
+
+/// How far the file at a path is stored by all endpoints that a source goes to, bytes. 0 where that is not known.
+pub fn stored(store: &Checkpoints, source: &str, path: &Path) -> u64 {
+    let Ok(stat) = identity::stat_path(path) else { return 0 };
+    let key = identity::encode_key(source, &stat.identity);
+    store.saved(&key).iter().find(|saved| *saved.key == *key).map_or(0, |saved| saved.position)
+}

@@ -4,6 +4,7 @@
 //! output, cursors.
 
 use super::read::{Piece, Reader};
+use super::records::Decoder;
 use super::settings::Settings;
 use super::status::Status;
 use crate::base::limits::PIPELINE_STAGED_BYTES;
@@ -133,7 +134,7 @@ impl Pipe {
     /// Runs the lines of a chunk, or as many as may be gathered at once. Gives the first line behind them, if there is one.
     pub(super) fn run(
         &mut self,
-        pipeline: &mut Pipeline,
+        (pipeline, mut records): (&mut Pipeline, Option<&mut Decoder>),
         reader: &Reader,
         part: &Part<'_>,
         outlet: &mut Outlet<'_>,
@@ -156,8 +157,15 @@ impl Pipe {
             let line = bytes.get(span.start as usize..span.end as usize).unwrap_or_default();
             // What was cut is UTF-8.
             let line = std::str::from_utf8(line).unwrap_or_default();
-            if let Some(work) = self.lanes.of(line) {
-                self.strand.line(pipeline, work, (line, at - first, time_of(at - first)), outlet);
+            let number = at - first;
+            let line = (line, number, time_of(number));
+            match &mut records {
+                Some(records) => records.line(pipeline, &mut self.strand, line, outlet),
+                None => {
+                    if let Some(work) = self.lanes.of(line.0) {
+                        self.strand.line(pipeline, work, line, outlet);
+                    }
+                }
             }
             if outlet.entries.text.len() >= PIPELINE_STAGED_BYTES && at + 1 < lines.len() {
                 next = Some(at + 1);

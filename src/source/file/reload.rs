@@ -15,8 +15,9 @@ use super::follow::{Follow, Source};
 use super::heirs::{Estate, Heirs, wants};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
+use super::records::Decoder;
 use super::saved::SavedFiles;
-use super::settings::Settings;
+use super::settings::{Records, Settings};
 use super::status::Status;
 use super::tracked::{FileId, Place, Tracked};
 use super::tree::{DirId, Found, Rules, Tree, link_target};
@@ -25,7 +26,7 @@ use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
 use crate::model::flow::Output;
 use crate::pipeline::state::Memory;
-use crate::pipeline::{Program, compile};
+use crate::pipeline::{Program, compile, relabel};
 use crate::source::handle::{self, exchange, outputs_fit};
 use crate::source::stages::Pipeline;
 use crate::store::checkpoint::Checkpoints;
@@ -72,8 +73,14 @@ impl Sources {
                 patterns.extend(Pattern::parse(text).map_err(fail)?);
             }
             let excludes = Excludes::parse(&settings.exclude).map_err(fail)?;
-            let literals = patterns.iter().filter_map(Pattern::literal_path).collect();
+            // Nobody wrote out where an inlet is.
+            let is_written = settings.records.is_none();
+            let literals = patterns.iter().filter_map(Pattern::literal_path).filter(|_| is_written).collect();
             let program = program_of(&settings)?;
+            if let Some(Records { relabel, .. }) = &settings.records {
+                let source_name = settings.name.clone();
+                relabel::Rules::compile(relabel).map_err(|error| StartError::Relabel { source_name, error })?;
+            }
             parsed.planned.push(Planned { literals, output, program, settings });
             parsed.rules.push(Rules { patterns, excludes });
         }
@@ -122,7 +129,20 @@ impl Planned {
         let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
         let pipeline = self.program.map(|program| Pipeline::new(program, &settings.name, registry));
         let (carried, in_flight) = (false, 0);
-        Source { settings, status, output, is_new, replaces_since_ns, carried, in_flight, rate, pipeline, literals }
+        let records = decoder(&settings, registry);
+        Source {
+            settings,
+            status,
+            output,
+            is_new,
+            replaces_since_ns,
+            carried,
+            in_flight,
+            rate,
+            pipeline,
+            records,
+            literals,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -268,13 +288,13 @@ fn keeps_output(outputs: &[NextOutput], source: &Planned, now: usize) -> bool {
 
 /// Whether both make the same entries of a file, with the same labels.
 fn same_entries(a: &Settings, b: &Settings) -> bool {
-    let same_labels = a.labels == b.labels && a.late_labels == b.late_labels && a.owners == b.owners;
-    same_labels && a.label_caps == b.label_caps && a.stages == b.stages
+    let same_labels = a.labels == b.labels && a.late_labels == b.late_labels && a.label_caps == b.label_caps;
+    same_labels && a.stages == b.stages && a.records == b.records && a.owners == b.owners
 }
 
 /// The stages of a source, compiled; `None`: it has none.
 fn program_of(settings: &Settings) -> Result<Option<Box<Program>>, StartError> {
-    if settings.stages.is_empty() {
+    if settings.stages.is_empty() && settings.records.is_none() {
         return Ok(None);
     }
     match compile(&settings.stages) {
@@ -285,6 +305,11 @@ fn program_of(settings: &Settings) -> Result<Option<Box<Program>>, StartError> {
         }
         Err(error) => Err(StartError::Stages { source_name: settings.name.clone(), error }),
     }
+}
+
+/// What makes entries of its records. Its rules were compiled when the source was understood.
+fn decoder(settings: &Settings, registry: &Registry) -> Option<Box<Decoder>> {
+    Decoder::new(settings.records.clone()?, &settings.name, registry).ok()
 }
 
 /// Whether the output with this number stays.
@@ -561,15 +586,22 @@ impl Source {
             Some(rate) if Some(rate.limit()) == settings.rate => Some(rate),
             _ => settings.rate.map(|limit| Rate::new(limit, Instant::now())),
         };
+        let same_stages = self.settings.stages == settings.stages;
+        // What is remembered of records is of their labels as they were, and of the stages.
+        let same_records = self.settings.records == settings.records && self.settings.label_caps == settings.label_caps;
+        let records = match self.records {
+            Some(records) if same_stages && same_records => Some(records),
+            _ => decoder(&settings, registry),
+        };
         let pipeline = match (self.pipeline, program) {
-            (Some(mut pipeline), Some(_)) if self.settings.stages == settings.stages => {
+            (Some(mut pipeline), Some(_)) if same_stages => {
                 pipeline.take_settings(settings.line_bytes, &settings.late_labels);
                 Some(pipeline)
             }
             (_, program) => program.map(|program| Pipeline::new(program, &settings.name, registry)),
         };
         let (is_new, replaces_since_ns, carried) = (false, None, true);
-        Source { settings, output, literals, rate, pipeline, is_new, replaces_since_ns, carried, ..self }
+        Source { settings, output, literals, rate, pipeline, records, is_new, replaces_since_ns, carried, ..self }
     }
 }
 

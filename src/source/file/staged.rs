@@ -4,6 +4,7 @@
 
 use super::pipe::{Part, Pipe, form};
 use super::read::{Piece, Reader};
+use super::records::Decoder;
 use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
 use crate::base::limits::{PIPELINE_HELD_BYTES, PIPELINE_STAGED_BYTES, QUIET_MS};
@@ -31,6 +32,7 @@ pub(super) struct Held {
 struct Taken {
     pipe: Box<Pipe>,
     pipeline: Box<Pipeline>,
+    records: Option<Box<Decoder>>,
     /// What all receipts have in common; its mark is that of the place where the file is read.
     receipt: Receipt,
     offset: u64,
@@ -82,9 +84,9 @@ impl Worker {
         while let Some(at) = first {
             first = self
                 .with_outlet(id, |reader, outlet| {
-                    let Taken { pipe, pipeline, receipt, .. } = &mut taken;
+                    let Taken { pipe, pipeline, records, receipt, .. } = &mut taken;
                     let part = Part { piece, first: at, goes_on, receipt: *receipt };
-                    pipe.run(pipeline, reader, &part, outlet)
+                    pipe.run((pipeline, records.as_deref_mut()), reader, &part, outlet)
                 })
                 .flatten();
             self.write_out(id, piece.replayed);
@@ -211,7 +213,7 @@ impl Worker {
         let merged = again.is_some_and(|intent| intent.merged);
         let Some(mut taken) = self.take(id, time_ns, merged, false) else { return };
         self.with_outlet(id, |_, outlet| {
-            let Taken { pipe, pipeline, receipt, offset } = &mut taken;
+            let Taken { pipe, pipeline, receipt, offset, .. } = &mut taken;
             let note = again.map(|intent| intent.note);
             pipe.strand.release(pipeline, all, note, (*offset, receipt.mark), *receipt, outlet);
         });
@@ -249,7 +251,8 @@ impl Worker {
             merged,
             note: Note::default(),
         };
-        Some(Taken { pipe, pipeline, receipt, offset: file.offset })
+        let records = source.records.take();
+        Some(Taken { pipe, pipeline, records, receipt, offset: file.offset })
     }
 
     fn put_back(&mut self, id: FileId, taken: Taken) {
@@ -258,6 +261,7 @@ impl Worker {
         file.pipe = Some(taken.pipe);
         if let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) {
             source.pipeline = Some(taken.pipeline);
+            source.records = taken.records;
         }
         if let Some(due) = due {
             self.note_held(id, due);

@@ -29,6 +29,7 @@ use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::pipeline::CompileError;
+use crate::pipeline::relabel::RelabelError;
 use crate::source::handle::{self, KeptOfThread, Stop};
 use crate::source::watch::{Events, Watcher};
 use crate::store::checkpoint::{Checkpoints, Intent};
@@ -54,6 +55,14 @@ pub enum StartError {
         source_name: String,
         /// What is wrong with them.
         error: CompileError,
+    },
+    /// Relabelling rules that the configuration should have refused.
+    #[error("source {source_name}: {error}")]
+    Relabel {
+        /// The source's name.
+        source_name: String,
+        /// What is wrong with them.
+        error: RelabelError,
     },
     /// No thread could be made.
     #[error("cannot start the thread that reads files: {0}")]
@@ -245,6 +254,7 @@ impl Worker {
             let due = output.tick(now, &mut Books(&mut self.follow));
             next = [next, due].into_iter().flatten().min();
         }
+        self.follow.settle_inlets();
         for (output, stream) in self.follow.released.drain(..) {
             if let Some(output) = self.outputs.get_mut(output) {
                 output.release(stream);
@@ -327,7 +337,7 @@ impl Worker {
             }
             let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) else { return };
             let Some(handle) = file.file.take() else { return };
-            let (encoding, line_bytes) = (source.settings.encoding, source.settings.line_bytes);
+            let (encoding, line_bytes) = (source.settings.encoding, source.settings.raw_line_bytes());
             let allowance = source.rate.as_mut().map_or(Allowance::ALL, |rate| rate.allowance(Instant::now()));
             // Who has to wait for its rate does not get here with nothing left, except for the last line of a file.
             let is_over = allowance.is_empty() && source.settings.rate.is_some_and(|r| r.when_over == WhenOver::Drop);

@@ -1,17 +1,17 @@
-//! The system calls that the spool needs, as a trait, and their real form on one directory.
+//! The system calls that the spool and the inlets need, as a trait, and their real form on one directory.
 //!
 //! Promises: each method is one system call or nearly so, and reports what that call says; nothing is retried or buffered here.
-//! Leaves to others: what an error means (the spool), misbehaving on purpose (the tests' own disk).
+//! Leaves to others: what an error means, misbehaving on purpose (the tests' own disk).
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A name found in the spool's directory.
+/// A name found in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The name without the directory. What is not UTF-8 is given lossily: the spool's own names are ASCII.
+    /// The name without the directory. What is not UTF-8 is given lossily: names of ours are ASCII.
     pub name: String,
     /// Length of a regular file; `None` for everything else.
     pub bytes: Option<u64>,
@@ -30,6 +30,8 @@ pub trait Disk: Send {
     fn create(&self, name: &str) -> io::Result<Self::File>;
     /// An existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Gives a file another name; what was there under that name is gone.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and removals last through a power loss.
@@ -103,6 +105,10 @@ impl Disk for Directory {
         OpenOptions::new().read(true).write(true).open(self.path.join(name))
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.path.join(name))
     }
@@ -139,7 +145,7 @@ impl DiskFile for File {
 }
 
 /// Fills `bytes` as far as the file goes; the number of bytes that were read.
-pub(super) fn read_full<F: DiskFile>(file: &F, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(in crate::store) fn read_full<F: DiskFile>(file: &F, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset.saturating_add(done as u64)) {

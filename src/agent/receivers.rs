@@ -1,0 +1,114 @@
+//! Sources that receive, joined with the file source that reads their inlets.
+//!
+//! Promises: an inlet is where its source's name says; what is left of sources that are gone is kept, and told. Leaves to others: receiving
+//! (`source::receive`), reading (`source::file`).
+
+use super::{Agent, Joints};
+use crate::base::limits::END_LOOK_MS;
+use crate::base::units::format_size;
+use crate::config::plan::{Plan, Receiver};
+use crate::source::file::{settings::Settings, stored};
+use crate::source::receive::{self, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
+use crate::store::checkpoint::Checkpoints;
+use crate::store::inlet::{Delivered, NAME};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// What the file source is told of a receiver's inlet.
+pub(super) fn inlet_of(state_dir: &Path, receiver: &Receiver) -> Settings {
+    let directory = inlet_path(state_dir, &receiver.settings.name);
+    let directory = globset::escape(&directory.to_string_lossy());
+    // The file that is written to first: the others were it.
+    let include = vec![format!("{directory}/{NAME}"), format!("{directory}/{NAME}.*")];
+    Settings { include, ..receiver.records.clone() }
+}
+
+/// What receivers are prepared with; to be taken to another thread.
+pub(super) struct Preparation {
+    planned: Vec<Planned>,
+    joints: Joints,
+    store: Checkpoints,
+}
+
+impl Preparation {
+    pub(super) fn new(joints: &Joints, plan: &Plan, store: &Checkpoints) -> Self {
+        let planned = |receiver: &Receiver| {
+            let records = receiver.records.records.as_ref();
+            let own = records.is_some_and(|records| !records.labels.is_empty() || !records.outer_labels.is_empty());
+            let has_labels = own || !receiver.records.late_labels.is_empty();
+            Planned { settings: receiver.settings.clone(), has_labels }
+        };
+        let planned = plan.receivers.iter().map(planned).collect();
+        Preparation { planned, joints: joints.clone(), store: store.clone() }
+    }
+
+    /// Does all that can fail. Blocks for the disk.
+    pub(super) fn run(self, there: &[There]) -> Result<Vec<Prepared>, ReceiveError> {
+        let Preparation { planned, joints, store } = self;
+        let delivered = |source: &str| -> Delivered {
+            let (store, source) = (store.clone(), source.to_owned());
+            let directory = inlet_path(&joints.state_dir, &source);
+            Box::new(move |name| stored(&store, &source, &directory.join(name)))
+        };
+        let around = Surroundings {
+            state_dir: &joints.state_dir,
+            clock: joints.clock.clone(),
+            registry: &joints.registry,
+            delivered: &delivered,
+        };
+        receive::prepare(planned, there, &around)
+    }
+}
+
+impl Joints {
+    pub(super) fn receivers(
+        &self,
+        plan: &Plan,
+        store: &Checkpoints,
+        there: &[There],
+    ) -> Result<Vec<Prepared>, ReceiveError> {
+        Preparation::new(self, plan, store).run(there)
+    }
+}
+
+/// Says what was received for sources that the plan does not have. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(plan: &Plan) {
+    let known: Vec<String> = plan.receivers.iter().map(|receiver| receiver.settings.name.clone()).collect();
+    for (source, bytes) in receive::strangers(&plan.state_dir, &known) {
+        let path = inlet_path(&plan.state_dir, &source);
+        tracing::warn!(
+            %source, path = %path.display(), size = %format_size(bytes),
+            "there is what was received for a source that is not configured, and may not be sent yet. It is kept: give a source this name and \
+             it is sent, or remove the directory"
+        );
+    }
+}
+
+impl Agent {
+    /// Waits until there is nothing left to do: every source was stdin, stdin has ended, and all of it is stored. Without such a source, for ever.
+    pub async fn finished(&self) {
+        let others = self.worker.status.len() + self.journals.status.len();
+        if !self.receivers.may_end() || others != self.receivers.status().len() {
+            return std::future::pending().await;
+        }
+        self.receivers.one_ended().await;
+        loop {
+            let names = || self.receivers.status().into_iter().map(|(name, ..)| name);
+            if self.receivers.have_ended() && names().all(|name| self.is_stored(&name)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(END_LOOK_MS)).await;
+        }
+    }
+
+    /// Whether all that is in a source's inlet is stored.
+    fn is_stored(&self, source: &str) -> bool {
+        let directory = inlet_path(&self.joints.state_dir, source);
+        let Ok(entries) = fs::read_dir(&directory) else { return false };
+        entries.flatten().all(|entry| {
+            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+            stored(&self.store, source, &entry.path()) >= bytes
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! Received records as entries: what is hidden before the stages of a source whose files are an inlet.
+//!
+//! A line of an inlet is a record (`format/record`). It becomes an entry here: text, time, tenant, metadata, and by relabelling its labels. Entries
+//! with equal labels are of one **kind**, which is looked up by the values that the rules read, so that values that were met before cost
+//! no allocation.
+//!
+//! Promises: what comes out depends on the record alone, so that reading it again gives the same entry; what is not understood is sent as the
+//! text that it is, and counted; memory is bounded, however many labels there are. Leaves to others: receiving, stages, streams.
+
+use super::settings::{Meaning, Records};
+use crate::base::limits::RECORD_KINDS;
+use crate::base::metrics::{Counter, Registry};
+use crate::format::record::{self, Record, Text};
+use crate::format::syslog::{self, Message};
+use crate::format::{gelf, json};
+use crate::model::labels::Labels;
+use crate::model::value::Value;
+use crate::pipeline::entry::Work;
+use crate::pipeline::label_map::LabelMap;
+use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
+use crate::source::stages::{Form, Outlet, Pipeline, Strand, dropped};
+use foldhash::{HashMap, HashMapExt};
+
+/// What is known of a source's records.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    settings: Records,
+    kinds: Kinds,
+    /// Text that had to be unescaped.
+    text: String,
+    tenant: String,
+    gelf: Gelf,
+    /// Which of a syslog message's fields the rules look at, in their order.
+    wanted: [bool; 7],
+    wants_address: bool,
+    wants_data: bool,
+    name: String,
+    unparsed: Counter,
+    relabelled_away: (Counter, Counter),
+}
+
+/// Space for reading JSON.
+#[derive(Debug, Default)]
+struct Gelf {
+    work: json::Work,
+    scratch: String,
+    extras: Vec<(Value, Value)>,
+}
+
+impl Decoder {
+    /// For the records of a source. The rules were compiled before, when the configuration was read.
+    pub(super) fn new(settings: Records, source: &str, registry: &Registry) -> Result<Box<Self>, RelabelError> {
+        let mut kinds = Kinds::new(&settings)?;
+        let fields = Message::default().fields();
+        let unparsed = registry.counter(
+            "lugger_source_unparsed_total",
+            "Received messages that are not of their format and are sent as the text that they are.",
+            &[("source", source)],
+        );
+        Ok(Box::new(Decoder {
+            wanted: fields.map(|(name, _)| kinds.wants(name)),
+            wants_address: kinds.wants(syslog::CONNECTION_IP_ADDRESS),
+            wants_data: settings.label_structured_data && kinds.wants_any(syslog::DATA_PREFIX),
+            kinds,
+            settings,
+            text: String::new(),
+            tenant: String::new(),
+            gelf: Gelf::default(),
+            name: String::new(),
+            unparsed,
+            relabelled_away: dropped(registry, source, "relabel"),
+        }))
+    }
+
+    /// Runs one line of the inlet, the `at`th of the turn.
+    pub(super) fn line(
+        &mut self,
+        pipeline: &mut Pipeline,
+        strand: &mut Strand,
+        (line, at, read_ns): (&str, usize, i64),
+        outlet: &mut Outlet<'_>,
+    ) {
+        let Ok(record) = record::decode(line) else {
+            // Somebody else has written it.
+            self.unparsed.add(1);
+            let Some(work) = self.kinds.of(&[], pipeline, outlet.form) else { return };
+            strand.line(pipeline, work, (line, at, read_ns), outlet);
+            return;
+        };
+        let Decoder { settings, kinds, text, tenant, gelf, .. } = self;
+        let message = unescaped(record.message, text);
+        kinds.key.clear();
+        let (entry, time_ns) = match settings.meaning {
+            Meaning::Syslog => {
+                let options = syslog::Options {
+                    zone: settings.zone.as_ref(),
+                    received_ns: record.received_ns,
+                    local: record.kind == record::Kind::SyslogLocal,
+                };
+                let found = syslog::parse(message, &options);
+                self.unparsed.add(u64::from(found.format == syslog::Format::Plain));
+                for ((name, value), _) in found.fields().into_iter().zip(self.wanted).filter(|(_, wanted)| *wanted) {
+                    if let Some(value) = value {
+                        kinds.put(name, value);
+                    }
+                }
+                if self.wants_address
+                    && let Some(peer) = record.peer
+                {
+                    kinds.put(syslog::CONNECTION_IP_ADDRESS, &peer.text());
+                }
+                if self.wants_data {
+                    for param in found.data.params() {
+                        self.name.clear();
+                        syslog::write_data_name(param.id, param.name, &mut self.name);
+                        if kinds.wants(&self.name) {
+                            kinds.put(&self.name, &param.text());
+                        }
+                    }
+                }
+                let is_whole = settings.use_rfc5424_message && found.format == syslog::Format::Ietf;
+                (if is_whole { message } else { found.text }, found.time_ns)
+            }
+            Meaning::Gelf => {
+                gelf.scratch.clear();
+                match gelf::parse(message, &mut gelf.work, &mut gelf.scratch, &mut gelf.extras) {
+                    Ok(found) => {
+                        for (name, value) in found.labels(message, &gelf.scratch) {
+                            if kinds.wants(name) {
+                                kinds.put(name, value);
+                            }
+                        }
+                        (message, found.time_ns)
+                    }
+                    Err(_) => {
+                        self.unparsed.add(1);
+                        (message, None)
+                    }
+                }
+            }
+            Meaning::Text => (message, record.time_ns),
+        };
+        for (name, value) in record.labels.iter() {
+            kinds.put(&name.text(), &value.text());
+        }
+        let key = std::mem::take(&mut kinds.key);
+        let work = kinds.of(&key, pipeline, outlet.form);
+        match work {
+            Some(work) => {
+                let time_ns = time_ns.filter(|_| settings.use_incoming_timestamp).unwrap_or(record.received_ns);
+                let tenant = record.tenant.map(|text| unescaped(text, tenant));
+                let mut prepare = |entry: &mut crate::pipeline::entry::Entry<'_>| {
+                    entry.time_ns = time_ns;
+                    entry.tenant = tenant.map(|tenant| entry.push(tenant));
+                    give(&record, entry);
+                };
+                strand.prepared_line(pipeline, work, (entry, at, read_ns), &mut prepare, outlet);
+            }
+            None => {
+                self.relabelled_away.0.add(1);
+                self.relabelled_away.1.add(entry.len() as u64);
+            }
+        }
+        self.kinds.key = key;
+    }
+}
+
+/// The metadata of a record.
+fn give(record: &Record<'_>, entry: &mut crate::pipeline::entry::Entry<'_>) {
+    for (name, value) in record.metadata.iter() {
+        entry.give(&name.text(), &value.text());
+    }
+}
+
+/// A text as it was before it was written to the record.
+fn unescaped<'a>(written: Text<'a>, to: &'a mut String) -> &'a str {
+    match written.plain() {
+        Some(text) => text,
+        None => {
+            to.clear();
+            written.write(to);
+            to
+        }
+    }
+}
+
+/// What the rules make of labels.
+#[derive(Debug)]
+struct Kinds {
+    rules: Rules,
+    scratch: Scratch,
+    map: LabelMap,
+    own: Labels,
+    outer: Labels,
+    /// Labels that come with an entry stay, in place of those alone that the rules make something of.
+    keeps_all: bool,
+    known: HashMap<Box<[u8]>, Option<usize>>,
+    kinds: Vec<(Labels, Work)>,
+    /// Names and values of the entry that is at hand, each with its length before it.
+    key: Vec<u8>,
+    last: Vec<u8>,
+    last_kind: Option<Option<usize>>,
+}
+
+impl Kinds {
+    fn new(settings: &Records) -> Result<Kinds, RelabelError> {
+        let rules = Rules::compile(&settings.relabel)?;
+        Ok(Kinds {
+            scratch: rules.scratch(),
+            map: LabelMap::new(),
+            own: settings.labels.clone(),
+            outer: settings.outer_labels.clone(),
+            keeps_all: settings.meaning == Meaning::Text,
+            known: HashMap::new(),
+            kinds: Vec::new(),
+            key: Vec::new(),
+            last: Vec::new(),
+            last_kind: None,
+            rules,
+        })
+    }
+
+    /// Whether the rules look at a label.
+    fn wants(&mut self, name: &str) -> bool {
+        self.keeps_all || self.rules.reads().any(|read| read == name) || self.rules.maps(name, &mut self.scratch)
+    }
+
+    /// Whether they may look at one that begins like this.
+    fn wants_any(&self, prefix: &str) -> bool {
+        self.rules.has_maps() || self.rules.reads().any(|read| read.starts_with(prefix))
+    }
+
+    fn put(&mut self, name: &str, value: &str) {
+        for text in [name, value] {
+            self.key.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            self.key.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// The buffers of an entry with these labels; `None`: a rule drops it.
+    fn of(&mut self, key: &[u8], pipeline: &mut Pipeline, form: Form<'_>) -> Option<&mut Work> {
+        let kind = match self.last_kind {
+            Some(kind) if self.last == key => kind,
+            _ => self.find(key, pipeline, form),
+        };
+        self.kinds.get_mut(kind?).map(|(_, work)| work)
+    }
+
+    fn find(&mut self, key: &[u8], pipeline: &mut Pipeline, form: Form<'_>) -> Option<usize> {
+        let kind = match self.known.get(key) {
+            Some(kind) => *kind,
+            None => {
+                if self.known.len() >= RECORD_KINDS {
+                    self.known.clear();
+                }
+                let kind = self.judge(key, pipeline, form);
+                self.known.insert(key.into(), kind);
+                kind
+            }
+        };
+        self.last.clear();
+        self.last.extend_from_slice(key);
+        self.last_kind = Some(kind);
+        kind
+    }
+
+    fn judge(&mut self, key: &[u8], pipeline: &mut Pipeline, form: Form<'_>) -> Option<usize> {
+        let Kinds { map, own, outer, .. } = self;
+        map.clear();
+        let mut rest = key;
+        while let Some((name, value)) = take_text(&mut rest).zip(take_text(&mut rest)) {
+            map.set(name, value);
+        }
+        for (name, value) in own.iter() {
+            map.set(name, value);
+        }
+        if !self.rules.apply(map, &mut self.scratch) {
+            return None;
+        }
+        map.drop_internal();
+        let (labels, repairs) = Labels::capped(outer.iter().chain(map.iter()), form.label_caps);
+        form.labels_too_long.add(repairs.value_too_long);
+        if let Some(kind) = self.kinds.iter().position(|(known, _)| *known == labels) {
+            return Some(kind);
+        }
+        if self.kinds.len() >= RECORD_KINDS {
+            self.kinds.clear();
+            self.known.clear();
+        }
+        let work = pipeline.work_of_several(labels.clone());
+        self.kinds.push((labels, work));
+        Some(self.kinds.len() - 1)
+    }
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (len, after) = rest.split_first_chunk::<4>()?;
+    let (text, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    *rest = after;
+    std::str::from_utf8(text).ok()
+}

@@ -1,0 +1,200 @@
+//! A source's inlet as its receivers use it: time stamps, chunks of records, waiting for room, syncing.
+//!
+//! Promises: no two records of a source have one time of receipt, so that equal messages are told apart; what is taken is in the inlet or counted. A
+//! stop makes room for what was read already. Leaves to others: sockets, what records mean.
+
+use super::status::Status;
+use crate::base::clock::Clock;
+use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_LOOK_MS, RECEIVE_WAIT_MS};
+use crate::base::shutdown::Shutdown;
+use crate::format::record::{Kind, Pieces, encode};
+use crate::store::inlet::{AppendError, Inlet, Kept, Limits};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Port {
+    inlet: Mutex<Inlet>,
+    limits: Mutex<Limits>,
+    clock: Clock,
+    /// The time of the next record.
+    next_ns: AtomicI64,
+    message_bytes: AtomicUsize,
+    pub(super) status: Status,
+    written: Notify,
+}
+
+/// Records that are to be appended together.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: u64,
+}
+
+impl Chunk {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records = 0;
+    }
+}
+
+impl Port {
+    pub(super) fn new(inlet: Inlet, limits: Limits, message_bytes: usize, clock: Clock, status: Status) -> Self {
+        Port {
+            inlet: Mutex::new(inlet),
+            limits: Mutex::new(limits),
+            clock,
+            next_ns: AtomicI64::new(0),
+            message_bytes: AtomicUsize::new(message_bytes),
+            status,
+            written: Notify::new(),
+        }
+    }
+
+    /// Goes on under other bounds.
+    pub(super) fn set_limits(&self, limits: Limits, message_bytes: usize) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.lock().set_limits(limits);
+        self.message_bytes.store(message_bytes, Ordering::Relaxed);
+    }
+
+    /// The longest message, bytes.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is received from here on is received now.
+    pub(super) fn begin(&self) {
+        let (now, next) = (self.clock.now_ns(), self.next_ns.load(Ordering::Relaxed));
+        if next < now || next.saturating_sub(now) > CLOCK_AHEAD_NS {
+            self.next_ns.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// A time of receipt of its own.
+    pub(super) fn stamp(&self) -> i64 {
+        self.next_ns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a message to a chunk; of one that is too long, or of which bytes are `missing`, the head, which says so.
+    pub(super) fn put(&self, kind: Kind, peer: Option<&str>, message: &[u8], missing: u64, chunk: &mut Chunk) {
+        self.status.messages.add(1);
+        self.status.bytes.add((message.len() as u64).saturating_add(missing));
+        let cut = self.cut(message, missing);
+        let message = cut.as_deref().unwrap_or(message);
+        let pieces = Pieces { kind, received_ns: self.stamp(), time_ns: None, tenant: None, peer, message };
+        encode(&pieces, [], [], &mut chunk.bytes);
+        chunk.records += 1;
+    }
+
+    /// The head of a message that is too long, with a mark. `None`: it is not.
+    pub(super) fn cut(&self, message: &[u8], missing: u64) -> Option<Vec<u8>> {
+        let most = self.message_bytes();
+        if missing == 0 && message.len() <= most {
+            return None;
+        }
+        self.status.cut.add(1);
+        let total = (message.len() as u64).saturating_add(missing);
+        let mark = format!(" [truncated: message of {total} bytes]");
+        let mut keep = most.saturating_sub(mark.len()).min(message.len());
+        // Not within a character.
+        while keep > 0 && message.get(keep).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            keep -= 1;
+        }
+        let head = message.get(..keep).unwrap_or_default();
+        Some([head, mark.as_bytes()].concat())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inlet> {
+        // An inlet is usable after any of its calls.
+        self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a chunk, if the inlet takes it.
+    pub(super) fn append(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
+        let kept = self.lock().append(&chunk.bytes, chunk.records);
+        self.written.notify_one();
+        kept
+    }
+
+    /// The same; `None`: it is being synced.
+    pub(super) fn try_append(&self, chunk: &Chunk) -> Option<Result<Kept, AppendError>> {
+        let mut inlet = match self.inlet.try_lock() {
+            Ok(inlet) => inlet,
+            Err(TryLockError::Poisoned(inlet)) => inlet.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let kept = inlet.append(&chunk.bytes, chunk.records);
+        self.written.notify_one();
+        Some(kept)
+    }
+
+    /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound.
+    pub(super) async fn append_all(&self, chunk: &mut Chunk, stop: &mut Shutdown) {
+        let mut waited = false;
+        while !chunk.is_empty() {
+            match self.append(chunk) {
+                Ok(_) => break,
+                Err(_) if stop.is_raised() => {
+                    self.append_above(chunk);
+                    break;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut waited, true) {
+                        self.status.held_up.add(1);
+                        tracing::debug!(%error, "senders wait");
+                    }
+                    let pause = tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS));
+                    tokio::select! {
+                        () = pause => {}
+                        () = stop.raised() => {}
+                    }
+                }
+            }
+        }
+        chunk.clear();
+    }
+
+    /// Appends what can be given back to nobody.
+    pub(super) fn append_above(&self, chunk: &Chunk) {
+        let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inlet = self.lock();
+        let room = inlet.bytes().saturating_add(chunk.bytes.len() as u64).max(limits.bytes);
+        inlet.set_limits(Limits { bytes: room, ..limits });
+        if let Err(error) = inlet.append(&chunk.bytes, chunk.records) {
+            self.status.refuse("disk", chunk.records);
+            tracing::warn!(%error, records = chunk.records, "messages that were received are lost");
+        }
+        inlet.set_limits(limits);
+    }
+
+    /// What is taken and not in a file yet, bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.lock().held_bytes()
+    }
+
+    /// Makes what is in files last.
+    pub(super) fn sync(&self) -> bool {
+        // What fails is counted and told by the inlet.
+        self.lock().sync().is_ok()
+    }
+
+    /// Syncs every second for as long as anything is written, beside the thread that receives.
+    pub(super) async fn keep_synced(self: Arc<Self>) {
+        loop {
+            self.written.notified().await;
+            tokio::time::sleep(Duration::from_millis(RECEIVE_LOOK_MS)).await;
+            let port = Arc::clone(&self);
+            if tokio::task::spawn_blocking(move || port.sync()).await.ok() != Some(true) {
+                self.written.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Loki's push API: `/loki/api/v1/push`, lines as they are at `/api/v1/raw`, `/ready`.
+//!
+//! Promises: an answer of 204 says that all of a push is in the inlet, whatever happens to the process afterwards; any other answer that none of it
+//! is, but for a disk that takes nothing (503), where some of it may come twice if it is sent again. A push that finds no room is answered with 429 and
+//! a time to wait. Leaves to others: labels and stages (`file/records`), HTTP (`base/serve`).
+
+use super::port::{Chunk, Port};
+use super::settings::{Password, Push};
+use crate::base::base64;
+use crate::base::limits::{
+    PUSH_BODIES, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_RETRY_S, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS,
+    RECORD_PAIRS_BYTES,
+};
+use crate::base::secret::Secret;
+use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
+use crate::base::shutdown::Shutdown;
+use crate::format::loki::{decode_snappy, parse_labels};
+use crate::format::push_json::{Decoder, Found};
+use crate::format::record::{Kind, Pieces, encode};
+use crate::model::tenant::{TENANT_RULE, is_tenant};
+use crate::store::inlet::{AppendError, Kept};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use rustls::ServerConfig;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+const PATHS: &str = "/loki/api/v1/push, /api/v1/raw (also as /promtail/api/v1/raw), /ready";
+
+/// Who answers.
+#[derive(Debug)]
+struct Server {
+    settings: Push,
+    /// Who may push: what their header says.
+    wanted: Option<Secret>,
+    port: Arc<Port>,
+    room: Arc<Semaphore>,
+    /// Entries without labels of their own have those of the source.
+    has_labels: bool,
+}
+
+/// Why a push is not taken: the reason for its counter, the status, the text.
+struct Refusal(&'static str, StatusCode, String);
+
+impl Refusal {
+    fn bad(why: impl Into<String>) -> Self {
+        Refusal("malformed", StatusCode::BAD_REQUEST, why.into())
+    }
+
+    fn large(why: impl Into<String>) -> Self {
+        Refusal("too_large", StatusCode::PAYLOAD_TOO_LARGE, why.into())
+    }
+}
+
+/// Answers until it is told to stop.
+pub(super) async fn receive(
+    socket: std::net::TcpListener,
+    (settings, wanted, has_labels): (Push, Option<Secret>, bool),
+    tls: Option<Arc<ServerConfig>>,
+    port: Arc<Port>,
+    leave: Shutdown,
+) {
+    let failed = port.status.handshakes_failed.clone();
+    let listener = match Listener::adopt(socket, RECEIVE_CONNECTIONS) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "pushes cannot be received"),
+    };
+    let listener = match tls {
+        Some(config) => listener.with_tls(config, failed),
+        None => listener,
+    };
+    let room = Arc::new(Semaphore::new(settings.body_bytes.saturating_mul(PUSH_BODIES)));
+    let server = Arc::new(Server { settings, wanted, port, room, has_labels });
+    let handler = move |request| {
+        let server = Arc::clone(&server);
+        async move { server.answer(request).await }
+    };
+    listener.serve(handler, leave).await;
+}
+
+impl Server {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Reply {
+        let path = request.uri().path();
+        let is_raw = match path {
+            "/ready" if is_read(request.method()) => return text(StatusCode::OK, "ready"),
+            "/ready" => return wrong_method("GET, HEAD"),
+            "/loki/api/v1/push" | "/api/prom/push" => false,
+            "/api/v1/raw" | "/promtail/api/v1/raw" => true,
+            _ => return not_found(PATHS),
+        };
+        if request.method() != Method::POST {
+            return wrong_method("POST");
+        }
+        let reply = match self.clone().take(request, is_raw).await {
+            Ok(()) => {
+                let mut reply = text(StatusCode::NO_CONTENT, "");
+                *reply.body_mut() = Default::default();
+                return reply;
+            }
+            Err(refusal) => refusal,
+        };
+        let Refusal(reason, status, why) = reply;
+        self.port.status.refuse(reason, 1);
+        let mut reply = text(status, &why);
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(PUSH_RETRY_S));
+            }
+            StatusCode::UNAUTHORIZED => {
+                let realm = HeaderValue::from_static("Basic realm=\"lugger\"");
+                reply.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    async fn take(self: Arc<Self>, request: Request<Incoming>, is_raw: bool) -> Result<(), Refusal> {
+        let (head, body) = request.into_parts();
+        if !self.may(&head.headers) {
+            let why = "this source wants a user's name and password (basic authentication)";
+            return Err(Refusal("unauthorized", StatusCode::UNAUTHORIZED, why.to_owned()));
+        }
+        let max = self.settings.body_bytes;
+        // The second value keeps the room for as long as the body is there.
+        let (body, _room) = read_body(body, max, &self.room).await.map_err(|error| {
+            let status = error.status();
+            let reason = match status {
+                StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+                StatusCode::SERVICE_UNAVAILABLE => "full",
+                _ => "malformed",
+            };
+            Refusal(reason, status, error.to_string())
+        })?;
+        let is_large = body.len() > RECEIVE_CHUNK_BYTES / 4;
+        let server = Arc::clone(&self);
+        let work = move || server.decode(&head.headers, &body, is_raw);
+        // A large one takes long enough that others of this thread would have to wait.
+        let chunk = if is_large {
+            let failed =
+                |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
+            tokio::task::spawn_blocking(work).await.map_err(failed)??
+        } else {
+            work()?
+        };
+        self.keep(&chunk).await
+    }
+
+    /// Appends a push, whole. It is answered when it is in a file.
+    async fn keep(&self, chunk: &Chunk) -> Result<(), Refusal> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        match self.port.append(chunk) {
+            Ok(Kept::Written) => return Ok(()),
+            Ok(Kept::Held | Kept::Dropped) => {}
+            Err(error @ AppendError::Full { .. }) => {
+                self.port.status.held_up.add(1);
+                return Err(Refusal("full", StatusCode::TOO_MANY_REQUESTS, error.to_string()));
+            }
+            Err(error @ (AppendError::TooLarge { .. } | AppendError::NotWhole { .. })) => {
+                return Err(Refusal::large(error.to_string()));
+            }
+            Err(error @ AppendError::Disk(_)) => {
+                return Err(Refusal("disk", StatusCode::SERVICE_UNAVAILABLE, error.to_string()));
+            }
+        }
+        let end = Instant::now() + Duration::from_millis(PUSH_HELD_MS);
+        while Instant::now() < end {
+            if self.port.held_bytes() == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
+        }
+        let why = "the disk of the state directory takes nothing; this push may be stored later all the same";
+        Err(Refusal("disk", StatusCode::SERVICE_UNAVAILABLE, why.to_owned()))
+    }
+
+    /// Whether the client may push.
+    fn may(&self, headers: &HeaderMap) -> bool {
+        let Some(wanted) = &self.wanted else { return true };
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given =
+            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        given.is_some_and(|(_, given)| is_same(given.trim().as_bytes(), wanted.expose().as_bytes()))
+    }
+
+    /// The records of a push.
+    fn decode(&self, headers: &HeaderMap, body: &Bytes, is_raw: bool) -> Result<Chunk, Refusal> {
+        let word = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
+        let kind = word(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let is_json = kind == "application/json";
+        if !is_raw && !is_json && kind != "application/x-protobuf" && !kind.is_empty() {
+            let why = format!("content type {kind:?} is not taken: send application/x-protobuf or application/json");
+            return Err(Refusal::bad(why));
+        }
+        let encoding = word(header::CONTENT_ENCODING).trim().to_ascii_lowercase();
+        let max = self.settings.body_bytes;
+        let body = match encoding.as_str() {
+            "gzip" => Bytes::from(gunzip(body, max)?),
+            "" | "identity" => body.clone(),
+            "snappy" if !is_json && !is_raw => body.clone(),
+            _ => {
+                let why = format!(
+                    "content encoding {encoding:?} is not taken: send gzip, or none (protobuf is a raw snappy block by itself)"
+                );
+                return Err(Refusal::bad(why));
+            }
+        };
+        let tenant = word(HeaderName::from_static("x-scope-orgid")).trim();
+        if !tenant.is_empty() && !is_tenant(tenant) {
+            return Err(Refusal::bad(format!("X-Scope-OrgID names no tenant: {TENANT_RULE}")));
+        }
+        self.port.begin();
+        let mut into = Gathered {
+            server: self,
+            tenant: Some(tenant).filter(|tenant| !tenant.is_empty()),
+            chunk: Chunk::default(),
+        };
+        if is_raw {
+            into.lines(&body);
+        } else if is_json {
+            into.json(&body)?;
+        } else {
+            into.protobuf(&body)?;
+        }
+        Ok(into.chunk)
+    }
+}
+
+/// What the header of those says who may push, behind `Basic`. Reads the file of the password.
+pub(super) fn credentials(settings: &Push) -> std::io::Result<Option<Secret>> {
+    let Some((user, password)) = &settings.basic_auth else { return Ok(None) };
+    let password = match password {
+        Password::Inline(password) => password.clone(),
+        Password::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                std::io::Error::new(error.kind(), format!("basic_auth: {}: {error}", path.display()))
+            })?;
+            Secret::new(text.trim_end_matches(['\n', '\r']))
+        }
+    };
+    Ok(Some(Secret::new(base64::encode(format!("{user}:{}", password.expose()).as_bytes()))))
+}
+
+/// Fills a chunk.
+struct Gathered<'a> {
+    server: &'a Server,
+    tenant: Option<&'a str>,
+    chunk: Chunk,
+}
+
+impl Gathered<'_> {
+    fn lines(&mut self, body: &[u8]) {
+        for line in body.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() {
+                self.entry((Kind::Line, None), line, &[], &[]);
+            }
+        }
+    }
+
+    fn json(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        let mut refused = None;
+        let decoded = Decoder::default().decode(body, |found| {
+            if refused.is_some() {
+                return;
+            }
+            let checked = match found {
+                Found::Stream(labels) => self.stream(labels.is_empty()),
+                Found::Entry(entry) => {
+                    let labels: Vec<(&str, &str)> = entry.labels.iter().collect();
+                    let metadata: Vec<(&str, &str)> = entry.metadata.iter().collect();
+                    self.checked(Some(entry.time_ns), entry.line.as_bytes(), &labels, &metadata)
+                }
+            };
+            refused = checked.err();
+        });
+        decoded.map_err(|error| Refusal::bad(error.to_string()))?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn protobuf(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        let max = self.server.settings.body_bytes;
+        if snap::raw::decompress_len(body).is_ok_and(|len| len > max) {
+            return Err(Refusal::large(format!("the push has more than {max} bytes after decompression")));
+        }
+        let request = decode_snappy(body, max).map_err(|error| Refusal::bad(error.to_string()))?;
+        for (i, stream) in request.streams.iter().enumerate() {
+            let labels =
+                parse_labels(&stream.labels).map_err(|error| Refusal::bad(format!("streams[{i}]: {error}")))?;
+            self.stream(labels.is_empty())?;
+            let labels: Vec<(&str, &str)> =
+                labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            for entry in &stream.entries {
+                let pairs = entry.structured_metadata.iter();
+                let metadata: Vec<(&str, &str)> = pairs.map(|pair| (pair.name.as_str(), pair.value.as_str())).collect();
+                self.checked(Some(entry.ns()), &entry.line, &labels, &metadata)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream without labels cannot be stored, unless the source has some.
+    fn stream(&self, is_bare: bool) -> Result<(), Refusal> {
+        if is_bare && !self.server.has_labels {
+            return Err(Refusal::bad(
+                "a stream has no labels, and the source has none for it: Loki takes no such stream",
+            ));
+        }
+        Ok(())
+    }
+
+    fn checked(
+        &mut self,
+        time_ns: Option<i64>,
+        line: &[u8],
+        labels: &[(&str, &str)],
+        metadata: &[(&str, &str)],
+    ) -> Result<(), Refusal> {
+        let bytes: usize = labels.iter().chain(metadata).map(|(name, value)| name.len() + value.len() + 2).sum();
+        if bytes > RECORD_PAIRS_BYTES {
+            let why =
+                format!("an entry has {bytes} bytes of labels and metadata, at most {RECORD_PAIRS_BYTES} are taken");
+            return Err(Refusal::bad(why));
+        }
+        if self.chunk.records >= PUSH_ENTRIES as u64 {
+            return Err(Refusal::large(format!("the push has more than {PUSH_ENTRIES} entries: send smaller ones")));
+        }
+        self.entry((Kind::Push, time_ns), line, labels, metadata);
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        (kind, time_ns): (Kind, Option<i64>),
+        line: &[u8],
+        labels: &[(&str, &str)],
+        metadata: &[(&str, &str)],
+    ) {
+        let port = &self.server.port;
+        port.status.messages.add(1);
+        port.status.bytes.add(line.len() as u64);
+        let cut = port.cut(line, 0);
+        let message = cut.as_deref().unwrap_or(line);
+        let pieces = Pieces { kind, received_ns: port.stamp(), time_ns, tenant: self.tenant, peer: None, message };
+        encode(&pieces, labels.iter().copied(), metadata.iter().copied(), &mut self.chunk.bytes);
+        self.chunk.records += 1;
+    }
+}
+
+fn gunzip(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::new();
+    let most = (max as u64).saturating_add(1);
+    let read = flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut out);
+    read.map_err(|error| Refusal::bad(format!("the body is not valid gzip: {error}")))?;
+    if out.len() > max {
+        return Err(Refusal::large(format!("the push has more than {max} bytes after decompression")));
+    }
+    Ok(out)
+}
+
+/// Compares without telling by its time where they differ.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}

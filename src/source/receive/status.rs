@@ -1,0 +1,78 @@
+//! What a receiver tells of itself: metrics, and what the status page shows.
+//!
+//! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
+
+use crate::base::metrics::{Counter, Gauge, Registry};
+
+/// The counters of one receiver. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Messages that were received.
+    pub messages: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Messages of which only the head was kept.
+    pub cut: Counter,
+    /// Datagrams that the kernel dropped, as its buffer was full.
+    pub kernel_dropped: Counter,
+    /// Times that senders had to wait because the inlet was full.
+    pub held_up: Counter,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: Counter,
+    /// Messages and requests that were not taken, by reason.
+    refused: Vec<(&'static str, Counter)>,
+}
+
+/// Why something is not taken.
+pub(super) const REFUSED: [&str; 8] =
+    ["malformed", "too_large", "unauthorized", "full", "disk", "chunk", "chunks_late", "chunks_crowded"];
+
+impl Status {
+    /// Registers the series of a source.
+    pub fn new(registry: &Registry, name: &str) -> Self {
+        let source = [("source", name)];
+        let refused = REFUSED.map(|reason| {
+            let help = "Messages and requests that were not taken, by reason.";
+            (reason, registry.counter("lugger_receive_refused_total", help, &[("source", name), ("reason", reason)]))
+        });
+        Status {
+            messages: registry.counter("lugger_receive_messages_total", "Messages received.", &source),
+            bytes: registry.counter("lugger_receive_bytes_total", "Bytes of messages received.", &source),
+            cut: registry.counter("lugger_receive_cut_total", "Messages of which only the head was kept.", &source),
+            kernel_dropped: registry.counter(
+                "lugger_receive_kernel_dropped_total",
+                "Datagrams that the kernel dropped because the socket's buffer was full.",
+                &source,
+            ),
+            held_up: registry.counter(
+                "lugger_receive_held_up_total",
+                "Times that senders had to wait because the source's queue was full.",
+                &source,
+            ),
+            connections: registry.gauge("lugger_receive_connections", "Connections that are open.", &source),
+            handshakes_failed: registry.counter(
+                "lugger_receive_handshakes_failed_total",
+                "TLS handshakes that failed.",
+                &source,
+            ),
+            refused: refused.to_vec(),
+        }
+    }
+
+    /// What has been lost since the start, one sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        let dropped = self.kernel_dropped.get();
+        let lost = (dropped > 0)
+            .then(|| format!("the kernel dropped {dropped} datagrams since the start: raise net.core.rmem_max"));
+        lost.into_iter().collect()
+    }
+
+    /// Counts what is not taken, for one of [`REFUSED`].
+    pub(super) fn refuse(&self, reason: &str, count: u64) {
+        if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {
+            counter.add(count);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! An inlet on a real directory: names, sizes, limits, torn ends, what is dropped and counted. How it stands a failing disk: tests/inlet_model.
+
+use super::*;
+use crate::base::metrics::Registry;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn open_with(path: &Path, limits: Limits, delivered: Delivered) -> (Inlet, Counters) {
+    let counters = Counters::new(&Registry::default(), "test");
+    let inlet = Inlet::open(Directory::new(path), limits, Clock::default(), counters.clone(), delivered).unwrap();
+    (inlet, counters)
+}
+
+fn open(path: &Path, limits: Limits) -> (Inlet, Counters) {
+    open_with(path, limits, Box::new(|_| 0))
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+const SMALL: Limits = Limits { bytes: 30, policy: Policy::Refuse, file_bytes: 10 };
+
+#[test]
+fn files_are_renamed_at_their_size_and_numbers_go_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inlets/test");
+    let (mut inlet, _) = open(&path, Limits { bytes: 1000, ..SMALL });
+    assert!(names(&path).is_empty(), "nothing is made before it is needed");
+    for piece in ["a1\na2\n", "b1\n", "c1\n", "d1\n"] {
+        assert_eq!(inlet.append(piece.as_bytes(), 1).unwrap(), Kept::Written);
+    }
+    assert_eq!(names(&path), ["inlet.log", "inlet.log.1"]);
+    assert_eq!(fs::read(path.join("inlet.log.1")).unwrap(), b"a1\na2\nb1\n");
+    assert_eq!(inlet.bytes(), 15);
+    drop(inlet);
+    let (mut inlet, counters) = open(&path, Limits { bytes: 1000, ..SMALL });
+    assert_eq!(inlet.bytes(), 15);
+    inlet.append(b"e1\ne2\n", 2).unwrap();
+    assert_eq!(names(&path), ["inlet.log", "inlet.log.1", "inlet.log.2"]);
+    assert_eq!(fs::read(path.join("inlet.log.2")).unwrap(), b"c1\nd1\n");
+    inlet.sync().unwrap();
+    assert_eq!(counters.all_dropped(), 0);
+}
+
+#[test]
+fn torn_ends_are_cut_and_counted_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = [b"whole\n".as_slice(), &vec![b'x'; 200_000]].concat();
+    fs::write(dir.path().join("inlet.log"), b"one\ntwo\nthr").unwrap();
+    fs::write(dir.path().join("inlet.log.7"), long).unwrap();
+    fs::write(dir.path().join("inlet.log.8"), b"no end").unwrap();
+    fs::write(dir.path().join("inlet.log.09"), b"not ours").unwrap();
+    let (mut inlet, counters) = open(dir.path(), Limits { bytes: 1000, ..SMALL });
+    assert_eq!(counters.dropped(Reason::Torn), 3);
+    assert_eq!(fs::read(dir.path().join("inlet.log.7")).unwrap(), b"whole\n");
+    assert_eq!(fs::read(dir.path().join("inlet.log.8")).unwrap(), b"");
+    assert_eq!(fs::read(dir.path().join("inlet.log.09")).unwrap(), b"not ours");
+    inlet.append(b"3\n", 1).unwrap();
+    assert_eq!(fs::read(dir.path().join("inlet.log")).unwrap(), b"one\ntwo\n3\n");
+    inlet.append(b"4\n", 1).unwrap();
+    assert_eq!(fs::read(dir.path().join("inlet.log.9")).unwrap(), b"one\ntwo\n3\n");
+}
+
+#[test]
+fn a_full_inlet_refuses_until_its_reader_removes_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inlet, counters) = open(dir.path(), SMALL);
+    for _ in 0..3 {
+        inlet.append(b"123456789\n", 1).unwrap();
+    }
+    let error = inlet.append(b"x\n", 1).unwrap_err();
+    assert!(matches!(error, AppendError::Full { .. }), "{error}");
+    assert_eq!(inlet.bytes(), 30);
+    fs::remove_file(dir.path().join("inlet.log.1")).unwrap();
+    assert_eq!(inlet.append(b"x\n", 1).unwrap(), Kept::Written);
+    assert_eq!(inlet.bytes(), 22);
+    assert!(matches!(inlet.append(&[b'\n'; 31], 31), Err(AppendError::TooLarge { bytes: 31, .. })));
+    assert!(matches!(inlet.append(b"half", 0), Err(AppendError::NotWhole { .. })));
+    assert_eq!(counters.all_dropped(), 0);
+}
+
+#[test]
+fn a_full_inlet_of_one_file_finishes_it_so_that_it_can_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inlet, _) = open(dir.path(), SMALL);
+    inlet.append(b"1234567890123456789012345\n", 1).unwrap();
+    inlet.append(b"123456789\n", 1).unwrap_err();
+    assert_eq!(names(dir.path()), ["inlet.log.1"]);
+    inlet.append(b"123456789\n", 1).unwrap_err();
+    fs::remove_file(dir.path().join("inlet.log.1")).unwrap();
+    assert_eq!(inlet.append(b"123456789\n", 1).unwrap(), Kept::Written);
+}
+
+#[test]
+fn the_oldest_file_goes_and_what_was_not_delivered_of_it_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let seen = asked.clone();
+    let delivered = move |name: &str| {
+        assert_eq!(name, "inlet.log.1");
+        seen.fetch_add(1, Ordering::Relaxed);
+        4
+    };
+    let limits = Limits { policy: Policy::DropOldest, ..SMALL };
+    let (mut inlet, counters) = open_with(dir.path(), limits, Box::new(delivered));
+    inlet.append(b"1\n2\n3\n4\n5\n", 5).unwrap();
+    inlet.append(b"123456789\n", 1).unwrap();
+    inlet.append(b"123456789\n", 1).unwrap();
+    let reader = fs::File::open(dir.path().join("inlet.log.1")).unwrap();
+    assert_eq!(inlet.append(b"123456789\n", 1).unwrap(), Kept::Written);
+    assert_eq!(counters.dropped(Reason::Full), 3);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(names(dir.path()), ["inlet.log", "inlet.log.2", "inlet.log.3"]);
+    assert_eq!(reader.metadata().unwrap().len(), 0, "whoever has it open reads no more of it");
+    assert_eq!(inlet.append(&[b'\n'; 31], 31).unwrap(), Kept::Dropped);
+    assert_eq!(counters.dropped(Reason::TooLarge), 31);
+}
+
+#[test]
+fn a_directory_that_is_cleaned_up_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test");
+    let (mut inlet, _) = open(&path, SMALL);
+    inlet.append(b"1\n", 1).unwrap();
+    inlet.sync().unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    assert_eq!(inlet.append(b"2\n", 1).unwrap(), Kept::Written);
+    assert_eq!(fs::read(path.join("inlet.log")).unwrap(), b"2\n");
+    inlet.sync().unwrap();
+}
+
+#[test]
+fn nothing_is_asked_of_the_disk_while_nothing_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inlet, _) = open(dir.path(), SMALL);
+    inlet.append(b"1\n", 1).unwrap();
+    inlet.sync().unwrap();
+    fs::remove_file(dir.path().join("inlet.log")).unwrap();
+    inlet.sync().unwrap();
+    assert_eq!(inlet.bytes(), 2, "it was not looked at");
+    inlet.append(b"2\n", 1).unwrap();
+    assert_eq!(fs::read(dir.path().join("inlet.log")).unwrap(), b"2\n", "but before the next write it is");
+}

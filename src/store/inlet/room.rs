@@ -1,0 +1,100 @@
+//! Room: finishing files, and giving up the oldest.
+//!
+//! Promises: a file is finished only at the end of a record; one that is given up is counted once. Leaves to others: removing what is read.
+
+use super::counters::{Operation, Reason};
+use super::{Finished, Inlet, NAME, Policy, finished_name, scan};
+use crate::store::spool::disk::{Disk, DiskFile};
+use std::io;
+
+impl<D: Disk> Inlet<D> {
+    /// Sees to it that `bytes` fit. False if they do not.
+    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
+        if self.has_room(bytes) {
+            return true;
+        }
+        self.recount();
+        while !self.has_room(bytes) {
+            if self.finished.iter().all(|file| file.bytes == 0) && !self.rotate() {
+                return false;
+            }
+            // What was rotated just now can be read to its end and removed, where nothing is dropped.
+            if self.limits.policy == Policy::Refuse || !self.drop_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.bytes().saturating_add(bytes) <= self.limits.bytes
+    }
+
+    /// Finishes the file that is appended to. False if there is nothing to finish, or not yet: what is held belongs into it.
+    pub(super) fn rotate(&mut self) -> bool {
+        if self.writer.is_none() || self.written == 0 || !self.held.bytes.is_empty() {
+            return false;
+        }
+        let number = self.next_number;
+        match self.disk.rename(NAME, &finished_name(number)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.lose_writer();
+                return false;
+            }
+            Err(error) => {
+                self.failed(Operation::Rotate, &error);
+                return false;
+            }
+        }
+        self.finished.push_back(Finished { number, bytes: self.written });
+        self.next_number = number.saturating_add(1);
+        if self.dirty {
+            self.unsynced.push(number);
+        }
+        self.directory_dirty = true;
+        self.writer = None;
+        self.written = 0;
+        true
+    }
+
+    /// Gives up the oldest file that has anything. False if none gives way.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(at) = self.finished.iter().position(|file| file.bytes > 0) else { return false };
+        let Some(Finished { number, .. }) = self.finished.get(at).copied() else { return false };
+        let name = finished_name(number);
+        let file = match self.disk.open(&name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Its reader was quicker.
+                self.finished.remove(at);
+                return true;
+            }
+            Err(error) => {
+                self.failed(Operation::Remove, &error);
+                return false;
+            }
+        };
+        let (records, unread) = scan::records(&file, (self.delivered)(&name));
+        if let Some(error) = unread {
+            self.failed(Operation::Read, &error);
+        }
+        // Emptied first: a reader that has it open must not go on delivering what is counted as lost.
+        let emptied = file.truncate(0);
+        let removed = self.disk.remove(&name);
+        self.directory_dirty = true;
+        for error in [emptied.as_ref().err(), removed.as_ref().err()].into_iter().flatten() {
+            self.failed(Operation::Remove, error);
+        }
+        if emptied.is_err() && removed.is_err() {
+            return false;
+        }
+        self.dropped(Reason::Full, records);
+        if removed.is_ok() {
+            self.finished.remove(at);
+        } else if let Some(file) = self.finished.get_mut(at) {
+            file.bytes = 0;
+        }
+        true
+    }
+}

@@ -1,0 +1,88 @@
+//! Stdin as a source.
+
+use crate::senders::Pipe;
+use crate::support::agent::{Config, FileSource, Rig};
+use crate::support::ledger::{Book, line};
+use crate::support::loki::Loki;
+use crate::support::wait::wait_until;
+use crate::{DRAIN, kept, source};
+use std::io::Write;
+use std::time::Duration;
+
+/// It ends when stdin has ended and all is stored, also if the endpoint is away for a while; a last line without newline counts.
+#[test]
+fn it_ends_with_stdin_when_all_is_stored() {
+    let rig = Rig::new();
+    let loki = kept();
+    loki.pause();
+    let mut pipe = Pipe::new();
+    let config = Config::new(&loki.url()).source(source("stdin", "{}"));
+    let mut agent = rig.start_with_stdin(&config, pipe.reader());
+    pipe.write(b"one\r\ntwo\n\nthree without its end");
+    pipe.close();
+    wait_until("it is received", DRAIN, || agent.metric("lugger_receive_messages_total") == Some(4.0));
+    assert!(!agent.has_exited());
+    loki.resume();
+    assert_eq!(agent.wait_exit(DRAIN).code, Some(0));
+    assert_eq!(loki.lines(), ["one", "two", "", "three without its end"]);
+    loki.assert_no_defects();
+}
+
+/// With another source beside it runs on.
+#[test]
+fn it_runs_on_with_another_source() {
+    let rig = Rig::new();
+    let loki = kept();
+    let mut pipe = Pipe::new();
+    let config =
+        Config::new(&loki.url()).source(source("stdin", "{}")).source(FileSource::new("app", rig.log("*.log")));
+    let mut agent = rig.start_with_stdin(&config, pipe.reader());
+    pipe.write(b"of stdin\n");
+    pipe.close();
+    loki.wait_for("stdin's", DRAIN, |line| line == "of stdin");
+    std::fs::write(rig.log("a.log"), "of a file\n").unwrap();
+    loki.wait_for("the file's", DRAIN, |line| line == "of a file");
+    assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
+}
+
+/// Numbered lines through one pipe, over restarts and kills. What was read at the moment of a kill would be gone: it comes when all that was written is
+/// read.
+#[test]
+fn numbered_lines_come_once_over_restarts_and_kills() {
+    const COUNT: u64 = 100_000;
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "stdin");
+    let mut pipe = Pipe::new();
+    let config = Config::new(&loki.url()).source(source("stdin", "{ queue: 1MiB }"));
+    let mut agent = rig.start_with_stdin(&config, pipe.reader());
+    for part in 0..4 {
+        let (from, to) = (COUNT * part / 4, COUNT * (part + 1) / 4);
+        let mut text = String::new();
+        for n in from..to {
+            line("stdin", n, 100, &mut text);
+            text.push('\n');
+        }
+        pipe.write(text.as_bytes());
+        let want = Some((to - from) as f64);
+        wait_until("they are received", DRAIN, || agent.metric("lugger_receive_messages_total") == want);
+        if part == 3 {
+            break;
+        } else if part % 2 == 0 {
+            agent.kill();
+        } else {
+            assert_eq!(agent.stop(Duration::from_secs(20)).code, Some(0));
+        }
+        agent = rig.start_with_stdin(&config, pipe.reader());
+    }
+    pipe.close();
+    assert_eq!(agent.wait_exit(DRAIN).code, Some(0));
+    book.lock().verdict(COUNT).assert_perfect(COUNT);
+    loki.assert_no_defects();
+}
+
+impl Pipe {
+    fn write(&mut self, bytes: &[u8]) {
+        self.writer().write_all(bytes).unwrap();
+    }
+}
