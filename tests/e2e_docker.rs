@@ -267,6 +267,84 @@ fn streams_terminals_and_long_lines() {
     docker.remove(&["forms-pipes", "forms-terminal"]);
 }
 
+/// Docker's driver `local` writes files of its own form: the API tells them.
+#[test]
+fn what_the_api_tells_comes_once_over_restarts_and_kills() {
+    const LINES: u64 = 30_000;
+    let docker = docker();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "local");
+    let rig = Rig::new();
+    let config = Config::new(&loki.url()).source(source(&docker, "local$", ""));
+    let pipe = docker.pipe("local");
+    docker.run("local", &[&pipe.volume(), "--log-driver=local"], "cat /in/pipe; cat /in/pipe");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stdin = pipe.open();
+            for n in (0..LINES).step_by(200) {
+                // What Docker rotates away unread is gone: it must not be too far ahead.
+                let seen = || book.seen() + 10_000 > n;
+                assert!(holds_within(DRAIN, seen).is_some(), "nothing arrives: {} of {n}", book.seen());
+                stdin.write_all(numbered("local", n..n + 200).as_bytes()).unwrap();
+            }
+        });
+        let mut agent = rig.start(&config);
+        for part in 1..=6 {
+            wait_until("a part of the lines", DRAIN, || book.seen() >= LINES * part / 8);
+            if part % 2 == 0 {
+                agent.kill();
+            } else {
+                assert_eq!(agent.stop(STOP).code, Some(0));
+            }
+            agent = rig.start(&config);
+        }
+        book.wait_all(LINES, DRAIN);
+        // The container ends while nobody listens, and is started again.
+        assert_eq!(agent.stop(STOP).code, Some(0));
+        pipe.open().write_all(numbered("local", LINES..LINES + 100).as_bytes()).unwrap();
+        docker.wait("local");
+        let agent = rig.start(&config);
+        book.wait_all(LINES + 100, DRAIN);
+        docker.do_it(&["start", "local"]);
+        pipe.open().write_all(numbered("local", LINES + 100..LINES + 200).as_bytes()).unwrap();
+        book.wait_all(LINES + 200, DRAIN);
+        assert_eq!(agent.metric("lugger_docker_up"), Some(1.0));
+    });
+    let verdict = book.lock().verdict(LINES + 200);
+    println!(
+        "{} lines by the API: {} missing, {} raw duplicates, {} visible",
+        verdict.written, verdict.missing, verdict.duplicated_raw, verdict.duplicated_visible
+    );
+    verdict.assert_perfect(LINES);
+    assert_eq!(book.lock().streams(), ["{container=\"local\", stream=\"stdout\"}"]);
+    loki.assert_no_defects();
+    docker.remove(&["local"]);
+}
+
+#[test]
+fn what_cannot_be_read_from_disk_is_told_by_the_api() {
+    let docker = docker();
+    let loki = kept();
+    let rig = Rig::new();
+    let script = "echo out; echo err >&2; head -c 40000 /dev/zero | tr '\\0' x; echo";
+    docker.run("told-pipes", &[], script);
+    docker.run("told-terminal", &["--tty"], "echo one; echo two >&2");
+    docker.wait("told-pipes");
+    docker.wait("told-terminal");
+    let elsewhere = rig.path().join("containers");
+    let _agent = rig.start(&Config::new(&loki.url()).source(places(&docker.socket(), &elsewhere, "told", "")));
+    let long = "x".repeat(40_000);
+    let labels = |container: &str, stream: &str| format!("{{container=\"told-{container}\", stream=\"{stream}\"}}");
+    let (out, err, terminal) = (labels("pipes", "stdout"), labels("pipes", "stderr"), labels("terminal", "stdout"));
+    let want = [("err", &err), ("one", &terminal), ("out", &out), ("two", &terminal), (&long, &out)];
+    wait_entries(&loki, &want.map(|(text, labels)| (text, labels.as_str())));
+    docker.run("told-late", &[], "echo late; sleep 1000");
+    let late = labels("late", "stdout");
+    wait_until("the last one", DRAIN, || by_line(&loki).contains(&("late".to_owned(), late.clone())));
+    loki.assert_no_defects();
+    docker.remove(&["told-pipes", "told-terminal", "told-late"]);
+}
+
 #[test]
 fn a_socket_and_a_directory_that_come_late_are_waited_for() {
     let docker = docker();

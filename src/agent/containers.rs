@@ -1,26 +1,37 @@
 //! Who listens to Docker for the sources of a plan.
 //!
-//! Promises: a source whose settings stay goes on with what it knows. Leaves to others: what is listened to (`source/docker`).
+//! Each has a thread of its own, `lugger-docker`, since what the API tells goes to disk. Promises: a source whose settings stay goes on with what it knows;
+//! of two that follow each other only one listens at a time. Leaves to others: what is listened to (`source/docker`).
 
 use super::Joints;
 use crate::base::clock::Clock;
+use crate::base::limits::DOCKER_STOP_MS;
+use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::source::docker::containers::{Containers, SettingsError};
 use crate::source::docker::settings::Settings;
 use crate::source::docker::status::Status;
+use crate::source::docker::tap::Tap;
+use crate::source::docker::told_name;
 use crate::source::docker::watch::watch;
+use crate::source::file::stored;
+use crate::source::receive::inlet_path;
+use crate::store::checkpoint::Checkpoints;
+use std::io;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// A docker source, and the task that listens for it. Dropping it ends the task.
+/// A docker source, and the thread that listens for it. Dropping it tells the thread to end.
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) containers: Arc<Containers>,
-    task: JoinHandle<()>,
+    stop: Trigger,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop.raise();
     }
 }
 
@@ -30,6 +41,7 @@ impl Joints {
         &self,
         settings: &Settings,
         listening: &[Listening],
+        store: &Checkpoints,
     ) -> Result<Arc<Containers>, SettingsError> {
         let before = listening.iter().find(|listening| listening.containers.settings().name == settings.name);
         let before = before.map(|listening| &listening.containers);
@@ -42,22 +54,85 @@ impl Joints {
             Some(before) => before.status().clone(),
             None => Status::new(&self.registry, &settings.name),
         };
-        Containers::new(settings.clone(), status, &self.registry, self.wake.clone(), before.map(|before| &**before))
+        let tap = match before.and_then(|before| before.tap()) {
+            _ if !settings.api_logs => None,
+            Some(tap) => Some(Arc::clone(tap)),
+            None => {
+                let name = told_name(settings);
+                let directory = inlet_path(&self.state_dir, &name);
+                let (store, source, place) = (store.clone(), name.clone(), directory.clone());
+                let delivered = Box::new(move |file: &str| stored(&store, &source, &place.join(file)));
+                Some(Tap::open(&directory, &name, self.clock.clone(), &self.registry, delivered)?)
+            }
+        };
+        let before = before.map(|before| &**before);
+        Containers::new(settings.clone(), (status, tap), &self.registry, self.wake.clone(), before)
     }
 }
 
-/// Listens for these from now on, and for nobody else. Must be called within a tokio runtime.
+/// Listens for these from now on, and for nobody else.
 pub(super) fn listen(next: Vec<Arc<Containers>>, mut before: Vec<Listening>, clock: &Clock) -> Vec<Listening> {
     let mut listening = Vec::new();
     for containers in next {
-        let stays = before.iter().position(|before| Arc::ptr_eq(&before.containers, &containers));
-        listening.push(match stays {
-            Some(at) => before.swap_remove(at),
-            None => {
-                let task = tokio::spawn(watch(Arc::clone(&containers), clock.clone()));
-                Listening { containers, task }
-            }
+        let same = before.iter().position(|before| Arc::ptr_eq(&before.containers, &containers));
+        if let Some(at) = same {
+            listening.push(before.swap_remove(at));
+            continue;
+        }
+        let name = &containers.settings().name;
+        let replaced = before.iter_mut().find(|before| before.containers.settings().name == *name);
+        let predecessor = replaced.and_then(|before| {
+            before.stop.raise();
+            before.thread.take()
         });
+        let (stop, stopping) = shutdown::channel();
+        let (its, clock) = (Arc::clone(&containers), clock.clone());
+        let run = move || {
+            // What it put down is to be known before anything is asked for.
+            if let Some(predecessor) = predecessor {
+                // An error is a panic, which has been shown.
+                let _ = predecessor.join();
+            }
+            if let Err(error) = run(its, &clock, stopping) {
+                tracing::error!(%error, "nobody listens to Docker: no runtime can be made");
+            }
+        };
+        let thread = std::thread::Builder::new().name("lugger-docker".into()).spawn(run);
+        let thread =
+            thread.inspect_err(|error| tracing::error!(%error, "nobody listens to Docker: no thread can be made"));
+        listening.push(Listening { containers, stop, thread: thread.ok() });
     }
     listening
+}
+
+/// The thread: listens until it is to stop.
+fn run(containers: Arc<Containers>, clock: &Clock, mut stopping: Shutdown) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tap = containers.tap().cloned();
+    runtime.block_on(async {
+        let sync = async {
+            match &tap {
+                Some(tap) => tap.keep_synced().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stopping.raised() => {}
+            () = watch(containers, clock.clone()) => {}
+            () = sync => {}
+        }
+    });
+    // Tasks that take logs end with it.
+    drop(runtime);
+    if let Some(tap) = tap {
+        tap.sync();
+    }
+    Ok(())
+}
+
+/// Stops all of them, and waits until they have put down what they have: not for long, if a disk does not answer.
+pub(super) async fn stop(listening: Vec<Listening>) {
+    let threads: Vec<JoinHandle<()>> = listening.into_iter().filter_map(|mut one| one.thread.take()).collect();
+    let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| _ = thread.join()));
+    let _ = tokio::time::timeout(Duration::from_millis(DOCKER_STOP_MS), joined).await;
 }

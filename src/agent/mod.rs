@@ -36,7 +36,7 @@ use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
 use crate::source::handle::{Kept, NextOutput};
-use crate::source::receive::{ReceiveError, Receivers};
+use crate::source::receive::{ReceiveError, Receivers, inlet_path};
 use crate::source::{docker, file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -192,7 +192,7 @@ impl Agent {
             let spool = joints.spool(&settings.name, bytes, plan.spool_age);
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
-        let arranged = joints.arrange(&plan, &[])?;
+        let arranged = joints.arrange(&plan, &[], &store)?;
         let routes = Routes::new(&arranged);
         let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;
@@ -282,6 +282,7 @@ impl Agent {
     pub async fn stop(self) {
         // First, so that what is received by now can still be sent.
         self.receivers.stop().await;
+        containers::stop(self.dockers).await;
         self.worker.stop();
         self.journals.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
@@ -375,7 +376,12 @@ impl Joints {
     }
 
     /// The sources of a plan, and where they go. `listening`: who listens to Docker now.
-    fn arrange(&self, plan: &Plan, listening: &[Listening]) -> Result<Arranged, docker::containers::SettingsError> {
+    fn arrange(
+        &self,
+        plan: &Plan,
+        listening: &[Listening],
+        store: &Checkpoints,
+    ) -> Result<Arranged, docker::containers::SettingsError> {
         // What the agent writes itself must not be what it reads.
         let own_files = format!("{}/**", globset::escape(&self.state_dir.to_string_lossy()));
         let set = |to: &[usize], sets: &mut Vec<Vec<String>>| {
@@ -401,9 +407,14 @@ impl Joints {
             arranged.journals.push((source.settings.clone(), set(&source.to, &mut arranged.journal_sets)));
         }
         for source in &plan.dockers {
-            let containers = self.containers(&source.settings, listening)?;
+            let containers = self.containers(&source.settings, listening, store)?;
             let settings = docker::files(&source.settings, &containers);
             arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
+            if containers.tap().is_some() {
+                let directory = inlet_path(&self.state_dir, &docker::told_name(&source.settings));
+                let settings = docker::told(&source.settings, &directory);
+                arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
+            }
             arranged.dockers.push(containers);
         }
         Ok(arranged)

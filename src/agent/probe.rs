@@ -12,6 +12,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
+use crate::source::docker::told_name;
 use crate::source::{docker, file, journal, receive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,6 +37,8 @@ pub(super) enum Status {
     Journal(journal::status::Status),
     /// The logs of containers, and Docker itself.
     Docker(file::status::Status, docker::status::Status),
+    /// What Docker's API tells.
+    Told(file::status::Status),
     /// With the kind of the source. What it has to do with its inlet, a file's status tells.
     Receiver(&'static str, file::status::Status, receive::status::Status),
 }
@@ -53,6 +56,9 @@ pub(super) fn sources(
         let status = match (docker, receiver) {
             (Some(docker), _) => Status::Docker(status.clone(), docker.containers.status().clone()),
             (None, Some((_, kind, receiver))) => Status::Receiver(kind, status.clone(), receiver.clone()),
+            (None, None) if dockers.iter().any(|docker| told_name(docker.containers.settings()) == *name) => {
+                Status::Told(status.clone())
+            }
             (None, None) => Status::File(status.clone()),
         };
         (name.clone(), status)
@@ -160,6 +166,7 @@ impl Probe {
 fn source(name: &str, status: &Status) -> Source {
     let (kind, status, more) = match status {
         Status::File(status) => ("file", status, Vec::new()),
+        Status::Told(status) => ("docker", status, Vec::new()),
         Status::Docker(status, docker) => ("docker", status, docker.problems()),
         Status::Journal(status) => {
             return Source {

@@ -7,6 +7,7 @@ use super::{Agent, Joints};
 use crate::base::limits::END_LOOK_MS;
 use crate::base::units::format_size;
 use crate::config::plan::{Plan, Receiver};
+use crate::source::docker::told_name;
 use crate::source::file::{settings::Settings, stored};
 use crate::source::receive::{self, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
 use crate::store::checkpoint::Checkpoints;
@@ -74,7 +75,8 @@ impl Joints {
 
 /// Says what was received for sources that the plan does not have. Reads directories, so it blocks.
 pub(super) fn warn_of_strangers(plan: &Plan) {
-    let known: Vec<String> = plan.receivers.iter().map(|receiver| receiver.settings.name.clone()).collect();
+    let receivers = plan.receivers.iter().map(|receiver| receiver.settings.name.clone());
+    let known: Vec<String> = receivers.chain(plan.dockers.iter().map(|docker| told_name(&docker.settings))).collect();
     for (source, bytes) in receive::strangers(&plan.state_dir, &known) {
         let path = inlet_path(&plan.state_dir, &source);
         tracing::warn!(

@@ -144,7 +144,7 @@ impl Agent {
             let place = plan.loki.iter().position(|endpoint| endpoint.name == name);
             place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
         };
-        let arranged = self.joints.arrange(&plan, &self.dockers)?;
+        let arranged = self.joints.arrange(&plan, &self.dockers, &self.store)?;
         let routes = Routes::new(&arranged);
         let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
         let sources = Sources::parse(files)?;

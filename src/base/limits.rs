@@ -556,3 +556,15 @@ pub const DOCKER_RETRY_MS: (u64, u64) = (250, 5_000);
 pub const DOCKER_REFRESH_MS_DEFAULT: u64 = 60_000;
 /// Range of that, milliseconds.
 pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
+/// Containers whose places in the API's log are kept, also when they are gone.
+pub const DOCKER_PLACES: usize = 4096;
+/// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
+pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
+/// Bound of an inlet for logs that Docker's API tells, bytes.
+pub const DOCKER_INLET_BYTES: u64 = 64 * 1024 * 1024;
+/// While such an inlet takes nothing it is tried again after this, milliseconds.
+pub const DOCKER_PAUSE_MS: u64 = 100;
+/// It is synced so often while lines come, milliseconds.
+pub const DOCKER_SYNC_MS: u64 = 1_000;
+/// Who listens to Docker has so long to end, milliseconds.
+pub const DOCKER_STOP_MS: u64 = 500;

@@ -65,6 +65,7 @@ pub(super) fn plan(
         keep_labels,
         refresh,
         imported: Vec::new(),
+        api_logs: docker.api_logs.unwrap_or(true),
         own_container: docker.own_container.unwrap_or(false),
         relabel: Some(relabel).filter(|rules| !rules.is_empty()),
         // What could make this fail has been reported, label by label.

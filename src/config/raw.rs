@@ -158,6 +158,7 @@ pub(super) struct DockerLog {
     pub(super) start_at: Option<StartAt>,
     pub(super) keep_labels: Option<OneOrMany>,
     pub(super) refresh_interval: Option<Time>,
+    pub(super) api_logs: Option<bool>,
     pub(super) own_container: Option<bool>,
 }
 

@@ -142,10 +142,17 @@ impl Api {
     pub(super) async fn events(&self, since_ns: i64) -> Result<Events, ApiError> {
         // {"type":["container"]}
         let filters = "%7B%22type%22%3A%5B%22container%22%5D%7D";
-        let (seconds, nanos) = (since_ns.div_euclid(1_000_000_000), since_ns.rem_euclid(1_000_000_000));
-        let path = format!("/events?since={seconds}.{nanos:09}&filters={filters}");
+        let path = format!("/events?since={}&filters={filters}", seconds(since_ns));
         let response = self.get(&path, false).await?;
         Ok(Events { response, host: self.host.to_string(), buffer: Vec::new(), read: 0 })
+    }
+
+    /// A container's log from a time on, nanoseconds since 1970, for as long as the container runs.
+    pub(super) async fn logs(&self, id: &str, since_ns: i64) -> Result<Log, ApiError> {
+        let since = seconds(since_ns);
+        let path = format!("/containers/{id}/logs?follow=true&stdout=true&stderr=true&timestamps=true&since={since}");
+        let response = self.get(&path, false).await?;
+        Ok(Log { response, host: self.host.to_string() })
     }
 
     async fn json(&self, path: &str) -> Result<Value, ApiError> {
@@ -193,6 +200,31 @@ impl Api {
             }
         }
         ApiError::Unreachable { host: self.host.to_string(), why: chain(error) }
+    }
+}
+
+/// A time as the API wants it.
+fn seconds(ns: i64) -> String {
+    format!("{}.{:09}", ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000))
+}
+
+/// A container's log as it comes.
+#[derive(Debug)]
+pub(super) struct Log {
+    response: Response,
+    host: String,
+}
+
+impl Log {
+    /// The next bytes. `None`: it has ended.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, ApiError> {
+        let fail = |error: reqwest::Error| ApiError::Unreachable { host: self.host.clone(), why: chain(&error) };
+        self.response.chunk().await.map_err(fail)
+    }
+
+    /// It is something else.
+    pub(super) fn odd(&self, why: &str) -> ApiError {
+        ApiError::Answer { host: self.host.clone(), path: "logs".to_owned(), why: why.to_owned() }
     }
 }
 

@@ -10,6 +10,7 @@ use super::description::{ADDRESS, Description, NETWORK, Networks, PORT, STREAM, 
 use super::filter::Filters;
 use super::settings::Settings;
 use super::status::Status;
+use super::tap::{Tap, Tapped};
 use crate::base::expression::ExpressionError;
 use crate::base::limits::{DOCKER_AWAIT_MS, DOCKER_CONTAINERS, DOCKER_GONE_MS};
 use crate::base::metrics::{Counter, Registry};
@@ -18,8 +19,10 @@ use crate::format::civil::format_rfc3339_ns;
 use crate::model::labels::Labels;
 use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
+use crate::source::file::settings::StartAt;
 use crate::source::owner::{Marked, NotBefore, OwnLabels, Owner, Owners};
 use crate::source::stages::dropped;
+use crate::store::inlet::InletError;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -46,6 +49,9 @@ pub enum SettingsError {
     /// A filter.
     #[error(transparent)]
     Filter(#[from] ExpressionError),
+    /// The inlet for what the API tells.
+    #[error(transparent)]
+    Inlet(#[from] InletError),
 }
 
 /// See the module.
@@ -61,6 +67,8 @@ pub struct Containers {
     status: Status,
     unwanted: (Counter, Counter),
     too_long: Counter,
+    /// Where logs that the API tells are put.
+    tap: Option<Arc<Tap>>,
     /// Wakes the thread that reads files.
     wake: Wake,
     table: Mutex<Table>,
@@ -102,7 +110,7 @@ impl Containers {
     /// For a source. What was known `before` the settings changed is still known.
     pub fn new(
         settings: Settings,
-        status: Status,
+        (status, tap): (Status, Option<Arc<Tap>>),
         registry: &Registry,
         wake: Wake,
         before: Option<&Containers>,
@@ -135,6 +143,7 @@ impl Containers {
             status,
             unwanted: dropped(registry, &settings.name, "relabel"),
             too_long,
+            tap,
             wake,
             table: Mutex::new(table),
             settings,
@@ -149,6 +158,37 @@ impl Containers {
     /// What it tells of itself.
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// Where logs that the API tells are put; `None`: they are not taken.
+    pub fn tap(&self) -> Option<&Arc<Tap>> {
+        self.tap.as_ref()
+    }
+
+    /// How the log of a container is taken from the API. `None`: it is not wanted.
+    pub(super) fn tapped(&self, description: &Description) -> Option<Tapped> {
+        if !self.is_wanted(description) {
+            return None;
+        }
+        let mut table = self.lock();
+        let labels = ["stdout", "stderr"].map(|stream| {
+            let labels = self.labels(&mut table, description, stream)?;
+            // What the stage before the others does for files.
+            let own = if self.rules.is_none() { Some(("stream", stream)) } else { None };
+            Some(Labels::capped(labels.iter().chain(own), self.settings.label_caps).0)
+        });
+        drop(table);
+        let imported = self.settings.imported.iter().find(|(id, _)| *id == description.id);
+        let imported_ns = imported.map(|(_, seconds)| seconds.saturating_mul(1_000_000_000));
+        let at_end = self.settings.start_at == StartAt::End;
+        let new_ns = self.tap.as_ref().and_then(|tap| tap.new_since_ns()).filter(|_| at_end);
+        labels.iter().any(Option::is_some).then(|| Tapped {
+            id: description.id.clone(),
+            is_raw: description.has_terminal,
+            labels,
+            line_bytes: self.settings.line_bytes,
+            since_ns: imported_ns.into_iter().chain(new_ns).max().unwrap_or_default(),
+        })
     }
 
     /// Whether rules look at what the API alone knows of networks.

@@ -42,6 +42,7 @@ impl Docker {
             keep_labels: self.keep.clone(),
             refresh: Duration::from_secs(60),
             imported: vec![(ID.into(), 1_700_000_000)],
+            api_logs: true,
             own_container: true,
             relabel: self.relabel.clone(),
             labels: Labels::new([("job", "docker")]).unwrap(),
@@ -56,7 +57,7 @@ impl Docker {
 
     fn containers(&self, before: Option<&Containers>) -> Arc<Containers> {
         let status = Status::new(&self.registry, "docker");
-        Containers::new(self.settings(), status, &self.registry, Wake::new().unwrap(), before).unwrap()
+        Containers::new(self.settings(), (status, None), &self.registry, Wake::new().unwrap(), before).unwrap()
     }
 
     fn main(started: bool) -> Value {

@@ -37,6 +37,10 @@ pub(super) struct Description {
     pub port: Option<Port>,
     /// Where its log goes.
     pub driver: String,
+    /// It has a terminal.
+    pub has_terminal: bool,
+    /// It runs now.
+    pub is_running: bool,
     /// Its log is truncated in place when it is full.
     pub truncates: bool,
     /// It has been running: from then on networks and ports are known.
@@ -77,6 +81,10 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
+fn flag(value: &Value, path: &str) -> bool {
+    value.pointer(path).and_then(Value::as_bool).unwrap_or_default()
+}
+
 fn pairs(value: Option<&Value>) -> Vec<(String, String)> {
     let object = value.and_then(Value::as_object);
     let pair = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
@@ -108,6 +116,8 @@ impl Description {
             networks,
             port: port(main.pointer("/NetworkSettings/Ports")),
             driver: text(host, "/LogConfig/Type").to_owned(),
+            has_terminal: flag(main, "/Config/Tty"),
+            is_running: flag(main, "/State/Running"),
             truncates: option("max-size").is_some_and(|size| size != "-1")
                 && option("max-file").is_none_or(|files| files == "1"),
             has_started: !started.is_empty() && !started.starts_with(NEVER),

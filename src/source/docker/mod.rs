@@ -5,8 +5,12 @@
 //! configuration beside the log, which is read the moment the log is met, so that a container that lives for milliseconds has its labels; what is
 //! not there, and what cannot be read by the agent's user, comes from the Engine API ([`watch`]).
 //!
+//! Where the driver is another one, or the agent may not read its files, the API tells the log ([`tap`]): it goes to an inlet, which is a further
+//! source of the file source ([`told`]).
+//!
 //! From the outside in: `files` makes settings for the file source; `watch` is the task that listens to the API, through `api`; `containers` is
-//! what both know, by id; `description` is what is known of one, `filter` whether it is wanted; `status` tells of it.
+//! what both know, by id; `description` is what is known of one, `filter` whether it is wanted; `tap` takes logs, of which `frames` makes lines and `place` says how far they were taken;
+//! `status` tells of it.
 //!
 //! Promises: the file source never waits for the API for longer than a bound; what a container is called is decided once. Leaves to others: reading,
 //! cursors, stages, delivery.
@@ -16,8 +20,11 @@ mod api;
 pub mod containers;
 mod description;
 mod filter;
+mod frames;
+mod place;
 pub mod settings;
 pub mod status;
+pub mod tap;
 pub mod watch;
 
 pub use access::{data_root, socket_problem};
@@ -26,8 +33,11 @@ use super::file;
 use super::owner::SharedOwners;
 use crate::model::labels::Labels;
 use crate::pipeline::settings::Stage;
+use crate::store::inlet::NAME;
 use containers::Containers;
+use file::settings::{Meaning, Records};
 use settings::Settings;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the file source is told, to read the logs of these containers.
@@ -49,5 +59,41 @@ pub fn files(settings: &Settings, containers: &Arc<Containers>) -> file::setting
         stages: std::iter::once(unwrap).chain(settings.stages.iter().cloned()).collect(),
         owners: Some(SharedOwners(Arc::clone(containers) as _)),
         records: None,
+    }
+}
+
+/// The name of the source that reads what the API tells.
+pub fn told_name(settings: &Settings) -> String {
+    format!("{}:api", settings.name)
+}
+
+/// What the file source is told, to read the inlet in this directory.
+pub fn told(settings: &Settings, directory: &Path) -> file::settings::Settings {
+    let directory = globset::escape(&directory.to_string_lossy());
+    let records = Records {
+        meaning: Meaning::Text,
+        // Each record has them.
+        labels: Labels::default(),
+        outer_labels: Labels::default(),
+        relabel: Vec::new(),
+        use_incoming_timestamp: true,
+        label_structured_data: false,
+        use_rfc5424_message: false,
+        zone: None,
+    };
+    file::settings::Settings {
+        name: told_name(settings),
+        include: vec![format!("{directory}/{NAME}"), format!("{directory}/{NAME}.*")],
+        exclude: Vec::new(),
+        start_at: file::settings::StartAt::Beginning,
+        encoding: file::encoding::Encoding::default(),
+        labels: Labels::capped(settings.outer_labels.iter().chain(settings.labels.iter()), settings.label_caps).0,
+        late_labels: settings.late_labels.clone(),
+        label_caps: settings.label_caps,
+        line_bytes: settings.line_bytes,
+        rate: settings.rate,
+        stages: settings.stages.clone(),
+        owners: None,
+        records: Some(records),
     }
 }

@@ -81,6 +81,8 @@ pub struct Settings {
     pub refresh: Duration,
     /// Times up to which another agent has read containers, by id: seconds since 1970. Lines before are passed over.
     pub imported: Vec<(String, i64)>,
+    /// Whether logs that cannot be read from disk are taken from the API.
+    pub api_logs: bool,
     /// Whether the container that the agent itself runs in is read.
     pub own_container: bool,
     /// Rules that see what is known of a container. `None`: the usual labels.

@@ -1,0 +1,208 @@
+//! How far the log of each container was taken from the API: kept outside the tasks that take it, past stop and removal, and on disk.
+//!
+//! A place is a time in nanoseconds and how many lines of that time were taken, for each of a container's streams: both have lines of one time,
+//! and what one stream says may come behind later words of the other one.
+//!
+//! Promises: of what is asked for again, [`Catch`] lets through what was not taken, also where many lines have one time; what is kept is bounded.
+//! Leaves to others: asking, the lines themselves.
+
+use crate::base::atomic_file::Replacement;
+use crate::base::limits::{DOCKER_PLACES, DOCKER_REORDER_NS};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// stdout and stderr.
+pub(super) const STREAMS: usize = 2;
+
+/// How far a stream was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    /// The time of the last line, nanoseconds since 1970.
+    pub time_ns: i64,
+    /// How many lines of that time were taken.
+    pub lines: u64,
+}
+
+/// All places of a source.
+#[derive(Debug)]
+pub(super) struct Places {
+    path: PathBuf,
+    by_id: HashMap<String, [Place; STREAMS]>,
+    is_dirty: bool,
+}
+
+impl Places {
+    /// What was saved at `path`; nothing if that is not there or is no file of ours, which is told.
+    pub(super) fn open(path: PathBuf) -> Self {
+        let by_id = match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
+            Ok(Ok(saved)) => read(&saved),
+            Ok(Err(error)) => {
+                tracing::warn!(path = %path.display(), %error, "places in the logs of containers cannot be read: they are taken from their beginning");
+                HashMap::new()
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "places in the logs of containers cannot be read: they are taken from their beginning");
+                }
+                HashMap::new()
+            }
+        };
+        Places { path, by_id, is_dirty: false }
+    }
+
+    /// Where a container's streams are.
+    pub(super) fn of(&self, id: &str) -> [Place; STREAMS] {
+        self.by_id.get(id).copied().unwrap_or_default()
+    }
+
+    /// They are there now.
+    pub(super) fn set(&mut self, id: &str, places: [Place; STREAMS]) {
+        if let Some(known) = self.by_id.get_mut(id) {
+            *known = places;
+        } else {
+            if self.by_id.len() >= DOCKER_PLACES {
+                // The one that was silent for the longest time.
+                let newest = |places: &[Place; STREAMS]| places.iter().map(|place| place.time_ns).max();
+                let oldest = self.by_id.iter().min_by_key(|(_, places)| newest(places)).map(|(id, _)| id.clone());
+                oldest.and_then(|id| self.by_id.remove(&id));
+            }
+            self.by_id.insert(id.to_owned(), places);
+        }
+        self.is_dirty = true;
+    }
+
+    /// Whether there is something to save.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Saves them. What they speak of has to last already.
+    pub(super) fn save(&mut self) -> io::Result<()> {
+        let one = |place: &Place| json!([place.time_ns, place.lines]);
+        let all = self.by_id.iter().map(|(id, places)| (id.clone(), Value::Array(places.iter().map(one).collect())));
+        let mut file = Replacement::begin(&self.path)?;
+        file.write_all(Value::Object(all.collect::<Map<_, _>>()).to_string().as_bytes())?;
+        file.commit()?;
+        self.is_dirty = false;
+        Ok(())
+    }
+
+    /// Where they are saved.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn read(saved: &Value) -> HashMap<String, [Place; STREAMS]> {
+    let place = |value: Option<&Value>| {
+        let value = value?;
+        Some(Place { time_ns: value.get(0)?.as_i64()?, lines: value.get(1)?.as_u64()? })
+    };
+    let of = |value: &Value| [0, 1].map(|at| place(value.get(at)).unwrap_or_default());
+    let object = saved.as_object();
+    object.map(|object| object.iter().map(|(id, value)| (id.clone(), of(value))).collect()).unwrap_or_default()
+}
+
+/// The time from which to ask for lines again: before the newest line by more than streams overtake each other.
+pub(super) fn since_ns(places: &[Place; STREAMS]) -> i64 {
+    let newest = places.iter().map(|place| place.time_ns).max().unwrap_or_default();
+    newest.saturating_sub(DOCKER_REORDER_NS).max(0)
+}
+
+/// Tells what was taken before from what was not, while lines come again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Catch {
+    /// Where the stream is.
+    place: Place,
+    /// Where it was when lines began to come again; `None`: that is behind.
+    until: Option<Place>,
+    /// Lines seen of that time.
+    seen: u64,
+}
+
+impl Catch {
+    pub(super) fn new(place: Place) -> Self {
+        Catch { place, until: (place.time_ns > 0).then_some(place), seen: 0 }
+    }
+
+    /// Whether a line of this time is new. It is taken then.
+    pub(super) fn takes(&mut self, time_ns: i64) -> bool {
+        if let Some(until) = self.until {
+            if time_ns < until.time_ns {
+                return false;
+            }
+            if time_ns == until.time_ns {
+                self.seen += 1;
+                if self.seen <= until.lines {
+                    return false;
+                }
+            }
+            // From here on nothing comes again, whatever the clock does.
+            self.until = None;
+        }
+        if time_ns == self.place.time_ns {
+            self.place.lines += 1;
+        } else {
+            self.place = Place { time_ns, lines: 1 };
+        }
+        true
+    }
+
+    /// Where the stream is now.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(catch: &mut Catch, times: &[i64]) -> Vec<i64> {
+        times.iter().copied().filter(|time| catch.takes(*time)).collect()
+    }
+
+    #[test]
+    fn lines_of_one_time_come_once() {
+        let mut first = Catch::new(Place::default());
+        assert_eq!(taken(&mut first, &[5, 5, 7, 7, 7]), [5, 5, 7, 7, 7]);
+        assert_eq!(first.place(), Place { time_ns: 7, lines: 3 });
+        // Again, and more of the last time and later ones; then the clock is set back.
+        let mut again = Catch::new(first.place());
+        assert_eq!(taken(&mut again, &[5, 5, 7, 7, 7, 7, 9, 3]), [7, 9, 3]);
+        assert_eq!(again.place(), Place { time_ns: 3, lines: 1 });
+        let mut again = Catch::new(first.place());
+        assert_eq!(taken(&mut again, &[7, 7]), [] as [i64; 0]);
+        assert_eq!(again.place(), first.place());
+    }
+
+    #[test]
+    fn places_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("places");
+        let mut places = Places::open(path.clone());
+        let two = [Place { time_ns: i64::MAX, lines: 2 }, Place::default()];
+        places.set("a", two);
+        assert!(places.is_dirty());
+        places.save().unwrap();
+        assert!(!places.is_dirty());
+        assert_eq!(Places::open(path.clone()).of("a"), two);
+        assert_eq!(Places::open(path.clone()).of("b"), [Place::default(); 2]);
+        for n in 0..=DOCKER_PLACES {
+            places.set(&n.to_string(), [Place { time_ns: 1 + n as i64, lines: 1 }; 2]);
+        }
+        assert_eq!((places.by_id.len(), places.of("0")), (DOCKER_PLACES, [Place::default(); 2]));
+        assert_eq!(places.of("a"), two, "the newest stay");
+        std::fs::write(&path, "[").unwrap();
+        assert_eq!(Places::open(path).of("a"), [Place::default(); 2]);
+    }
+
+    #[test]
+    fn since_is_before_both_streams() {
+        let place = |time_ns| Place { time_ns, lines: 1 };
+        assert_eq!(since_ns(&[Place::default(); 2]), 0);
+        assert_eq!(since_ns(&[place(10 * DOCKER_REORDER_NS), place(5)]), 9 * DOCKER_REORDER_NS);
+    }
+}
