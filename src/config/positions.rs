@@ -65,8 +65,9 @@ struct Parsed {
 
 fn parse(text: &str) -> Result<Parsed, PositionsError> {
     let mut files: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let (mut cursors, mut containers, mut others): (Vec<(String, Cursor)>, Vec<(String, i64)>, usize) =
-        Default::default();
+    let mut cursors: Vec<(String, Cursor)> = Vec::new();
+    let mut containers: Vec<(String, i64)> = Vec::new();
+    let mut others = 0;
     let mut parser = Events(Parser::new_from_str(text));
     loop {
         match parser.next()? {

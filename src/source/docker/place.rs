@@ -3,6 +3,9 @@
 //! A place is a time in nanoseconds and how many lines of that time were taken, for each of a container's streams: both have lines of one time,
 //! and what one stream says may come behind later words of the other one.
 //!
+//! They are saved every second, and each step is noted beside that in a file that is written and not synced: so a kill costs nothing. After a power loss those
+//! notes may know of more than what they speak of has lasted; they are only for the boot that they were written in.
+//!
 //! Promises: of what is asked for again, [`Catch`] lets through what was not taken, also where many lines have one time; what is kept is bounded.
 //! Leaves to others: asking, the lines themselves.
 
@@ -10,6 +13,8 @@ use crate::base::atomic_file::Replacement;
 use crate::base::limits::{DOCKER_PLACES, DOCKER_REORDER_NS};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,12 +36,18 @@ pub(super) struct Places {
     path: PathBuf,
     by_id: HashMap<String, [Place; STREAMS]>,
     is_dirty: bool,
+    /// Steps since they were saved.
+    notes: Option<File>,
+    note: String,
 }
+
+/// What tells one boot from another.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Places {
     /// What was saved at `path`; nothing if that is not there or is no file of ours, which is told.
     pub(super) fn open(path: PathBuf) -> Self {
-        let by_id = match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
+        let mut by_id = match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
             Ok(Ok(saved)) => read(&saved),
             Ok(Err(error)) => {
                 tracing::warn!(path = %path.display(), %error, "places in the logs of containers cannot be read: they are taken from their beginning");
@@ -49,7 +60,28 @@ impl Places {
                 HashMap::new()
             }
         };
-        Places { path, by_id, is_dirty: false }
+        let boot = std::fs::read_to_string(BOOT).unwrap_or_default();
+        let notes_path = path.with_extension("notes");
+        let noted = std::fs::read_to_string(&notes_path).unwrap_or_default();
+        let noted = noted.strip_prefix(&boot).filter(|_| !boot.is_empty());
+        let is_dirty = noted.is_some_and(|noted| !noted.is_empty());
+        // The last one may be torn.
+        let whole = |line: &&str| line.ends_with('\n');
+        by_id.extend(noted.unwrap_or_default().split_inclusive('\n').filter(whole).filter_map(step));
+        // Without it a kill costs what was not saved, which comes again.
+        let notes = File::options().append(true).create(true).open(&notes_path).ok().filter(|_| !boot.is_empty());
+        let mut places = Places { path, by_id, is_dirty, notes, note: String::new() };
+        if noted.is_none() {
+            places.begin_notes(&boot);
+        }
+        places
+    }
+
+    fn begin_notes(&mut self, boot: &str) {
+        let begun = self.notes.as_mut().map(|notes| notes.set_len(0).and_then(|()| notes.write_all(boot.as_bytes())));
+        if begun.is_some_and(|begun| begun.is_err()) {
+            self.notes = None;
+        }
     }
 
     /// Where a container's streams are.
@@ -71,6 +103,16 @@ impl Places {
             self.by_id.insert(id.to_owned(), places);
         }
         self.is_dirty = true;
+        if let Some(notes) = &mut self.notes {
+            let [out, err] = places;
+            self.note.clear();
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.note, "{id} {} {} {} {}", out.time_ns, out.lines, err.time_ns, err.lines);
+            if notes.write_all(self.note.as_bytes()).is_err() {
+                // Half a note must not be followed by others.
+                self.notes = None;
+            }
+        }
     }
 
     /// Whether there is something to save.
@@ -86,6 +128,7 @@ impl Places {
         file.write_all(Value::Object(all.collect::<Map<_, _>>()).to_string().as_bytes())?;
         file.commit()?;
         self.is_dirty = false;
+        self.begin_notes(&std::fs::read_to_string(BOOT).unwrap_or_default());
         Ok(())
     }
 
@@ -93,6 +136,14 @@ impl Places {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A note.
+fn step(line: &str) -> Option<(String, [Place; STREAMS])> {
+    let mut words = line.split_ascii_whitespace();
+    let id = words.next()?.to_owned();
+    let mut place = || Some(Place { time_ns: words.next()?.parse().ok()?, lines: words.next()?.parse().ok()? });
+    Some((id, [place()?, place()?]))
 }
 
 fn read(saved: &Value) -> HashMap<String, [Place; STREAMS]> {
@@ -190,6 +241,16 @@ mod tests {
         assert!(!places.is_dirty());
         assert_eq!(Places::open(path.clone()).of("a"), two);
         assert_eq!(Places::open(path.clone()).of("b"), [Place::default(); 2]);
+        // What was not saved is known after a kill, but not after another boot.
+        let later = [Place { time_ns: 9, lines: 3 }, Place { time_ns: -1, lines: 1 }];
+        places.set("k", later);
+        assert_eq!(Places::open(path.clone()).of("k"), later);
+        let notes = path.with_extension("notes");
+        let noted = std::fs::read_to_string(&notes).unwrap();
+        std::fs::write(&notes, format!("{noted}k 10 1 1")).unwrap();
+        assert_eq!(Places::open(path.clone()).of("k"), later, "a torn note is none");
+        std::fs::write(&notes, noted.replacen(|c: char| c.is_ascii_hexdigit(), "g", 1)).unwrap();
+        assert_eq!(Places::open(path.clone()).of("k"), [Place::default(); 2]);
         for n in 0..=DOCKER_PLACES {
             places.set(&n.to_string(), [Place { time_ns: 1 + n as i64, lines: 1 }; 2]);
         }

@@ -178,7 +178,9 @@ async fn try_take(api: &Api, tap: &Tap, container: &Tapped) -> Result<(), ApiErr
                 return;
             }
             let Some(labels) = labels else { return };
-            let time_ns = Some(time_ns);
+            // Where the API's times are coarse (Podman has whole seconds) lines of one time stay apart and in order.
+            let ordinal = i64::try_from(catch.place().lines.saturating_sub(1)).unwrap_or_default();
+            let time_ns = Some(time_ns.saturating_add(ordinal));
             let pieces = Pieces { kind: Kind::Docker, received_ns, time_ns, tenant: None, peer: None, message: text };
             encode(&pieces, labels.iter(), [], &mut piece);
             records += 1;

@@ -27,7 +27,7 @@ pub(super) struct Pipe {
 /// Buffers for lines, by their labels.
 #[derive(Debug)]
 enum Lanes {
-    One(Work),
+    One(Box<Work>),
     /// Of a file whose owner was asked.
     Owned(Box<Owned>),
 }
@@ -112,7 +112,7 @@ pub(super) fn form<'a>(settings: &Settings, status: &'a Status) -> Form<'a> {
 impl Pipe {
     /// For a file with these labels, from the place of a piece on.
     pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, memory: Memory, total: &HeldBytes) -> Box<Self> {
-        Box::new(Pipe { lanes: Lanes::One(pipeline.work(labels)), strand: Strand::new(memory, total) })
+        Box::new(Pipe { lanes: Lanes::One(Box::new(pipeline.work(labels))), strand: Strand::new(memory, total) })
     }
 
     /// For a file of this owner.
