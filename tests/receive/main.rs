@@ -5,6 +5,7 @@ mod support;
 
 mod gelf;
 mod push;
+mod reload;
 mod senders;
 mod stdin;
 mod syslog;
