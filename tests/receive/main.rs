@@ -4,6 +4,7 @@
 mod support;
 
 mod gelf;
+mod inlet;
 mod push;
 mod reload;
 mod senders;
