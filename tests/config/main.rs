@@ -7,6 +7,7 @@ mod files;
 mod hostile;
 mod journal;
 mod pipelines;
+mod receivers;
 mod reports;
 mod secrets;
 

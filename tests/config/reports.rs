@@ -180,15 +180,15 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
         "keys of later versions",
         r#"loki: [{ url: "http://localhost" }]
 logs:
-  - syslog: {}
+  - docker: {}
   - file: { include: /x/*.log }
 metrics: {}
 "#,
         r#"
-agent.yaml:3:5: "syslog" is not supported by this version
-  3 |   - syslog: {}
+agent.yaml:3:5: "docker" is not supported by this version
+  3 |   - docker: {}
     |     ^^^^^^
-help: remove it; the keys here are: name, file, journal, labels, to, rate, format, stages, relabel_configs, late_labels
+help: remove it; the keys here are: name, file, journal, syslog, push, gelf, stdin, labels, to, rate, format, stages, relabel_configs, late_labels
 
 agent.yaml:5:1: "metrics" is not supported by this version
   5 | metrics: {}
@@ -648,7 +648,7 @@ logs: [{ name: a }]
 agent.yaml:2:8: this entry of `logs` has no source
   2 | logs: [{ name: a }]
     |        ^
-help: add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`"#,
+help: add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, or syslog, push, gelf, stdin"#,
     ),
     (
         "the rest of the file",

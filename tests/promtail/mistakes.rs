@@ -108,7 +108,7 @@ help: the actions are: replace, keep, drop, keepequal, dropequal, hashmod, label
 fn sources_that_are_left_out_do_not_stop_the_others() {
     let text = with(
         "scrape_configs:
-  - { job_name: a, syslog: { idle_timeout: 1m } }
+  - { job_name: a, kubernetes_sd_configs: [{ role: x }] }
   - { job_name: b, static_configs: [{ labels: { __path__: /x.log } }] }",
     );
     let loaded = load(&text).unwrap();
@@ -116,20 +116,25 @@ fn sources_that_are_left_out_do_not_stop_the_others() {
     assert_eq!(
         loaded.warnings.to_string(),
         "\
-promtail.yaml:3:20: warning: `syslog` is not collected by this version: nothing of it in the job \"a\" is sent
-  3 |   - { job_name: a, syslog: { idle_timeout: 1m } }
-    |                    ^^^^^^
+promtail.yaml:3:20: warning: `kubernetes_sd_configs` is not collected by this version: nothing of it in the job \"a\" is sent
+  3 |   - { job_name: a, kubernetes_sd_configs: [{ role: x }] }
+    |                    ^^^^^^^^^^^^^^^^^^^^^
 help: the other jobs run; let Promtail run beside lugger with this job alone, or remove it"
     );
-    for kind in ["syslog: { listen_address: ':514' }", "loki_push_api: {}", "kubernetes_sd_configs: [{ role: pod }]"] {
+    for kind in ["kubernetes_sd_configs: [{ role: pod }]"] {
         let report = report(&job(kind));
         let key = kind.split(':').next().unwrap();
         assert!(report.contains(&format!("`{key}` is not collected by this version")), "{report}");
         assert!(report.contains("nothing is left that this version collects"), "{report}");
     }
-    for kind in ["journal: {}", "docker_sd_configs: [{ host: 'unix:///var/run/docker.sock' }]"] {
-        let report_of_none = report(&job(kind));
-        assert!(report_of_none.contains("gives its entries no labels"), "{report_of_none}");
+    for without_labels in [
+        "docker_sd_configs: [{ host: 'unix:///var/run/docker.sock' }]",
+        "journal: {}",
+        "syslog: { listen_address: ':1514' }",
+        "gelf: {}",
+    ] {
+        let report = report(&job(without_labels));
+        assert!(report.contains("gives its entries no labels"), "{report}");
     }
     let filtered = "relabel_configs: [{ source_labels: [a], target_label: b }]\ndocker_sd_configs: [{ host: 'unix:///d', filters: [{ name: health, values: [x] }] }]";
     let report_of_filter = report(&job(filtered));
@@ -138,6 +143,17 @@ help: the other jobs run; let Promtail run beside lugger with this job alone, or
     for (lines, expected) in [
         ("journal: { maxage: 12h }", "unknown key \"maxage\""),
         ("syslog: { listen_address: x }\npipeline_stages: [{ rgx: {} }]", "rgx"),
+        ("syslog: { listen_address: ':1514', listen: x }", "unknown key \"listen\""),
+        ("syslog: { labels: { a: b } }", "no `listen_address`"),
+        ("syslog: { listen_address: ':1514', listen_protocol: dccp }", "no protocol of syslog"),
+        ("syslog: { listen_address: 'host:1514', labels: { a: b } }", "no IP address and port"),
+        ("loki_push_api: { server: { http_listen_address: 127.0.0.1 } }", "has no port"),
+        ("loki_push_api: {}", "no `server`"),
+        (
+            "loki_push_api: { server: { http_listen_port: 3500, http_tls_config: { client_auth_type: RequireAnyClientCert } } }",
+            "anybody",
+        ),
+        ("gelf: { listen_address: x, labels: { a: b } }", "no IP address and port"),
         ("journal: {}\nrelabel_configs: [{ regex: '(', target_label: a }]", "regex"),
     ] {
         assert!(report(&job(lines)).contains(expected), "{lines}");
@@ -151,7 +167,6 @@ fn every_niche_source_is_an_error_with_its_key() {
         "windows_events",
         "kafka",
         "azure_event_hubs",
-        "gelf",
         "cloudflare",
         "heroku_drain",
         "consul_sd_configs",
@@ -191,7 +206,7 @@ fn nothing_to_send_or_nowhere_to_send_it() {
     );
     assert!(report(FILE).contains("`clients` is missing or empty"));
     let stdin = report(&with("target_config: { stdin: true }"));
-    assert!(stdin.contains("`stdin` is not read by this version"), "{stdin}");
+    assert!(stdin.contains("`stdin` has no effect"), "{stdin}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each file runs as it is, but for its paths (which get a directory of the test before them), its endpoints and its ports.
 
-use crate::support::agent::{Agent, Rig};
+use crate::support::agent::{Agent, Rig, free_port};
 use crate::support::loki::{Loki, Options};
 use crate::support::wait::{settles, wait_until};
 use crate::support::writer::append_to;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,11 +24,14 @@ const ROOTS: [&str; 4] = ["/var/", "/srv/", "/opt/", "/run/"];
 struct Case {
     loki: Loki,
     rig: Rig,
+    /// In the place of 0.0.0.0:1514.
+    syslog: SocketAddr,
 }
 
 impl Case {
     fn new() -> Self {
-        Case { loki: Loki::start_with(Options { keep: true, ..Options::default() }), rig: Rig::new() }
+        let loki = Loki::start_with(Options { keep: true, ..Options::default() });
+        Case { loki, rig: Rig::new(), syslog: free_port() }
     }
 
     /// Where a path of the Promtail file is.
@@ -52,7 +56,7 @@ impl Case {
             fs::write(targets.join(entry.file_name()), text).unwrap();
         }
         let text = fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
-        let text = self.moved(&text);
+        let text = self.moved(&text).replace("0.0.0.0:1514", &self.syslog.to_string());
         self.rig.start_text(|http| {
             let (elsewhere, mut in_server) = (["    batchwait:", "    proxy_url:"], false);
             let lines = text.lines().filter(|line| {
@@ -245,11 +249,14 @@ fn syslog_relay() {
         [format!("{text} router kernel: up"), format!("{text} nas cron[12]: done"), "soon nas cron: now".to_owned()];
     case.write("/var/log/remote/a/b/x.log", lines.join("\n") + "\n");
     let _agent = case.run("syslog_relay");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"<30>Aug  1 10:00:00 switch link: port 7 is up", case.syslog).unwrap();
     assert_eq!(
-        case.streams(3),
+        case.streams(4),
         expected(&[
             (r#"{app="kernel", job="rsyslog", sender="router"}"#, &[&lines[0]]),
             (r#"{app="cron", job="rsyslog", sender="nas"}"#, &[&lines[1], &lines[2]]),
+            (r#"{host="switch", job="syslog"}"#, &["port 7 is up"]),
         ])
     );
     assert_eq!((case.time_of(&lines[0]), case.time_of(&lines[1])), (time, time));

@@ -4,7 +4,9 @@
 mod support;
 
 mod gelf;
+mod inlet;
 mod push;
+mod reload;
 mod senders;
 mod stdin;
 mod syslog;

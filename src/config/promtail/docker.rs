@@ -61,8 +61,8 @@ impl Jobs<'_> {
             let mut identity = name.to_owned();
             source.iter().for_each(|entry| write_down(&entry.value, &mut identity));
             let source = entry("docker", configs.key_span, map(config.span, source));
-            let (labels, rules) = (Vec::new(), rules.clone());
-            let ruled = Ruled { job, name, identity: &identity, source, labels, rules, span: config.span, stages };
+            let rules = rules.clone();
+            let ruled = Ruled { job, name, identity: &identity, source, rules, span: config.span, stages };
             items.extend(self.ruled(ruled, std::mem::take(&mut said)));
         }
         items

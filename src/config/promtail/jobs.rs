@@ -8,6 +8,7 @@ use super::clients::{Client, fit_name};
 use super::keys::{self, survey};
 use super::native::{Item, entry, list, map, text};
 use super::read;
+use super::receivers;
 use super::targets::{Surroundings, Target, plain, targets};
 use super::weak;
 use crate::base::units::format_duration;
@@ -19,9 +20,7 @@ use crate::config::tree::{Entry, Node, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Kinds of sources that are accepted and not collected, with the keys they have.
-const LATER: [(&str, Option<&keys::Keys>); 3] = [
-    ("syslog", Some(keys::SYSLOG)),
-    ("loki_push_api", Some(keys::PUSH)),
+const LATER: [(&str, Option<&keys::Keys>); 1] = [
     // Prometheus' own and manifold.
     ("kubernetes_sd_configs", None),
 ];
@@ -85,12 +84,20 @@ impl<'a> Jobs<'a> {
         let is_compressed = decompression(job, check);
         said.extend(check.said_since(at));
         let has_files = job.entry("static_configs").is_some() || job.entry("file_sd_configs").is_some();
-        let journal = job.entry("journal").filter(|found| survey(&found.value, keys::JOURNAL, check));
-        let is_journal = job.entry("journal").is_some();
-        let is_docker = job.entry("docker_sd_configs").is_some();
-        let is_ruled = is_journal || is_docker;
-        let found = if is_ruled && !has_files { Vec::new() } else { targets(job, self.around, check) };
-        if !has_files && !is_ruled && !later && check.errors() == errors {
+        let journal = ("journal", "journal", keys::JOURNAL);
+        let kinds = [journal].into_iter().chain(receivers::KINDS);
+        let mut others: Vec<(&Entry, &str)> = Vec::new();
+        for (key, kind, known) in kinds {
+            let found = job.entry(key);
+            // All that Promtail has of GELF is optional.
+            let is_good =
+                |found: &&Entry| (key == "gelf" && found.value.is_null()) || survey(&found.value, known, check);
+            others.extend(found.filter(is_good).map(|found| (found, kind)));
+        }
+        let docker = job.entry("docker_sd_configs");
+        let is_other = journal_or_receiver(job) || docker.is_some();
+        let found = if is_other && !has_files { Vec::new() } else { targets(job, self.around, check) };
+        if !has_files && !is_other && !later && check.errors() == errors {
             check.warn(
                 job.span,
                 format!("the job {name:?} says nowhere where its logs come from"),
@@ -103,25 +110,25 @@ impl<'a> Jobs<'a> {
             check.said_since(at).into_iter().filter(|text| !found.iter().any(|target| target.comments.contains(text)));
         let lost: Vec<String> = lost.filter(|text| !said.contains(text)).collect();
         said.extend(lost);
-        if let Some(journal) = journal.filter(|_| is_sound) {
-            if !has_files {
-                return self.journal(job, name, &journal.value, stages, said, check);
+        if is_sound {
+            // Of several sources Promtail takes the first.
+            let used = usize::from(!has_files);
+            for (passed, _) in others.iter().skip(used) {
+                let first = others.first().filter(|_| !has_files).map_or("files", |(first, _)| first.key.as_str());
+                let help = "move it to a job of its own";
+                let message = format!("the job {name:?} reads {first}: Promtail passes over its `{}`", passed.key);
+                check.warn(passed.key_span, message, help);
             }
-            let help = "move it to a job of its own";
-            check.warn(
-                journal.key_span,
-                format!("the job {name:?} reads files: Promtail passes over its `journal`"),
-                help,
-            );
-        } else if let Some(docker) = job.entry("docker_sd_configs").filter(|_| is_sound) {
-            if !has_files && !is_journal {
-                return self.docker(job, name, docker, stages, said, check);
+            if let Some((found, kind)) = others.first().filter(|_| !has_files) {
+                return self.entries(job, name, (found, kind), stages, said, check);
             }
-            check.warn(
-                docker.key_span,
-                format!("the job {name:?} reads something else: Promtail passes over its `docker_sd_configs`"),
-                "move them to a job of their own",
-            );
+            if let Some(docker) = docker {
+                if !has_files {
+                    return self.docker(job, name, docker, stages, said, check);
+                }
+                let message = format!("the job {name:?} reads files: Promtail passes over its `docker_sd_configs`");
+                check.warn(docker.key_span, message, "move them to a job of their own");
+            }
         }
         if is_compressed || !is_sound || found.is_empty() {
             if !said.is_empty() || found.is_empty() {
@@ -214,29 +221,23 @@ impl<'a> Jobs<'a> {
         map(span, out)
     }
 
-    /// A job that reads the journal: its rules see each entry, so they stay as they are.
-    fn journal(
+    /// A job that reads the journal, or receives: its rules see each entry, so they stay as they are.
+    fn entries(
         &mut self,
         job: &Node,
         name: &str,
-        journal: &Node,
+        (found, kind): (&Entry, &str),
         stages: Option<&Node>,
         mut said: Vec<String>,
         check: &mut Check<'_>,
     ) -> Vec<Item> {
-        let at = journal.span;
-        let mut source = Vec::new();
-        for key in ["path", "matches", "json"] {
-            if let Some(found) = journal.entry(key).filter(|found| !read::is_empty(&found.value)) {
-                source.push(entry(key, found.key_span, found.value.clone()));
-            }
-        }
-        if let Some(age) = read::duration(journal, "max_age", check) {
-            let (written, native) = (journal.child("max_age"), format_duration(age));
-            let value = if plain(written) == native { written.clone() } else { text(written.span, native) };
-            source.push(entry("max_age", journal.key_span("max_age"), value));
-        }
-        let labels: Vec<Entry> = match journal.entry("labels").filter(|found| !found.value.is_null()) {
+        let (written, at) = (&found.value, found.value.span);
+        let before = check.count();
+        let source =
+            if kind == "journal" { Some(journal(written, check)) } else { receivers::source(kind, written, check) };
+        said.extend(check.said_since(before));
+        let Some(source) = source else { return Vec::new() };
+        let labels: Vec<Entry> = match written.entry("labels").filter(|found| !found.value.is_null()) {
             Some(found) if matches!(found.value.value, Value::Map(_)) => found.value.entries().to_vec(),
             Some(found) => {
                 check.error(found.value.span, "expected a map of labels", "write `name: value` lines, indented");
@@ -246,24 +247,52 @@ impl<'a> Jobs<'a> {
         };
         let rules = job.entry("relabel_configs").filter(|found| !read::is_empty(&found.value));
         let rules = rules.map(|found| entry("relabel_configs", found.key_span, found.value.clone()));
-        if labels.is_empty() && rules.is_none() {
+        if labels.is_empty() && rules.is_none() && kind != "push" {
             check.warn(
-                job.key_span("journal"),
+                found.key_span,
                 format!(
                     "the job {name:?} gives its entries no labels: Promtail drops them all, and so this job is left out"
                 ),
-                "add `labels` below `journal`",
+                format!("add `labels` below `{}`", found.key),
             );
             said.insert(0, format!("The job {name:?} is left out."));
             return vec![Item { comments: said, node: None }];
         }
-        let source = entry("journal", job.key_span("journal"), map(at, source));
-        self.ruled(Ruled { job, name, identity: name, source, labels, rules, span: at, stages }, said)
+        self.targets += 1;
+        let name = fit_name(name);
+        let mut items = Vec::new();
+        for (i, group) in self.groups().iter().enumerate() {
+            let mut name = name.clone();
+            let mut stages = stages.cloned();
+            let mut comments = std::mem::take(&mut said);
+            if i > 0 && kind != "journal" {
+                // An address can be listened on once.
+                check.error(
+                    found.key_span,
+                    format!("the job {name:?} goes to clients with different external_labels, which takes a source for each of them"),
+                    "give the clients the same external_labels, or add the labels by stages",
+                );
+                break;
+            }
+            if i > 0 {
+                name = fit_name(&format!("{name}:{}", group.first().map_or("", |client| &client.name)));
+                comments
+                    .push("The same entries once more, since the clients have different external_labels.".to_owned());
+                stages.iter_mut().for_each(without_metrics);
+            }
+            let source = entry(kind, found.key_span, map(at, source.clone()));
+            let (labels, rules) = (labels.clone(), rules.clone());
+            let log = Log { job, name: &name, source, labels, span: at, rules, stages: stages.as_ref(), group };
+            let node = self.log(log);
+            self.identities.push(name);
+            items.push(Item { comments, node: Some(node) });
+        }
+        items
     }
 
     /// What a source whose rules see what it reads becomes: the same, once for each group of clients.
     pub(super) fn ruled(&mut self, ruled: Ruled<'_>, mut said: Vec<String>) -> Vec<Item> {
-        let Ruled { job, name, identity, source, labels, rules, span, stages } = ruled;
+        let Ruled { job, name, identity, source, rules, span, stages } = ruled;
         self.targets += 1;
         let name = fit_name(name);
         let mut items = Vec::new();
@@ -279,7 +308,7 @@ impl<'a> Jobs<'a> {
                     .push("The same entries once more, since the clients have different external_labels.".to_owned());
                 stages.iter_mut().for_each(without_metrics);
             }
-            let (source, labels, rules) = (source.clone(), labels.clone(), rules.clone());
+            let (source, labels, rules) = (source.clone(), Vec::new(), rules.clone());
             let log = Log { job, name: &name, source, labels, span, rules, stages: stages.as_ref(), group };
             let node = self.log(log);
             self.identities.push(identity);
@@ -296,10 +325,31 @@ pub(super) struct Ruled<'a> {
     /// What tells it apart from others of its job.
     pub(super) identity: &'a str,
     pub(super) source: Entry,
-    pub(super) labels: Vec<Entry>,
     pub(super) rules: Option<Entry>,
     pub(super) span: Span,
     pub(super) stages: Option<&'a Node>,
+}
+
+/// `journal` in lugger's form.
+fn journal(journal: &Node, check: &mut Check<'_>) -> Vec<Entry> {
+    let mut source = Vec::new();
+    for key in ["path", "matches", "json"] {
+        if let Some(found) = journal.entry(key).filter(|found| !read::is_empty(&found.value)) {
+            source.push(entry(key, found.key_span, found.value.clone()));
+        }
+    }
+    if let Some(age) = read::duration(journal, "max_age", check) {
+        let (written, native) = (journal.child("max_age"), format_duration(age));
+        let value = if plain(written) == native { written.clone() } else { text(written.span, native) };
+        source.push(entry("max_age", journal.key_span("max_age"), value));
+    }
+    source
+}
+
+/// Whether a job names a source that is no file.
+fn journal_or_receiver(job: &Node) -> bool {
+    let mut keys = receivers::KINDS.iter().map(|(key, ..)| *key).chain(["journal"]);
+    keys.any(|key| job.entry(key).is_some())
 }
 
 /// Gives entries of the same name one that goes by what they are, not by their place: positions are kept under it.

@@ -208,6 +208,7 @@ pub(super) const JOB: &Keys = &[
     ("docker_sd_configs", Used),
     ("kubernetes_sd_configs", Used),
     ("loki_push_api", Used),
+    ("gelf", Used),
     (
         "entry_parser",
         Refuse("it is gone from Promtail, too: write `pipeline_stages: [{ docker: {} }]`, or cri in place of docker"),
@@ -216,7 +217,6 @@ pub(super) const JOB: &Keys = &[
     ("windows_events", NICHE),
     ("kafka", NICHE),
     ("azure_event_hubs", NICHE),
-    ("gelf", NICHE),
     ("cloudflare", NICHE),
     ("heroku_drain", NICHE),
     ("dns_sd_configs", NICHE),
@@ -255,7 +255,7 @@ pub(super) const SYSLOG: &Keys = &[
     ("labels", Used),
     ("use_incoming_timestamp", Used),
     ("use_rfc5424_message", Used),
-    ("syslog_format", Used),
+    ("syslog_format", Note("lugger tells the formats apart by themselves")),
     ("max_message_length", Used),
     ("tls_config", Used),
 ];
@@ -268,6 +268,52 @@ const NO_REMOTE: Fate =
     Warn("lugger speaks to Docker's own socket, or by plain TCP", "run lugger on Docker's own host, with its socket");
 const ONE_TARGET: Fate =
     Note("it matters for scraping; here a container is one target, whatever its networks and ports");
+
+pub(super) const GELF: &Keys = &[("listen_address", Used), ("labels", Used), ("use_incoming_timestamp", Used)];
+
+/// What a syslog server shows, and whom it trusts.
+pub(super) const SYSLOG_TLS: &Keys = &[
+    ("ca_file", Used),
+    ("cert_file", Used),
+    ("key_file", Used),
+    ("ca", Refuse(PEM)),
+    ("cert", Refuse(PEM)),
+    ("key", Refuse(PEM)),
+    ("server_name", Note("it is for clients")),
+    ("insecure_skip_verify", Note("it is for clients")),
+    ("min_version", Note("lugger speaks TLS 1.2 and 1.3 only")),
+];
+
+/// The same of the server for pushes.
+pub(super) const SERVER_TLS: &Keys = &[
+    ("cert_file", Used),
+    ("key_file", Used),
+    ("client_ca_file", Used),
+    ("client_auth_type", Used),
+    ("cert", Refuse(PEM)),
+    ("key", Refuse(PEM)),
+    ("client_ca", Refuse(PEM)),
+];
+
+/// The server for pushes.
+pub(super) const PUSH_SERVER: &Keys = &[
+    ("http_listen_address", Used),
+    ("http_listen_port", Used),
+    ("http_tls_config", Used),
+    ("log_level", Note("it is an option of the command: lugger --log-level error|warn|info|debug")),
+    ("log_format", Note("it is an option of the command: lugger --log-format human|logfmt|json")),
+    ("http_path_prefix", Refuse("remove it: pushes are taken at /loki/api/v1/push and /api/v1/raw alone")),
+    ("graceful_shutdown_timeout", Note("lugger stops within 5 s")),
+    ("register_instrumentation", HTTP_TUNING),
+    ("grpc_*", NO_GRPC),
+    ("http_listen_network", HTTP_TUNING),
+    ("http_listen_conn_limit", HTTP_TUNING),
+    ("http_server_*", HTTP_TUNING),
+    ("http_log_*", HTTP_TUNING),
+    ("tls_*", HTTP_TUNING),
+    ("log_source_*", HTTP_TUNING),
+    ("log_request_*", HTTP_TUNING),
+];
 
 pub(super) const DOCKER: &Keys = &[
     ("host", Used),

@@ -16,6 +16,7 @@ mod keys;
 mod native;
 mod print;
 mod read;
+mod receivers;
 mod server;
 mod targets;
 mod weak;

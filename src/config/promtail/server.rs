@@ -143,8 +143,8 @@ pub(super) fn target(root: &Node, check: &mut Check<'_>) -> Vec<String> {
     {
         check.warn(
             node.key_span("stdin"),
-            "`stdin` is not read by this version",
-            "`lugger run --dry-run --stdin` shows what the first job makes of it; to send it, write it into a file",
+            "`stdin` has no effect: it has to be a source",
+            "write a configuration in lugger's own form with `logs: [{ stdin: {} }]`; `lugger run --dry-run --stdin` shows what the first job makes of it",
         );
     }
     if let Some(global) = root.entry("global") {

@@ -37,6 +37,8 @@ enum Kind {
     AtPath,
     /// A checkpoint was made under another path.
     Elsewhere,
+    /// No checkpoint speaks of it, and it is a file of an inlet that has its number: older than the one that is written to.
+    Numbered,
 }
 
 impl Follow {
@@ -61,7 +63,7 @@ impl Follow {
         for (source, dir, name, origin) in missed {
             self.present(source, dir, &name, Some(&origin));
         }
-        for turn in [Kind::AtPath, Kind::Unknown] {
+        for turn in [Kind::Numbered, Kind::AtPath, Kind::Unknown] {
             for (found, _) in found.iter().zip(&sorted.kinds).filter(|(_, kind)| **kind == turn) {
                 if self.is_stopping() {
                     break;
@@ -84,9 +86,18 @@ impl Follow {
             } else {
                 Kind::Unknown
             };
+            let kind = if kind == Kind::Unknown && self.is_numbered(found) { Kind::Numbered } else { kind };
             sorted.kinds.push(kind);
         }
         sorted
+    }
+
+    fn is_numbered(&self, found: FoundName<'_>) -> bool {
+        if !self.sources.iter().any(|source| source.settings.removes_done()) {
+            return false;
+        }
+        let Some(path) = self.path_of(found.dir, found.name) else { return false };
+        self.tree.matches(found.dir, found.name).iter().any(|source| self.inlet_path(*source, &path).is_some())
     }
 
     fn kind_of(&self, found: FoundName<'_>, at_path: &mut HashSet<u32>) -> Kind {

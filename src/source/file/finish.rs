@@ -203,16 +203,17 @@ impl Follow {
     /// that is cut short, reading it again gives the same entries.
     fn settle_of_inlet(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
+        let source = file.source;
         let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
         if !file.at_end || file.size > file.offset || file.failing().is_some() || is_holding {
             return false;
         }
         let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
-        if let Some(path) = path {
+        // The one that is written to is never finished.
+        if let Some(path) = path.filter(|path| self.inlet_path(source, path).is_some()) {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let number = usize::from(file.source);
-                    if let Some(source) = self.sources.get(number) {
+                    if let Some(source) = self.sources.get(usize::from(source)) {
                         fail(source, &path, "remove", &error);
                     }
                     return false;

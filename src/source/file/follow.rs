@@ -21,6 +21,7 @@ use crate::model::flow::StreamId;
 use crate::source::stages::Pipeline;
 use crate::source::watch::{Event, Kind};
 use crate::store::checkpoint::Checkpoints;
+use crate::store::inlet;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
@@ -584,10 +585,9 @@ impl Follow {
     }
 
     /// Where a file of an inlet was before it got its number. `None`: it has none, or is of no inlet.
-    fn inlet_path(&self, source: u16, path: &Path) -> Option<PathBuf> {
-        let source = self.sources.get(usize::from(source)).filter(|source| source.settings.removes_done())?;
-        let first = source.settings.include.first().map(Path::new)?;
-        (path != first).then(|| first.to_owned())
+    pub(super) fn inlet_path(&self, source: u16, path: &Path) -> Option<PathBuf> {
+        self.sources.get(usize::from(source)).filter(|source| source.settings.removes_done())?;
+        (path.file_name()? != inlet::NAME).then(|| path.with_file_name(inlet::NAME))
     }
 
     /// Opens a file under its name. False when that was not possible; then it is tried again, or the name leads elsewhere.

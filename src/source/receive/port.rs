@@ -32,6 +32,8 @@ pub(super) struct Port {
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     pub(super) records: u64,
+    /// Bytes of their messages.
+    pub(super) message_bytes: u64,
 }
 
 impl Chunk {
@@ -41,7 +43,7 @@ impl Chunk {
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.records = 0;
+        (self.records, self.message_bytes) = (0, 0);
     }
 }
 
@@ -85,8 +87,7 @@ impl Port {
 
     /// Adds a message to a chunk; of one that is too long, or of which bytes are `missing`, the head, which says so.
     pub(super) fn put(&self, kind: Kind, peer: Option<&str>, message: &[u8], missing: u64, chunk: &mut Chunk) {
-        self.status.messages.add(1);
-        self.status.bytes.add((message.len() as u64).saturating_add(missing));
+        chunk.message_bytes = chunk.message_bytes.saturating_add((message.len() as u64).saturating_add(missing));
         let cut = self.cut(message, missing);
         let message = cut.as_deref().unwrap_or(message);
         let pieces = Pieces { kind, received_ns: self.stamp(), time_ns: None, tenant: None, peer, message };
@@ -120,7 +121,7 @@ impl Port {
     /// Appends a chunk, if the inlet takes it.
     pub(super) fn append(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
         let kept = self.lock().append(&chunk.bytes, chunk.records);
-        self.written.notify_one();
+        self.count(chunk, kept.is_ok());
         kept
     }
 
@@ -132,8 +133,17 @@ impl Port {
             Err(TryLockError::WouldBlock) => return None,
         };
         let kept = inlet.append(&chunk.bytes, chunk.records);
-        self.written.notify_one();
+        self.count(chunk, kept.is_ok());
         Some(kept)
+    }
+
+    /// What is appended is received.
+    fn count(&self, chunk: &Chunk, is_kept: bool) {
+        if is_kept {
+            self.status.messages.add(chunk.records);
+            self.status.bytes.add(chunk.message_bytes);
+            self.written.notify_one();
+        }
     }
 
     /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound.
@@ -168,7 +178,9 @@ impl Port {
         let mut inlet = self.lock();
         let room = inlet.bytes().saturating_add(chunk.bytes.len() as u64).max(limits.bytes);
         inlet.set_limits(Limits { bytes: room, ..limits });
-        if let Err(error) = inlet.append(&chunk.bytes, chunk.records) {
+        let kept = inlet.append(&chunk.bytes, chunk.records);
+        self.count(chunk, kept.is_ok());
+        if let Err(error) = kept {
             self.status.refuse("disk", chunk.records);
             tracing::warn!(%error, records = chunk.records, "messages that were received are lost");
         }

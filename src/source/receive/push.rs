@@ -344,8 +344,7 @@ impl Gathered<'_> {
         metadata: &[(&str, &str)],
     ) {
         let port = &self.server.port;
-        port.status.messages.add(1);
-        port.status.bytes.add(line.len() as u64);
+        self.chunk.message_bytes = self.chunk.message_bytes.saturating_add(line.len() as u64);
         let cut = port.cut(line, 0);
         let message = cut.as_deref().unwrap_or(line);
         let pieces = Pieces { kind, received_ns: port.stamp(), time_ns, tenant: self.tenant, peer: None, message };

@@ -1,0 +1,162 @@
+//! The inlet between receivers and the file source: what is removed when, what gives way, what a power loss tears.
+
+use crate::senders::{Udp, connect, message};
+use crate::support::agent::{Agent, Config, Rig, free_port};
+use crate::support::ledger::{Book, line};
+use crate::support::loki::Loki;
+use crate::support::random::Random;
+use crate::support::wait::{now_ns, wait_until};
+use crate::{DRAIN, agent, source};
+use lugger::format::record::{Kind, Pieces, encode};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn inlet(rig: &Rig) -> PathBuf {
+    rig.state().join("inlets/syslog")
+}
+
+fn names(rig: &Rig) -> Vec<String> {
+    let entries = fs::read_dir(inlet(rig)).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Records of the numbered lines, as a receiver writes them.
+fn records(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<u8> {
+    let begin = now_ns() - 3_600_000_000_000;
+    let mut out = Vec::new();
+    for n in numbers {
+        let mut text = String::from("<14>Aug  1 10:00:00 web app[7]: ");
+        line("inlet", n, bytes, &mut text);
+        let received_ns = begin + i64::try_from(n).unwrap();
+        let message = text.as_bytes();
+        let pieces = Pieces { kind: Kind::Syslog, received_ns, time_ns: None, tenant: None, peer: None, message };
+        encode(&pieces, [], [], &mut out);
+    }
+    out
+}
+
+fn dropped(agent: &Agent, reason: &str) -> u64 {
+    agent.metric(&format!("lugger_inlet_dropped_records_total{{reason=\"{reason}\"}}")).unwrap() as u64
+}
+
+/// Files that a run before left, none of which it had read: all are read, in order, and those with a number removed. A torn end is cut and counted.
+#[test]
+fn what_an_earlier_run_left_is_read_in_order_and_removed() {
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "inlet");
+    fs::create_dir_all(inlet(&rig)).unwrap();
+    for (at, name) in ["inlet.log.9", "inlet.log.10", "inlet.log"].into_iter().enumerate() {
+        let from = 1_000 * at as u64;
+        fs::write(inlet(&rig).join(name), records(from..from + 1_000, 100)).unwrap();
+        // Born at different times, as they would be.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut file = fs::File::options().append(true).open(inlet(&rig).join("inlet.log")).unwrap();
+    let torn = records(5_000..5_001, 100);
+    file.write_all(&torn[..50]).unwrap();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"udp://{address}\" }}")));
+    book.wait_all(3_000, DRAIN);
+    book.lock().verdict(3_000).assert_perfect(0);
+    wait_until("those with a number are removed", DRAIN, || names(&rig) == ["inlet.log"]);
+    assert_eq!(dropped(&agent, "torn"), 1);
+    assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
+    loki.assert_no_defects();
+}
+
+/// Over UDP the oldest gives way: what arrives and what is counted is all that was received, and the disk has no more than the bound.
+#[test]
+fn the_oldest_gives_way_and_is_counted() {
+    const COUNT: u64 = 30_000;
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "full");
+    let address = free_port();
+    let agent = agent(
+        &rig,
+        &loki,
+        source("syslog", &format!("{{ listen: \"udp://{address}\", queue: 1MiB }}")).rate("{ lines: 100 }"),
+    );
+    let sender = Udp::to(address);
+    let received = || agent.metric("lugger_receive_messages_total").unwrap() as u64;
+    for n in 0..COUNT {
+        sender.send(message("full", n, 200).as_bytes());
+        if n % 200 == 199 {
+            wait_until("they are received", DRAIN, || received() + 1_000 >= n);
+        }
+    }
+    wait_until("all are received", DRAIN, || received() == COUNT);
+    let bytes: u64 =
+        fs::read_dir(inlet(&rig)).unwrap().map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum();
+    assert!(bytes <= 1 << 20, "{bytes}");
+    let given_up = dropped(&agent, "full");
+    assert!(given_up > COUNT / 2, "{given_up}");
+    rig.change(
+        &agent,
+        &Config::new(&loki.url()).source(source("syslog", &format!("{{ listen: \"udp://{address}\", queue: 1MiB }}"))),
+    );
+    // What its reader had in hand may arrive although it is counted.
+    wait_until("the rest arrives", DRAIN, || book.seen() + given_up >= COUNT);
+    let last = book.lock().has(COUNT - 1);
+    assert!(last, "the newest are kept");
+    let verdict = book.lock().verdict(COUNT);
+    assert_eq!((verdict.duplicated_visible, verdict.torn, verdict.alien), (0, 0, 0));
+    assert!(book.seen() + given_up <= COUNT + 1_000, "{} and {given_up}", book.seen());
+    assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
+    loki.assert_no_defects();
+}
+
+/// Many rotations, stops and kills at random, an endpoint that fails now and then: each message once, and nothing stays on disk.
+#[test]
+fn files_are_removed_only_when_they_are_stored() {
+    const COUNT: u64 = 60_000;
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "random");
+    let address = free_port();
+    let config =
+        Config::new(&loki.url()).source(source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 2MiB }}")));
+    let mut random = Random(0x51ed_270b);
+    let mut agent = rig.start(&config);
+    let mut sent = 0;
+    while sent < COUNT {
+        let part = (1 + random.below(9_000)).min(COUNT - sent);
+        if random.below(3) == 0 {
+            loki.pause();
+        }
+        let mut stream = connect(address);
+        let begin = agent.metric("lugger_receive_messages_total").unwrap() as u64;
+        let held_up = agent.metric("lugger_receive_held_up_total").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in sent..sent + part {
+                    stream.write_all(format!("{}\n", message("random", n, 250)).as_bytes()).unwrap();
+                }
+            });
+            // A full inlet waits for the endpoint.
+            let is_in = || agent.metric("lugger_receive_messages_total").unwrap() as u64 >= begin + part;
+            let is_full = || agent.metric("lugger_receive_held_up_total").unwrap() > held_up;
+            wait_until("they are received, or wait", DRAIN, || is_in() || is_full());
+            loki.resume();
+        });
+        drop(stream);
+        let all = || agent.metric("lugger_receive_messages_total").unwrap() as u64 == begin + part;
+        wait_until("the part is received", DRAIN, all);
+        sent += part;
+        match random.below(4) {
+            0 => _ = agent.kill(),
+            1 => assert_eq!(agent.stop(Duration::from_secs(20)).code, Some(0)),
+            _ => continue,
+        }
+        agent = rig.start(&config);
+    }
+    book.wait_all(COUNT, DRAIN);
+    book.lock().verdict(COUNT).assert_perfect(COUNT);
+    wait_until("nothing stays", DRAIN, || names(&rig) == ["inlet.log"]);
+    loki.assert_no_defects();
+}
