@@ -489,7 +489,8 @@ fn whose_rights_do_not_suffice_is_told_which_group_has_them() {
 /// What it costs when nothing happens.
 #[test]
 fn idle_cost() {
-    let docker = docker();
+    // Nobody else's containers are to be seen.
+    let docker = docker_alone();
     let loki = Loki::start();
     let book = Book::keep(&loki, "idle");
     let rig = Rig::new();
