@@ -309,6 +309,11 @@ fn what_the_api_tells_comes_once_over_restarts_and_kills() {
         pipe.open().write_all(numbered("local", LINES + 100..LINES + 200).as_bytes()).unwrap();
         book.wait_all(LINES + 200, DRAIN);
         assert_eq!(agent.metric("lugger_docker_up"), Some(1.0));
+        assert!(
+            agent.metrics().contains("lugger_source_unparsed_total{source=\"docker:api\"} 0"),
+            "nothing else is read"
+        );
+        wait_until("the places to be saved", DRAIN, || rig.state().join("docker/docker.json").exists());
     });
     let verdict = book.lock().verdict(LINES + 200);
     println!(

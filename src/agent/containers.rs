@@ -21,6 +21,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// The directory of places in logs that Docker's API tells, in the state directory.
+const PLACES: &str = "docker";
+
 /// A docker source, and the thread that listens for it. Dropping it tells the thread to end.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -62,7 +65,8 @@ impl Joints {
                 let directory = inlet_path(&self.state_dir, &name);
                 let (store, source, place) = (store.clone(), name.clone(), directory.clone());
                 let delivered = Box::new(move |file: &str| stored(&store, &source, &place.join(file)));
-                Some(Tap::open(&directory, &name, self.clock.clone(), &self.registry, delivered)?)
+                let places = self.state_dir.join(PLACES).join(format!("{}.json", settings.name));
+                Some(Tap::open((&directory, places), &name, self.clock.clone(), &self.registry, delivered)?)
             }
         };
         let before = before.map(|before| &**before);

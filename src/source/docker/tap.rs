@@ -15,13 +15,10 @@ use crate::base::metrics::Registry;
 use crate::format::record::{Kind, Pieces, encode};
 use crate::model::labels::Labels;
 use crate::store::inlet::{Counters, Delivered, Directory, Inlet, InletError, Limits, Policy};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// The file with the places, beside the inlet's own.
-const PLACES: &str = "places.json";
 
 /// Where what the API tells is put. One a source, also when its settings change.
 #[derive(Debug)]
@@ -70,9 +67,9 @@ pub(super) enum End {
 }
 
 impl Tap {
-    /// Opens the inlet in `directory`. Blocks for the disk.
+    /// Opens the inlet in `directory`, and the places in a file at `places`, whose directory is made. Blocks for the disk.
     pub fn open(
-        directory: &Path,
+        (directory, places): (&Path, PathBuf),
         source: &str,
         clock: Clock,
         registry: &Registry,
@@ -81,9 +78,12 @@ impl Tap {
         let limits = Limits::new(DOCKER_INLET_BYTES, Policy::Refuse);
         let counters = Counters::new(registry, source);
         let inlet = Inlet::open(Directory::new(directory), limits, clock.clone(), counters, delivered)?;
-        let path = directory.join(PLACES);
-        let new_since_ns = (!path.exists()).then(|| clock.now_ns());
-        let parts = Mutex::new(Parts { inlet, places: Places::open(path), is_failing: false });
+        if let Some(parent) = places.parent() {
+            // What cannot be made shows when places are saved.
+            let _ = std::fs::create_dir_all(parent);
+        }
+        let new_since_ns = (!places.exists()).then(|| clock.now_ns());
+        let parts = Mutex::new(Parts { inlet, places: Places::open(places), is_failing: false });
         Ok(Arc::new(Tap { parts, clock, dirty: Notify::new(), new_since_ns }))
     }
 
