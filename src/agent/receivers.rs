@@ -72,11 +72,15 @@ impl Joints {
     }
 }
 
-/// Says what was received for sources that the plan does not have. Reads directories, so it blocks.
-pub(super) fn warn_of_strangers(plan: &Plan) {
-    let known: Vec<String> = plan.receivers.iter().map(|receiver| receiver.settings.name.clone()).collect();
-    for (source, bytes) in receive::strangers(&plan.state_dir, &known) {
-        let path = inlet_path(&plan.state_dir, &source);
+/// The names of a plan's receivers.
+pub(super) fn names(plan: &Plan) -> Vec<String> {
+    plan.receivers.iter().map(|receiver| receiver.settings.name.clone()).collect()
+}
+
+/// Says what was received for sources that are not among these. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
+    for (source, bytes) in receive::strangers(state_dir, known) {
+        let path = inlet_path(state_dir, &source);
         tracing::warn!(
             %source, path = %path.display(), size = %format_size(bytes),
             "there is what was received for a source that is not configured, and may not be sent yet. It is kept: give a source this name and \

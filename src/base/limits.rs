@@ -226,10 +226,14 @@ pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 pub const RECEIVE_CHUNK_BYTES: usize = 256 * 1024;
 /// What datagrams may gather in memory while an inlet is being synced, bytes.
 pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes read from a connection at once. A datagram is never larger.
+/// Bytes read of stdin at once, and of a datagram, which is never larger.
 pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
+/// Bytes read from a connection at once.
+pub const RECEIVE_STREAM_BYTES: usize = 32 * 1024;
 /// Connections of one source that sends a stream; further ones wait in the kernel's queue.
-pub const RECEIVE_CONNECTIONS: usize = 512;
+pub const RECEIVE_CONNECTIONS: usize = 256;
+/// How long an inlet that is being synced is waited for before it is asked again, milliseconds.
+pub const RECEIVE_SYNC_MS: u64 = 2;
 /// How long a full inlet is waited for before it is asked again, milliseconds.
 pub const RECEIVE_WAIT_MS: u64 = 20;
 /// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.

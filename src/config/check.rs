@@ -55,8 +55,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
         settings.imported = cursors.into_iter().find(|(job, _)| is_its(job)).map(|(_, cursor)| *cursor);
     }
     check.completeness(raw, root);
-    let goes =
-        files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));
+    let goes = files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));
     let goes: Vec<&[usize]> = goes.chain(receivers.iter().map(|receiver| &*receiver.to)).collect();
     for (i, endpoint) in loki.iter().enumerate() {
         if !goes.is_empty() && !root.child("logs").is_damaged() && goes.iter().all(|to| !to.contains(&i)) {

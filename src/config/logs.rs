@@ -5,10 +5,10 @@
 
 use super::check::Check;
 use super::journal;
-use super::receivers;
 use super::pipeline;
 use super::plan::{FileSource, JournalSource, Receiver};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
+use super::receivers;
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
 use crate::base::rate::RateLimit;

@@ -73,7 +73,9 @@ pub(super) fn plan(
             let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, GELF_PORT));
             let address = match &raw.listen {
                 None => Some(default),
-                Some(text) => socket_address(text.strip_prefix("udp://").unwrap_or(text), place, "udp://0.0.0.0:12201", check),
+                Some(text) => {
+                    socket_address(text.strip_prefix("udp://").unwrap_or(text), place, "udp://0.0.0.0:12201", check)
+                }
             };
             (address.map(From::Gelf), raw.queue)
         }
@@ -90,7 +92,13 @@ pub(super) fn plan(
             "use __syslog_message_hostname or __syslog_connection_ip_address",
         );
     }
-    if kind != "push" && own.is_empty() && outer.is_empty() && late_labels.is_empty() && relabel.is_empty() && stages.is_empty() {
+    if kind != "push"
+        && own.is_empty()
+        && outer.is_empty()
+        && late_labels.is_empty()
+        && relabel.is_empty()
+        && stages.is_empty()
+    {
         check.error(
             key,
             "these entries would have no labels, and Loki takes no stream without one",
@@ -168,9 +176,8 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
         (None, _) => None,
     };
     let is_stream = matches!(address, Address::Tcp(_) | Address::UnixStream(_));
-    let idle_timeout = raw.idle_timeout.map(|time| {
-        check.time(Some(time), place.child("idle_timeout"), 0, IDLE_TIMEOUT_MS_RANGE)
-    });
+    let idle_timeout =
+        raw.idle_timeout.map(|time| check.time(Some(time), place.child("idle_timeout"), 0, IDLE_TIMEOUT_MS_RANGE));
     if idle_timeout.is_some() && !is_stream {
         let help = "remove it";
         check.warn(place.key_span("idle_timeout"), "`idle_timeout` has no effect: there are no connections", help);
@@ -308,9 +315,8 @@ pub(super) fn check_addresses(receivers: &[Receiver], logs: &[Log], list: &Node,
     let is_used = |at: usize| {
         let own = receivers.get(at).map(|receiver| &receiver.settings)?;
         let address = own.address();
-        let is_same = |other: &&Receiver| {
-            other.settings.address() == address && !address.as_ref().is_some_and(Address::is_free)
-        };
+        let is_same =
+            |other: &&Receiver| other.settings.address() == address && !address.as_ref().is_some_and(Address::is_free);
         let first = receivers.iter().take(at).find(is_same)?;
         let what = address.map_or("stdin".to_owned(), |address| address.to_string());
         Some((own.name.clone(), first.settings.name.clone(), what))

@@ -29,7 +29,10 @@ fn addresses() {
         assert_eq!(loaded.plan.receivers[0].settings.name, "syslog");
         assert_eq!(loaded.plan.receivers[0].settings.queue_bytes, 64 << 20);
     }
-    let plan = good(&file("{ push: { listen: 127.0.0.1:3500 } }\n  - { gelf: {}, labels: { a: b } }\n  - { stdin: {}, labels: { a: b } }")).plan;
+    let plan = good(&file(
+        "{ push: { listen: 127.0.0.1:3500 } }\n  - { gelf: {}, labels: { a: b } }\n  - { stdin: {}, labels: { a: b } }",
+    ))
+    .plan;
     let kinds: Vec<&str> = plan.receivers.iter().map(|receiver| receiver.settings.kind()).collect();
     assert_eq!(kinds, ["push", "gelf", "stdin"]);
     assert_eq!(plan.receivers[1].settings.from, From::Gelf("0.0.0.0:12201".parse().unwrap()));
@@ -45,7 +48,10 @@ fn mistakes() {
         ("{ syslog: { listen: \"sctp://0.0.0.0:1514\" }, labels: { a: b } }", "is no way to listen"),
         ("{ syslog: { listen: \"udp://host:1514\" }, labels: { a: b } }", "is no IP address and port"),
         ("{ syslog: { listen: \"tls://0.0.0.0:1514\" }, labels: { a: b } }", "TLS needs a certificate"),
-        ("{ syslog: { listen: \"tcp://0.0.0.0:1514\", tls_config: {} }, labels: { a: b } }", "there is no TLS over tcp"),
+        (
+            "{ syslog: { listen: \"tcp://0.0.0.0:1514\", tls_config: {} }, labels: { a: b } }",
+            "there is no TLS over tcp",
+        ),
         ("{ syslog: { listen: \"unix://relative\" }, labels: { a: b } }", "is no path of a socket"),
         ("{ syslog: { listen: \"udp://0.0.0.0:1514\" } }", "no labels"),
         ("{ syslog: { listen: \"udp://0.0.0.0:1514\", queue: 1KiB }, labels: { a: b } }", "1KiB is out of range"),

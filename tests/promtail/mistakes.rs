@@ -121,10 +121,7 @@ promtail.yaml:3:20: warning: `docker_sd_configs` is not collected by this versio
     |                    ^^^^^^^^^^^^^^^^^
 help: the other jobs run; let Promtail run beside lugger with this job alone, or remove it"
     );
-    for kind in [
-        "docker_sd_configs: [{ host: x }]",
-        "kubernetes_sd_configs: [{ role: pod }]",
-    ] {
+    for kind in ["docker_sd_configs: [{ host: x }]", "kubernetes_sd_configs: [{ role: pod }]"] {
         let report = report(&job(kind));
         let key = kind.split(':').next().unwrap();
         assert!(report.contains(&format!("`{key}` is not collected by this version")), "{report}");
@@ -144,7 +141,10 @@ help: the other jobs run; let Promtail run beside lugger with this job alone, or
         ("syslog: { listen_address: 'host:1514', labels: { a: b } }", "no IP address and port"),
         ("loki_push_api: { server: { http_listen_address: 127.0.0.1 } }", "has no port"),
         ("loki_push_api: {}", "no `server`"),
-        ("loki_push_api: { server: { http_listen_port: 3500, http_tls_config: { client_auth_type: RequireAnyClientCert } } }", "anybody"),
+        (
+            "loki_push_api: { server: { http_listen_port: 3500, http_tls_config: { client_auth_type: RequireAnyClientCert } } }",
+            "anybody",
+        ),
         ("gelf: { listen_address: x, labels: { a: b } }", "no IP address and port"),
         ("journal: {}\nrelabel_configs: [{ regex: '(', target_label: a }]", "regex"),
     ] {

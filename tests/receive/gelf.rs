@@ -29,7 +29,9 @@ fn plain_compressed_and_chunked_messages_come() {
     let agent = agent(&rig, &loki, source("gelf", &value).option("relabel_configs", RULES));
     let at = crate::support::wait::now_ns() / 1_000_000_000 - 10;
     let json = |text: &str| {
-        format!("{{\"version\":\"1.1\",\"host\":\"web\",\"short_message\":\"{text}\",\"timestamp\":{at}.25,\"level\":3,\"_id\":7}}")
+        format!(
+            "{{\"version\":\"1.1\",\"host\":\"web\",\"short_message\":\"{text}\",\"timestamp\":{at}.25,\"level\":3,\"_id\":7}}"
+        )
     };
     let sender = Udp::to(address);
     sender.send(json("plain").as_bytes());
@@ -48,7 +50,8 @@ fn plain_compressed_and_chunked_messages_come() {
     sender.send(&[0x1e, 0x0f, 1]);
     wait_until("four messages", DRAIN, || loki.lines().len() == 4);
     for text in ["plain", "by gzip", "by zlib, in chunks, in any order and twice"] {
-        let entry = loki.entries().into_iter().find(|entry| entry.line == json(text)).unwrap_or_else(|| panic!("{text}"));
+        let entry =
+            loki.entries().into_iter().find(|entry| entry.line == json(text)).unwrap_or_else(|| panic!("{text}"));
         assert_eq!(entry.stream, "{host=\"web\", job=\"gelf\", level=\"error\", version=\"1.1\"}");
         assert_eq!(entry.at, at * 1_000_000_000 + 250_000_000);
     }

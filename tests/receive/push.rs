@@ -27,7 +27,8 @@ fn curl_pushes_json_gzip_and_lines() {
     let rig = Rig::new();
     let loki = kept();
     let address = free_port();
-    let rules = "[ { source_labels: [secret], regex: yes, action: drop }, { source_labels: [__tmp], target_label: from } ]";
+    let rules =
+        "[ { source_labels: [secret], regex: yes, action: drop }, { source_labels: [__tmp], target_label: from } ]";
     let source = source("push", &format!("{{ listen: \"{address}\" }}")).option("relabel_configs", rules);
     let agent = agent(&rig, &loki, source);
     let url = |path: &str| format!("http://{address}{path}");
@@ -81,7 +82,8 @@ fn tenants_and_times_pass_through_as_configured() {
         let headers = [("Content-Type", "application/x-protobuf"), ("X-Scope-OrgID", tenant)];
         let headers = if tenant.is_empty() { &headers[..1] } else { &headers[..] };
         let text = format!("of {tenant}");
-        let answer = request(address, "POST", "/loki/api/v1/push", headers, &body(vec![stream("{a=\"b\"}", &[(at, &text)])]));
+        let answer =
+            request(address, "POST", "/loki/api/v1/push", headers, &body(vec![stream("{a=\"b\"}", &[(at, &text)])]));
         assert_eq!(answer.unwrap().status, 204);
     }
     wait_until("all three", DRAIN, || loki.lines().len() == 3);
@@ -215,7 +217,10 @@ fn numbered_pushes_come_once_over_restarts_and_kills() {
         println!("sent again {} times", sender.join().unwrap());
     });
     let verdict = book.lock().verdict(COUNT);
-    println!("push: {} missing, {} raw duplicates, {} visible", verdict.missing, verdict.duplicated_raw, verdict.duplicated_visible);
+    println!(
+        "push: {} missing, {} raw duplicates, {} visible",
+        verdict.missing, verdict.duplicated_raw, verdict.duplicated_visible
+    );
     verdict.assert_perfect(COUNT);
     loki.assert_no_defects();
 }

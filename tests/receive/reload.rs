@@ -95,7 +95,11 @@ fn an_address_that_changes_is_given_up_and_one_in_use_changes_nothing() {
     rig.rewrite(&agent, &config(&format!("tcp://{first}")));
     let answer = agent.reload();
     assert_ne!(answer.status, 200);
-    assert!(answer.body.contains(&format!("source a: cannot listen on tcp://{first}: the address is in use")), "{}", answer.body);
+    assert!(
+        answer.body.contains(&format!("source a: cannot listen on tcp://{first}: the address is in use")),
+        "{}",
+        answer.body
+    );
     send(second, "three");
     loki.wait_for("what came third", DRAIN, |line| line == "three");
     drop(again);
@@ -119,6 +123,9 @@ fn a_start_that_cannot_listen_says_why() {
     let mut agent = rig.spawn(&Config::new(&loki.url()).source(source));
     assert_eq!(agent.wait_exit(DRAIN).code, Some(1));
     let said = agent.stderr();
-    assert!(said.contains(&format!("source pushed: cannot listen on tcp://{address}: the address is in use")), "{said}");
+    assert!(
+        said.contains(&format!("source pushed: cannot listen on tcp://{address}: the address is in use")),
+        "{said}"
+    );
     assert!(said.contains("choose another port"), "{said}");
 }

@@ -34,7 +34,8 @@ fn it_runs_on_with_another_source() {
     let rig = Rig::new();
     let loki = kept();
     let mut pipe = Pipe::new();
-    let config = Config::new(&loki.url()).source(source("stdin", "{}")).source(FileSource::new("app", rig.log("*.log")));
+    let config =
+        Config::new(&loki.url()).source(source("stdin", "{}")).source(FileSource::new("app", rig.log("*.log")));
     let mut agent = rig.start_with_stdin(&config, pipe.reader());
     pipe.write(b"of stdin\n");
     pipe.close();

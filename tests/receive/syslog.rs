@@ -35,7 +35,10 @@ fn messages_of_both_formats_come_over_every_transport() {
             "neither of them \\ at all".to_owned(),
         ];
         // Over a stream a message is counted, so that it may have lines.
-        let framed: String = messages.iter().map(|text| if text.starts_with('<') { format!("{} {text}", text.len()) } else { format!("{text}\n") }).collect();
+        let framed: String = messages
+            .iter()
+            .map(|text| if text.starts_with('<') { format!("{} {text}", text.len()) } else { format!("{text}\n") })
+            .collect();
         match listen.split("://").next().unwrap() {
             "udp" => messages.iter().for_each(|text| Udp::to(udp).send(text.as_bytes())),
             "tcp" => connect(tcp).write_all(framed.as_bytes()).unwrap(),
@@ -55,11 +58,15 @@ fn messages_of_both_formats_come_over_every_transport() {
         };
         assert_eq!(
             of("over "),
-            format!("{{app_name=\"cron\", facility=\"daemon\"{host}, job=\"syslog\"{peer}, proc_id=\"7\", severity=\"informational\"}}")
+            format!(
+                "{{app_name=\"cron\", facility=\"daemon\"{host}, job=\"syslog\"{peer}, proc_id=\"7\", severity=\"informational\"}}"
+            )
         );
         assert_eq!(
             of("a text\nof two lines"),
-            format!("{{app_name=\"evnt\", facility=\"local4\", hostname=\"m.example\", job=\"syslog\", msg_id=\"ID47\"{peer}, proc_id=\"9\", severity=\"notice\"}}")
+            format!(
+                "{{app_name=\"evnt\", facility=\"local4\", hostname=\"m.example\", job=\"syslog\", msg_id=\"ID47\"{peer}, proc_id=\"9\", severity=\"notice\"}}"
+            )
         );
         assert_eq!(of("neither of them \\ at all"), format!("{{job=\"syslog\"{peer}}}"));
         assert_eq!(agent.metric("lugger_source_unparsed_total"), Some(1.0));
@@ -77,7 +84,8 @@ fn logger_is_understood() {
     let loki = kept();
     let (udp, tcp) = (free_port(), free_port());
     let path = rig.path().join("log.sock");
-    let config = [("u", format!("udp://{udp}")), ("t", format!("tcp://{tcp}")), ("d", format!("unixgram://{}", path.display()))];
+    let config =
+        [("u", format!("udp://{udp}")), ("t", format!("tcp://{tcp}")), ("d", format!("unixgram://{}", path.display()))];
     let config = config.iter().fold(Config::new(&loki.url()), |config, (name, listen)| {
         let value = format!("{{ listen: \"{listen}\" }}");
         let source = crate::support::agent::FileSource::other("syslog", name, &value).label("job", name);
@@ -202,7 +210,10 @@ fn numbered(kind: &str, count: u64) {
     assert_eq!(received, count as f64);
     book.wait_all(count, DRAIN);
     let verdict = book.lock().verdict(count);
-    println!("{kind}: {} missing, {} raw duplicates, {} visible", verdict.missing, verdict.duplicated_raw, verdict.duplicated_visible);
+    println!(
+        "{kind}: {} missing, {} raw duplicates, {} visible",
+        verdict.missing, verdict.duplicated_raw, verdict.duplicated_visible
+    );
     verdict.assert_perfect(count);
     // Nothing but the file that is written to stays.
     let left = || std::fs::read_dir(rig.state().join("inlets/syslog")).unwrap().count();

@@ -91,7 +91,8 @@ impl<'a> Jobs<'a> {
         for (key, kind, known) in kinds {
             let found = job.entry(key);
             // All that Promtail has of GELF is optional.
-            let is_good = |found: &&Entry| (key == "gelf" && found.value.is_null()) || survey(&found.value, known, check);
+            let is_good =
+                |found: &&Entry| (key == "gelf" && found.value.is_null()) || survey(&found.value, known, check);
             others.extend(found.filter(is_good).map(|found| (found, kind)));
         }
         let is_other = journal_or_receiver(job);
@@ -225,7 +226,8 @@ impl<'a> Jobs<'a> {
     ) -> Vec<Item> {
         let (written, at) = (&found.value, found.value.span);
         let before = check.count();
-        let source = if kind == "journal" { Some(journal(written, check)) } else { receivers::source(kind, written, check) };
+        let source =
+            if kind == "journal" { Some(journal(written, check)) } else { receivers::source(kind, written, check) };
         said.extend(check.said_since(before));
         let Some(source) = source else { return Vec::new() };
         let labels: Vec<Entry> = match written.entry("labels").filter(|found| !found.value.is_null()) {

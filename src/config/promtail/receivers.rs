@@ -75,7 +75,8 @@ fn push(node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
         return None;
     };
     let host = read::text_at(server, "http_listen_address", check).filter(|host| !host.is_empty());
-    let host = host.map_or("0.0.0.0".to_owned(), |host| if host.contains(':') { format!("[{host}]") } else { host.to_owned() });
+    let host = host
+        .map_or("0.0.0.0".to_owned(), |host| if host.contains(':') { format!("[{host}]") } else { host.to_owned() });
     let place = server.child("http_listen_port").span;
     let mut out = vec![entry("listen", node.key_span("server"), text(place, format!("{host}:{port}")))];
     if let Some(found) = server.entry("http_tls_config").filter(|found| survey(&found.value, keys::SERVER_TLS, check)) {
@@ -99,7 +100,11 @@ fn push(node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
     if let Some(bytes) = read::size(node, "max_send_msg_size", check).filter(|bytes| *bytes > 0) {
         let key = node.key_span("max_send_msg_size");
         let (least, most) = PUSH_BYTES_RANGE;
-        out.push(entry("max_send_msg_size", key, text(node.child("max_send_msg_size").span, format_size(bytes.clamp(least, most)))));
+        out.push(entry(
+            "max_send_msg_size",
+            key,
+            text(node.child("max_send_msg_size").span, format_size(bytes.clamp(least, most))),
+        ));
     }
     // In lugger's own form pushed entries keep their times unless it is said otherwise.
     let keeps = read::flag(node, "use_incoming_timestamp", check).unwrap_or(false);

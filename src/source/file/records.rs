@@ -147,8 +147,7 @@ impl Decoder {
         let work = kinds.of(&key, pipeline, outlet.form);
         match work {
             Some(work) => {
-                let time_ns =
-                    time_ns.filter(|_| settings.use_incoming_timestamp).unwrap_or(record.received_ns);
+                let time_ns = time_ns.filter(|_| settings.use_incoming_timestamp).unwrap_or(record.received_ns);
                 let tenant = record.tenant.map(|text| unescaped(text, tenant));
                 let mut prepare = |entry: &mut crate::pipeline::entry::Entry<'_>| {
                     entry.time_ns = time_ns;

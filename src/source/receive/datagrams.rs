@@ -152,7 +152,9 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
         if is_stopping {
             break;
         }
-        let due = look_at.into_iter().chain((!chunk.is_empty()).then(|| Instant::now() + Duration::from_millis(RECEIVE_WAIT_MS)));
+        let due = look_at
+            .into_iter()
+            .chain((!chunk.is_empty()).then(|| Instant::now() + Duration::from_millis(RECEIVE_WAIT_MS)));
         let due = due.min();
         tokio::select! {
             readable = source.readable() => {
@@ -245,7 +247,10 @@ impl Drops {
         let dropped = now.saturating_sub(self.counted);
         if dropped > 0 {
             port.status.kernel_dropped.add(dropped);
-            tracing::warn!(dropped, "the kernel dropped datagrams: the socket's buffer was full; raise net.core.rmem_max");
+            tracing::warn!(
+                dropped,
+                "the kernel dropped datagrams: the socket's buffer was full; raise net.core.rmem_max"
+            );
         }
         self.counted = now;
     }

@@ -134,7 +134,11 @@ pub struct Surroundings<'a> {
 }
 
 /// Does all that can fail: binds what is not bound, opens inlets, reads certificates. Blocks for the disk.
-pub fn prepare(planned: Vec<Planned>, there: &[There], around: &Surroundings<'_>) -> Result<Vec<Prepared>, ReceiveError> {
+pub fn prepare(
+    planned: Vec<Planned>,
+    there: &[There],
+    around: &Surroundings<'_>,
+) -> Result<Vec<Prepared>, ReceiveError> {
     let prepared = planned.into_iter().map(|planned| {
         let name = planned.settings.name.clone();
         prepare_one(planned, there, around).map_err(|problem| ReceiveError { name, problem })
@@ -264,17 +268,14 @@ impl Receivers {
 
     /// The status of each source, by name.
     pub fn status(&self) -> Vec<(String, &'static str, Status)> {
-        let of = |running: &Running| {
-            (running.settings.name.clone(), running.settings.kind(), running.port.status.clone())
-        };
+        let of =
+            |running: &Running| (running.settings.name.clone(), running.settings.kind(), running.port.status.clone());
         self.running.iter().map(of).collect()
     }
 
     /// Ends those that the next ones do not have; what the kernel has for them is taken first.
     pub async fn retire(&mut self, next: &[Prepared]) {
-        let stays = |running: &Running| {
-            next.iter().any(|next| next.planned.settings.name == running.settings.name)
-        };
+        let stays = |running: &Running| next.iter().any(|next| next.planned.settings.name == running.settings.name);
         let (stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(stays);
         self.running = stay;
         end(gone).await;
@@ -324,8 +325,8 @@ impl Receivers {
         }
         let (leave, leaving) = shutdown::channel();
         let (stop, stopping) = shutdown::channel();
-        let syncing = syncing
-            .unwrap_or_else(|| Arc::new(AbortOnDrop(self.runtime.spawn(Arc::clone(&port).keep_synced()))));
+        let syncing =
+            syncing.unwrap_or_else(|| Arc::new(AbortOnDrop(self.runtime.spawn(Arc::clone(&port).keep_synced()))));
         let mut ended = None;
         let task = match (&settings.from, &socket) {
             (From::Stdin, _) => {
@@ -340,7 +341,9 @@ impl Receivers {
                 };
                 let spawned = std::thread::Builder::new().name("lugger-stdin".into()).spawn(read);
                 self.runtime.spawn(async move {
-                    let Ok(thread) = spawned else { return tracing::error!("cannot start the thread that reads stdin") };
+                    let Ok(thread) = spawned else {
+                        return tracing::error!("cannot start the thread that reads stdin");
+                    };
                     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
                 })
             }

@@ -11,8 +11,8 @@ use crate::base::limits::{
     PUSH_BODIES, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_RETRY_S, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS,
     RECORD_PAIRS_BYTES,
 };
-use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
 use crate::base::secret::Secret;
+use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
 use crate::base::shutdown::Shutdown;
 use crate::format::loki::{decode_snappy, parse_labels};
 use crate::format::push_json::{Decoder, Found};
@@ -142,7 +142,8 @@ impl Server {
         let work = move || server.decode(&head.headers, &body, is_raw);
         // A large one takes long enough that others of this thread would have to wait.
         let chunk = if is_large {
-            let failed = |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
+            let failed =
+                |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
             tokio::task::spawn_blocking(work).await.map_err(failed)??
         } else {
             work()?
@@ -155,7 +156,7 @@ impl Server {
         if chunk.is_empty() {
             return Ok(());
         }
-        match self.port.append(chunk) {
+        match self.port.append_soon(chunk).await {
             Ok(Kept::Written) => return Ok(()),
             Ok(Kept::Held | Kept::Dropped) => {}
             Err(error @ AppendError::Full { .. }) => {
@@ -171,7 +172,7 @@ impl Server {
         }
         let end = Instant::now() + Duration::from_millis(PUSH_HELD_MS);
         while Instant::now() < end {
-            if self.port.held_bytes() == 0 {
+            if self.port.held_bytes() == Some(0) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
@@ -184,7 +185,8 @@ impl Server {
     fn may(&self, headers: &HeaderMap) -> bool {
         let Some(wanted) = &self.wanted else { return true };
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        let given =
+            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
         given.is_some_and(|(_, given)| is_same(given.trim().as_bytes(), wanted.expose().as_bytes()))
     }
 
@@ -204,7 +206,9 @@ impl Server {
             "" | "identity" => body.clone(),
             "snappy" if !is_json && !is_raw => body.clone(),
             _ => {
-                let why = format!("content encoding {encoding:?} is not taken: send gzip, or none (protobuf is a raw snappy block by itself)");
+                let why = format!(
+                    "content encoding {encoding:?} is not taken: send gzip, or none (protobuf is a raw snappy block by itself)"
+                );
                 return Err(Refusal::bad(why));
             }
         };
@@ -213,7 +217,11 @@ impl Server {
             return Err(Refusal::bad(format!("X-Scope-OrgID names no tenant: {TENANT_RULE}")));
         }
         self.port.begin();
-        let mut into = Gathered { server: self, tenant: Some(tenant).filter(|tenant| !tenant.is_empty()), chunk: Chunk::default() };
+        let mut into = Gathered {
+            server: self,
+            tenant: Some(tenant).filter(|tenant| !tenant.is_empty()),
+            chunk: Chunk::default(),
+        };
         if is_raw {
             into.lines(&body);
         } else if is_json {
@@ -284,9 +292,11 @@ impl Gathered<'_> {
         }
         let request = decode_snappy(body, max).map_err(|error| Refusal::bad(error.to_string()))?;
         for (i, stream) in request.streams.iter().enumerate() {
-            let labels = parse_labels(&stream.labels).map_err(|error| Refusal::bad(format!("streams[{i}]: {error}")))?;
+            let labels =
+                parse_labels(&stream.labels).map_err(|error| Refusal::bad(format!("streams[{i}]: {error}")))?;
             self.stream(labels.is_empty())?;
-            let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let labels: Vec<(&str, &str)> =
+                labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             for entry in &stream.entries {
                 let pairs = entry.structured_metadata.iter();
                 let metadata: Vec<(&str, &str)> = pairs.map(|pair| (pair.name.as_str(), pair.value.as_str())).collect();
@@ -299,7 +309,9 @@ impl Gathered<'_> {
     /// A stream without labels cannot be stored, unless the source has some.
     fn stream(&self, is_bare: bool) -> Result<(), Refusal> {
         if is_bare && !self.server.has_labels {
-            return Err(Refusal::bad("a stream has no labels, and the source has none for it: Loki takes no such stream"));
+            return Err(Refusal::bad(
+                "a stream has no labels, and the source has none for it: Loki takes no such stream",
+            ));
         }
         Ok(())
     }
@@ -313,7 +325,8 @@ impl Gathered<'_> {
     ) -> Result<(), Refusal> {
         let bytes: usize = labels.iter().chain(metadata).map(|(name, value)| name.len() + value.len() + 2).sum();
         if bytes > RECORD_PAIRS_BYTES {
-            let why = format!("an entry has {bytes} bytes of labels and metadata, at most {RECORD_PAIRS_BYTES} are taken");
+            let why =
+                format!("an entry has {bytes} bytes of labels and metadata, at most {RECORD_PAIRS_BYTES} are taken");
             return Err(Refusal::bad(why));
         }
         if self.chunk.records >= PUSH_ENTRIES as u64 {

@@ -66,9 +66,7 @@ impl Socket {
     pub(super) fn bind(address: &Address) -> Result<Socket, BindError> {
         let fail = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
-            io::ErrorKind::PermissionDenied => {
-                BindError::Denied(address.clone(), rustix::process::geteuid().as_raw())
-            }
+            io::ErrorKind::PermissionDenied => BindError::Denied(address.clone(), rustix::process::geteuid().as_raw()),
             io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress(address.clone()),
             _ => BindError::Other(address.clone(), error),
         };
@@ -85,14 +83,16 @@ impl Socket {
                 Ok(Socket::Tcp(Arc::new(socket)))
             }
             Address::UnixStream(path) => {
-                free(path, address).map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
+                free(path, address)
+                    .map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
                 let socket = UnixListener::bind(path).map_err(fail)?;
                 socket.set_nonblocking(true).map_err(fail)?;
                 open_to_all(path).map_err(fail)?;
                 Ok(Socket::UnixStream(Arc::new((socket, OwnPath(path.clone())))))
             }
             Address::UnixDatagram(path) => {
-                free(path, address).map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
+                free(path, address)
+                    .map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
                 let socket = UnixDatagram::bind(path).map_err(fail)?;
                 socket.set_nonblocking(true).map_err(fail)?;
                 open_to_all(path).map_err(fail)?;

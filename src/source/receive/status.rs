@@ -64,9 +64,8 @@ impl Status {
     /// What has been lost since the start, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let dropped = self.kernel_dropped.get();
-        let lost = (dropped > 0).then(|| {
-            format!("the kernel dropped {dropped} datagrams since the start: raise net.core.rmem_max")
-        });
+        let lost = (dropped > 0)
+            .then(|| format!("the kernel dropped {dropped} datagrams since the start: raise net.core.rmem_max"));
         lost.into_iter().collect()
     }
 

@@ -9,7 +9,9 @@
 use super::datagrams::Peer;
 use super::port::{Chunk, Port};
 use super::socket::keep_alive;
-use crate::base::limits::{HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_READ_BYTES, RECEIVE_STOP_MS, TLS_HANDSHAKE_MS};
+use crate::base::limits::{
+    HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_STOP_MS, RECEIVE_STREAM_BYTES, TLS_HANDSHAKE_MS,
+};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::Kind;
 use crate::format::syslog::frame::Framer;
@@ -130,7 +132,7 @@ impl Connection {
     }
 
     async fn read(mut self, mut stream: impl AsyncRead + Unpin, peer: Option<&str>, kind: Kind) {
-        let mut buffer = vec![0; RECEIVE_READ_BYTES];
+        let mut buffer = vec![0; RECEIVE_STREAM_BYTES];
         let mut framer = Framer::new(self.port.message_bytes());
         let mut chunk = Chunk::default();
         loop {
