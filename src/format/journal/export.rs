@@ -184,7 +184,8 @@ mod tests {
     ];
 
     fn sample() -> Vec<u8> {
-        let mut bytes = format!("\n__CURSOR={}\n__REALTIME_TIMESTAMP=16\nMESSAGE=a=b\nOTHER=x\n\n", CURSORS[0]).into_bytes();
+        let mut bytes =
+            format!("\n__CURSOR={}\n__REALTIME_TIMESTAMP=16\nMESSAGE=a=b\nOTHER=x\n\n", CURSORS[0]).into_bytes();
         bytes.extend_from_slice(format!("__CURSOR={}\nMESSAGE\n", CURSORS[1]).as_bytes());
         bytes.extend_from_slice(&5_u64.to_le_bytes());
         bytes.extend_from_slice(b"x\n\n\0y\nEMPTY=\n\n");
@@ -197,7 +198,10 @@ mod tests {
         let (mut found, mut fields) = (Found::new(), Fields::default());
         while let Some(location) = export.next(work, &mut fields)? {
             let text = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
-            found.push((location.to_string(), fields.iter().map(|(name, value)| (text(name), value.to_vec())).collect()));
+            found.push((
+                location.to_string(),
+                fields.iter().map(|(name, value)| (text(name), value.to_vec())).collect(),
+            ));
         }
         Ok(found)
     }

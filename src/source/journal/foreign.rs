@@ -208,7 +208,9 @@ impl Foreign {
                 self.process = None;
                 match status {
                     Ok(status) if status.success() && self.is_closed => self.ended = true,
-                    Ok(status) => self.fail(tools, &format!("journalctl has ended ({status}): {}", head(said.trim(), 200))),
+                    Ok(status) => {
+                        self.fail(tools, &format!("journalctl has ended ({status}): {}", head(said.trim(), 200)))
+                    }
                     Err(error) => self.fail(tools, &format!("journalctl cannot be waited for: {error}")),
                 }
                 false

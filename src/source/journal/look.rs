@@ -64,7 +64,8 @@ impl Source {
         self.all = false;
         for (header, unread) in std::mem::take(&mut self.removed) {
             self.lose_removed(unread);
-            if let Some(numbering) = books.find(&self.settings.name, header.seqnum_id).and_then(|at| books.get_mut(at)) {
+            if let Some(numbering) = books.find(&self.settings.name, header.seqnum_id).and_then(|at| books.get_mut(at))
+            {
                 numbering.counted_to = numbering.counted_to.max(header.tail_seqnum);
             }
         }
@@ -330,14 +331,7 @@ impl Source {
     }
 
     /// The numbering that a file is read under; `None`: it was never read, and all of it is wanted.
-    fn number_of(
-        &mut self,
-        id: Id,
-        machine_id: Id,
-        name: Name<'_>,
-        books: &mut Books,
-        now_ns: i64,
-    ) -> Option<usize> {
+    fn number_of(&mut self, id: Id, machine_id: Id, name: Name<'_>, books: &mut Books, now_ns: i64) -> Option<usize> {
         let source = &self.settings.name;
         if let Some(number) = books.find(source, id) {
             return Some(number);

@@ -37,7 +37,14 @@ impl Watches {
                 "cannot be told of changes, so the journal is looked at every second; raise fs.inotify.max_user_instances"
             );
         });
-        Watches { watcher: watcher.ok(), events: Events::default(), watched: Vec::new(), wanted: Vec::new(), names: 0, changed: HashSet::default() }
+        Watches {
+            watcher: watcher.ok(),
+            events: Events::default(),
+            watched: Vec::new(),
+            wanted: Vec::new(),
+            names: 0,
+            changed: HashSet::default(),
+        }
     }
 
     /// What to wait on; `None`: nobody tells of changes.

@@ -108,12 +108,19 @@ impl Worker {
                 let status = Status::new(&self.registry, &name);
                 let filter = Filter::new(&settings, self.own_unit.clone());
                 let pipeline = program.map(|program| Pipeline::new(program, &name, &self.registry));
-                self.sources.push(Source::new(settings, output, status, (filter, kinds, pipeline), (now, self.wake.clone())));
+                self.sources.push(Source::new(
+                    settings,
+                    output,
+                    status,
+                    (filter, kinds, pipeline),
+                    (now, self.wake.clone()),
+                ));
                 continue;
             };
             let is_moved = !stays(source.output, output);
             // What is being sent again would be cut in another way, and what waits for its further lines would be lost.
-            let is_replaying = source.settings != settings && self.books.is_replaying(&name);
+            let holds = source.pipeline.as_ref().is_some_and(|pipeline| pipeline.holds());
+            let is_replaying = holds && source.settings != settings && self.books.is_replaying(&name);
             if is_moved || is_replaying {
                 self.books.rewind(&name);
                 source.begin_again();

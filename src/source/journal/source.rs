@@ -343,6 +343,11 @@ impl Source {
         !self.held.is_empty() || self.unmet.values().any(|(attempts, _)| *attempts < JOURNAL_READ_ATTEMPTS)
     }
 
+    /// Whether there may be entries that could not be shown: what a process will print is not known.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.is_waiting() || !self.foreign.is_empty()
+    }
+
     /// Takes the entry that [`Source::peek`] has shown. False: it could not be read.
     pub(super) fn take(&mut self, fields: &mut Fields, now: Instant) -> bool {
         if let Some(foreign) = self.shown.and_then(|at| self.foreign.get_mut(at)) {
@@ -366,7 +371,8 @@ impl Source {
 
     /// An entry came of a file that may have failed.
     fn recover(&mut self, file_id: Id) {
-        if let Some(followed) = self.files.get_mut(&file_id).filter(|followed| followed.failures + followed.given_up > 0)
+        if let Some(followed) =
+            self.files.get_mut(&file_id).filter(|followed| followed.failures + followed.given_up > 0)
         {
             (followed.failures, followed.given_up) = (0, 0);
             self.status.recovers(&followed.path);
@@ -528,12 +534,8 @@ impl Source {
     /// There is nothing to read for now: files of which nothing more will come are let go.
     pub(super) fn settle(&mut self) {
         self.reading = false;
-        let done: Vec<Id> = self
-            .merge
-            .readers()
-            .filter(|reader| reader.is_finished())
-            .map(|reader| reader.header().file_id)
-            .collect();
+        let done: Vec<Id> =
+            self.merge.readers().filter(|reader| reader.is_finished()).map(|reader| reader.header().file_id).collect();
         for file_id in done {
             if let (Some(reader), Some(followed)) = (self.merge.remove(file_id), self.files.remove(&file_id)) {
                 self.count(reader.damage(), followed.damage);

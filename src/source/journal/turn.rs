@@ -224,7 +224,7 @@ fn read(
     loop {
         let Some(location) = source.peek(now) else {
             // What was sent is there, if it was not removed since.
-            let is_all = is_replayed && !source.is_waiting();
+            let is_all = is_replayed && !source.may_have_more();
             buffers.parts.iter_mut().for_each(|part| part.to_limit = is_all);
             return true;
         };
@@ -332,8 +332,7 @@ fn read(
                 if holds {
                     part.places.push(Place { number: location.seqnum, time_ns, before });
                 }
-                let mut outlet =
-                    Outlet { entries: out, receipts: own, output: &mut *output, merged: &merged, form };
+                let mut outlet = Outlet { entries: out, receipts: own, output: &mut *output, merged: &merged, form };
                 strand.line(pipeline, work, (line.text, part.lines, time_ns), &mut outlet);
             }
             _ => {
