@@ -19,6 +19,7 @@ use crate::format::journal::{Cursor, Damage, Id, Kind, OpenError, ReadError, Rea
 use foldhash::HashSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy)]
 struct Name<'a> {
     path: &'a Path,
+    inode: u64,
     kind: Kind,
     /// The source begins with this listing, or the name was there when it did: what is too old is not wanted.
     is_first: bool,
@@ -170,9 +172,13 @@ impl Source {
                     *lowest = head_seqnum.min(*lowest);
                 }
                 let path = entry.path();
-                if !self.settled.contains(&path) {
+                // Nobody gets the inode of a file that is held open.
+                let inode = entry.ino();
+                let followed = self.paths.get(&path).and_then(|id| self.files.get(id));
+                let is_known = followed.is_some_and(|followed| followed.inode == inode);
+                if !is_known && !self.settled.contains(&path) {
                     let is_first = is_first || self.unmet.get(&path).is_some_and(|(_, is_first)| *is_first);
-                    is_new |= self.meet(Name { path: &path, kind, is_first }, books, now);
+                    is_new |= self.meet(Name { path: &path, inode, kind, is_first }, books, now);
                 }
                 names.insert(path);
             }
@@ -240,8 +246,12 @@ impl Source {
             return false;
         }
         if let Some(followed) = self.files.get_mut(&header.file_id) {
-            self.paths.remove(&followed.path);
+            // Another file may have its name by now.
+            if self.paths.get(&followed.path) == Some(&header.file_id) {
+                self.paths.remove(&followed.path);
+            }
             path.clone_into(&mut followed.path);
+            followed.inode = name.inode;
             self.paths.insert(path.to_owned(), header.file_id);
             if name.kind == Kind::Unclean
                 && let Some(reader) = self.merge.get_mut(header.file_id)
@@ -264,7 +274,7 @@ impl Source {
             self.finished.insert(header.file_id);
             return false;
         }
-        self.files.insert(header.file_id, Followed::new(path, now.0));
+        self.files.insert(header.file_id, Followed::new((path, name.inode), now.0));
         self.paths.insert(path.to_owned(), header.file_id);
         self.merge.add(reader);
         true

@@ -35,6 +35,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Followed {
     pub path: PathBuf,
+    /// The name's inode, as the directory told it.
+    pub inode: u64,
     pub damage: Damage,
     /// It is to be looked at.
     pub due: bool,
@@ -50,9 +52,10 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    pub(super) fn new(path: &Path, now: Instant) -> Followed {
+    pub(super) fn new((path, inode): (&Path, u64), now: Instant) -> Followed {
         Followed {
             path: path.to_owned(),
+            inode,
             damage: Damage::default(),
             due: false,
             index: 0,
@@ -293,7 +296,7 @@ impl Source {
 
     /// Whether a process has printed something.
     pub(super) fn is_told(&self) -> bool {
-        self.foreign.iter().fold(false, |told, foreign| foreign.is_told() || told)
+        self.foreign.iter().any(Foreign::is_told)
     }
 
     /// Something is to be tried again then.
@@ -539,7 +542,7 @@ impl Source {
         for file_id in done {
             if let (Some(reader), Some(followed)) = (self.merge.remove(file_id), self.files.remove(&file_id)) {
                 self.count(reader.damage(), followed.damage);
-                self.paths.remove(&followed.path);
+                self.paths.retain(|_, id| *id != file_id);
                 self.status.recovers(&followed.path);
                 self.finished.insert(file_id);
             }
