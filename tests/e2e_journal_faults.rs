@@ -11,6 +11,7 @@ mod support;
 
 use journalctl::{Export, FORMS};
 use journald::Journald;
+use lugger::base::clock::Clock;
 use objects::{ENTRY, objects, set_number};
 use std::collections::HashSet;
 use std::fs;
@@ -18,7 +19,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
 use support::ledger::{Book, line};
 use support::loki::{Loki, Options};
@@ -37,7 +38,7 @@ fn source(directory: &Path, more: &str) -> FileSource {
 }
 
 fn now_us() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
+    Clock::System.now_ns() as u64 / 1000
 }
 
 /// Entries of a boot: how many seconds ago the first one was, its time since the boot in seconds, and the texts, a millisecond apart.
@@ -368,6 +369,7 @@ fn a_header_that_fails_for_a_moment_costs_nothing() {
         fs::write(&switch, "").unwrap();
         log(round * 500, round * 500 + 500);
         wait_until("the error", DRAIN, || agent.metric("lugger_file_errors_total").unwrap() > before);
+        assert_eq!(agent.open_files(journald.directory()), 1, "it is kept open");
         fs::remove_file(&switch).unwrap();
         book.wait_all(round * 500 + 500, DRAIN);
     }
