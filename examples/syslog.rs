@@ -142,11 +142,16 @@ fn rsyslog(directory: &Path, text: &str, count: u64, (core, others): (&CpuSet, &
     let lines = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&lines);
     std::thread::spawn(move || {
-        let Ok((mut stream, _)) = sink.accept() else { return };
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(got @ 1..) = stream.read(&mut buffer) {
-            let newlines = memchr::memchr_iter(b'\n', &buffer[..got]).count();
-            seen.fetch_add(newlines as u64, Ordering::AcqRel);
+        // It may connect more than once.
+        while let Ok((mut stream, _)) = sink.accept() {
+            let seen = Arc::clone(&seen);
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(got @ 1..) = stream.read(&mut buffer) {
+                    let newlines = memchr::memchr_iter(b'\n', &buffer[..got]).count();
+                    seen.fetch_add(newlines as u64, Ordering::AcqRel);
+                }
+            });
         }
     });
     let configuration = directory.join("rsyslog.conf");

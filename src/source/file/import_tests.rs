@@ -43,6 +43,7 @@ impl Host {
             rate: None,
             late_labels: Labels::default(),
             stages: Vec::new(),
+            records: None,
         };
         Sources::parse(names.iter().map(|name| (settings(name), 0)).collect()).unwrap()
     }

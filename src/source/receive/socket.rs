@@ -72,13 +72,13 @@ impl Socket {
         };
         match address {
             Address::Udp(to) => {
-                let socket = any_family(*to, |to| UdpSocket::bind(to)).map_err(fail)?;
+                let socket = any_family(*to, UdpSocket::bind).map_err(fail)?;
                 socket.set_nonblocking(true).map_err(fail)?;
                 widen(&socket, address);
                 Ok(Socket::Udp(Arc::new(socket)))
             }
             Address::Tcp(to) => {
-                let socket = any_family(*to, |to| TcpListener::bind(to)).map_err(fail)?;
+                let socket = any_family(*to, TcpListener::bind).map_err(fail)?;
                 socket.set_nonblocking(true).map_err(fail)?;
                 Ok(Socket::Tcp(Arc::new(socket)))
             }
