@@ -73,12 +73,16 @@ impl Joints {
     }
 }
 
-/// Says what was received for sources that the plan does not have. Reads directories, so it blocks.
-pub(super) fn warn_of_strangers(plan: &Plan) {
+/// The names of a plan's sources that have inlets.
+pub(super) fn names(plan: &Plan) -> Vec<String> {
     let receivers = plan.receivers.iter().map(|receiver| receiver.settings.name.clone());
-    let known: Vec<String> = receivers.chain(plan.dockers.iter().map(|docker| told_name(&docker.settings))).collect();
-    for (source, bytes) in receive::strangers(&plan.state_dir, &known) {
-        let path = inlet_path(&plan.state_dir, &source);
+    receivers.chain(plan.dockers.iter().map(|docker| told_name(&docker.settings))).collect()
+}
+
+/// Says what was received for sources that are not among these. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
+    for (source, bytes) in receive::strangers(state_dir, known) {
+        let path = inlet_path(state_dir, &source);
         tracing::warn!(
             %source, path = %path.display(), size = %format_size(bytes),
             "there is what was received for a source that is not configured, and may not be sent yet. It is kept: give a source this name and \

@@ -9,7 +9,7 @@
 
 use super::receivers::Preparation;
 use super::routes::Routes;
-use super::{Agent, Arranged, Group, Reader, containers, probe, spools};
+use super::{Agent, Arranged, Group, Reader, containers, probe, receivers, spools};
 use crate::base::clock::Clock;
 use crate::base::limits::{IN_FLIGHT_SHARE, REMOVED_DRAIN_MS, REMOVED_SPILL_MS, SENDER_STOP_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
@@ -253,6 +253,12 @@ impl Agent {
         let receiving = self.receivers.status();
         let shown = probe::sources(&self.worker.status, &self.journals.status, &self.dockers, &receiving);
         self.probe.show(shown, monitors);
+        let known = receivers::names(&plan);
+        if before.iter().any(|name| !after.contains(name)) {
+            let state_dir = self.joints.state_dir.clone();
+            // It is merely said, so nobody waits for a disk that does not answer.
+            drop(tokio::task::spawn_blocking(move || receivers::warn_of_strangers(&state_dir, &known)));
+        }
         self.warn_of_fixed(&plan);
         Ok(())
     }

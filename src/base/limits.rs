@@ -226,10 +226,14 @@ pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 pub const RECEIVE_CHUNK_BYTES: usize = 256 * 1024;
 /// What datagrams may gather in memory while an inlet is being synced, bytes.
 pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes read from a connection at once. A datagram is never larger.
+/// Bytes read of stdin at once, and of a datagram, which is never larger.
 pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
+/// Bytes read from a connection at once.
+pub const RECEIVE_STREAM_BYTES: usize = 32 * 1024;
 /// Connections of one source that sends a stream; further ones wait in the kernel's queue.
-pub const RECEIVE_CONNECTIONS: usize = 512;
+pub const RECEIVE_CONNECTIONS: usize = 256;
+/// How long an inlet that is being synced is waited for before it is asked again, milliseconds.
+pub const RECEIVE_SYNC_MS: u64 = 2;
 /// How long a full inlet is waited for before it is asked again, milliseconds.
 pub const RECEIVE_WAIT_MS: u64 = 20;
 /// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.
@@ -484,6 +488,10 @@ pub const PUSH_JSON_PAIRS: usize = 256;
 pub const JOURNALD_PAGE_BYTES: usize = 32 * 1024;
 /// Pages that are kept of all journal files together.
 pub const JOURNALD_PAGES: usize = 16;
+/// Where the system does not give a page of a journal file, it is read in blocks of this size, bytes: those of file systems.
+pub const JOURNALD_BLOCK_BYTES: usize = 4 * 1024;
+/// Pages of journal files that are remembered because the system does not give them.
+pub const JOURNALD_HOLES: usize = 64 * 1024;
 /// Data objects of journal files that are remembered because many entries share them.
 pub const JOURNALD_SHARED: usize = 4096;
 /// Bytes of what is remembered of them; when it is full it starts anew.
@@ -525,12 +533,26 @@ pub const JOURNAL_PASS_MS: u64 = 1_000;
 pub const JOURNAL_GRACE_MS: u64 = 1_000;
 /// After this time without entries buffers for journal files are given back, milliseconds.
 pub const JOURNAL_IDLE_MS: u64 = 60_000;
-/// An entry that the system cannot read is given up after so many attempts.
-pub const JOURNAL_READ_ATTEMPTS: u32 = 3;
+/// A part of a journal file that the system does not give is given up after so many attempts.
+pub const JOURNAL_READ_ATTEMPTS: u32 = 4;
+/// Half of the pause after the first of them, milliseconds; it doubles with each, and with each part that was given up, six times at most.
+pub const JOURNAL_READ_PAUSE_MS: u64 = 50;
+/// One that goes on failing is told of so often, milliseconds.
+pub const JOURNAL_TELL_MS: u64 = 60_000;
+/// Entries above what one may know of are looked for again after this, milliseconds.
+pub const JOURNAL_LOOK_AGAIN_MS: u64 = 10;
+/// Blocks of output of `journalctl` that wait to be read, for each file that it reads, and bytes of a block.
+pub const JOURNAL_TOOL_BLOCKS: usize = 4;
+/// See [`JOURNAL_TOOL_BLOCKS`].
+pub const JOURNAL_TOOL_BLOCK_BYTES: usize = 64 * 1024;
+/// Files that `journalctl` reads at the same time for a source.
+pub const JOURNAL_TOOLS: usize = 64;
+/// Numberings that a chunk of journal entries may be made of.
+pub const JOURNAL_PARTS: usize = 64;
 /// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.
 pub const JOURNAL_KINDS: usize = 4096;
-/// Rows of numbers of journal entries that a source has cursors for. A host begins another one now and then.
-pub const JOURNAL_NUMBERINGS: usize = 1000;
+/// Rows of numbers of journal entries that a source has cursors for. Hosts have one for each user, and begin another one now and then.
+pub const JOURNAL_NUMBERINGS: usize = 4096;
 /// Default age of entries that are read where nothing was read before, milliseconds.
 pub const JOURNAL_AGE_MS_DEFAULT: u64 = 7 * 3600 * 1000;
 /// Range of that age, milliseconds.

@@ -126,9 +126,6 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
 fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
         "" => matches!(key, "remote_write" | "metrics"),
-        "logs" => {
-            matches!(key, "docker")
-        }
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         "limits" => key == "spool",
         _ => false,

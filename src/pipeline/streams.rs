@@ -50,8 +50,16 @@ pub(super) fn checksum_of(entry: &Entry<'_>, stage: usize, key: &mut Vec<u8>) ->
 /// The same, of a stream's key.
 pub(super) fn checksum(stage: usize, key: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new_with_initial(stage as u32);
-    // Bases are numbered anew with each start; what tells them apart beside that stays.
-    sum.update(key.get(size_of::<u64>()..).unwrap_or_default());
+    // Bases are numbered anew with each start; what tells them apart beside that stays. One that is alone needs nothing, and has the checksum that
+    // checkpoints of older versions have.
+    let key = key.get(size_of::<u64>()..).unwrap_or_default();
+    match key.strip_prefix(&[0; size_of::<u32>()]) {
+        Some(changes) => {
+            sum.update(b".");
+            sum.update(changes);
+        }
+        None => sum.update(key),
+    }
     sum.finalize().max(1)
 }
 

@@ -180,18 +180,12 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
         "keys of later versions",
         r#"loki: [{ url: "http://localhost" }]
 logs:
-  - docker: {}
   - file: { include: /x/*.log }
 metrics: {}
 "#,
         r#"
-agent.yaml:3:5: "docker" is not supported by this version
-  3 |   - docker: {}
-    |     ^^^^^^
-help: remove it; the keys here are: name, file, journal, syslog, push, gelf, stdin, labels, to, rate, format, stages, relabel_configs, late_labels
-
-agent.yaml:5:1: "metrics" is not supported by this version
-  5 | metrics: {}
+agent.yaml:4:1: "metrics" is not supported by this version
+  4 | metrics: {}
     | ^^^^^^^
 help: remove it; the keys here are: labels, loki, logs, http, state_dir, import_positions, limits, late_labels"#,
     ),

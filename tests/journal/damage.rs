@@ -190,7 +190,7 @@ fn what_cannot_be_read_at_all() {
     }
     let mut newer = content.clone();
     newer[12] |= 64;
-    assert!(matches!(Reader::open(newer.as_slice()), Err(OpenError::UnknownFlags { flags: 64 })));
+    assert!(matches!(Reader::open(newer.as_slice()), Err(OpenError::UnknownFlags { flags: 64, .. })));
     let mut foreign = content.clone();
     foreign[0] = b'X';
     assert!(matches!(Reader::open(foreign.as_slice()), Err(OpenError::Foreign)));

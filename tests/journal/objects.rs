@@ -1,4 +1,5 @@
 //! Objects of journal files, walked and changed by the tests: compression that this host's systemd does not write, and damage at a chosen place.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 /// Where an object is and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

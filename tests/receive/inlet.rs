@@ -10,15 +10,15 @@ use crate::{DRAIN, agent, source};
 use lugger::format::record::{Kind, Pieces, encode};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn inlet(rig: &Rig) -> PathBuf {
     rig.state().join("inlets/syslog")
 }
 
-fn names(rig: &Rig) -> Vec<String> {
-    let entries = fs::read_dir(inlet(rig)).unwrap();
+fn names(inlet: &Path) -> Vec<String> {
+    let entries = fs::read_dir(inlet).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -49,21 +49,25 @@ fn what_an_earlier_run_left_is_read_in_order_and_removed() {
     let rig = Rig::new();
     let loki = Loki::start();
     let book = Book::keep(&loki, "inlet");
-    fs::create_dir_all(inlet(&rig)).unwrap();
+    // A path that is none of its own patterns.
+    let state = rig.path().join("sta[t]e*");
+    let inlet = state.join("inlets/syslog");
+    fs::create_dir_all(&inlet).unwrap();
     for (at, name) in ["inlet.log.9", "inlet.log.10", "inlet.log"].into_iter().enumerate() {
         let from = 1_000 * at as u64;
-        fs::write(inlet(&rig).join(name), records(from..from + 1_000, 100)).unwrap();
+        fs::write(inlet.join(name), records(from..from + 1_000, 100)).unwrap();
         // Born at different times, as they would be.
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mut file = fs::File::options().append(true).open(inlet(&rig).join("inlet.log")).unwrap();
+    let mut file = fs::File::options().append(true).open(inlet.join("inlet.log")).unwrap();
     let torn = records(5_000..5_001, 100);
     file.write_all(&torn[..50]).unwrap();
     let address = free_port();
-    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"udp://{address}\" }}")));
+    let source = source("syslog", &format!("{{ listen: \"udp://{address}\" }}"));
+    let agent = rig.start(&Config::new(&loki.url()).state_dir(&state).source(source));
     book.wait_all(3_000, DRAIN);
     book.lock().verdict(3_000).assert_perfect(0);
-    wait_until("those with a number are removed", DRAIN, || names(&rig) == ["inlet.log"]);
+    wait_until("those with a number are removed", DRAIN, || names(&inlet) == ["inlet.log"]);
     assert_eq!(dropped(&agent, "torn"), 1);
     assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
     loki.assert_no_defects();
@@ -157,6 +161,6 @@ fn files_are_removed_only_when_they_are_stored() {
     }
     book.wait_all(COUNT, DRAIN);
     book.lock().verdict(COUNT).assert_perfect(COUNT);
-    wait_until("nothing stays", DRAIN, || names(&rig) == ["inlet.log"]);
+    wait_until("nothing stays", DRAIN, || names(&inlet(&rig)) == ["inlet.log"]);
     loki.assert_no_defects();
 }

@@ -283,6 +283,7 @@ pub struct Rig {
     root: tempfile::TempDir,
     unprivileged: bool,
     descriptors: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Default for Rig {
@@ -307,7 +308,7 @@ impl Rig {
         for name in ["logs", "state"] {
             fs::create_dir(root.path().join(name)).expect("a directory in the temporary one");
         }
-        let rig = Rig { root, unprivileged, descriptors: None };
+        let rig = Rig { root, unprivileged, descriptors: None, environment: Vec::new() };
         if unprivileged {
             // The build directory may lie under /root, where nobody has no way in.
             fs::copy(env!("CARGO_BIN_EXE_lugger"), rig.binary()).expect("copy the binary");
@@ -321,6 +322,13 @@ impl Rig {
     /// The agent may have this many open files, and cannot raise that.
     pub fn with_descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// A variable in the agent's environment.
+    pub fn with_env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.as_ref().display().to_string()));
         self
     }
 
@@ -425,6 +433,7 @@ impl Rig {
         };
         command.arg("run").arg("--config").arg(&file);
         command.env("STATE_DIRECTORY", self.state());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.path()).stdin(stdin).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start the agent");
         Agent { child, http, stderr, started: Instant::now(), exit: None, yaml }

@@ -1,5 +1,6 @@
 //! Real journal files and the real reader of them: systemd-journal-remote writes what is given in export format, and what
 //! `journalctl -o export` prints is the truth that our own reader is compared with.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use lugger::format::journal::{Bytes, Fields, Merge, Reader, Wanted, Work};
 use std::fs::{self, File};

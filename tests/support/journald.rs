@@ -98,6 +98,11 @@ impl Journald {
             .expect("nsenter and logger are there")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks for a rotation.
     pub fn rotate(&self) {
         self.signal("USR2");

@@ -83,6 +83,19 @@ impl Fields {
         self.spans.clear();
     }
 
+    /// Takes a name and a value in. False if there is no room for them.
+    pub(super) fn push_parts(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let start = self.bytes.len();
+        if name.len() + 1 + value.len() > JOURNALD_ENTRY_BYTES - start.min(JOURNALD_ENTRY_BYTES) {
+            return false;
+        }
+        self.bytes.extend_from_slice(name);
+        self.bytes.push(b'=');
+        self.bytes.extend_from_slice(value);
+        self.spans.push(Span { start, name: start + name.len(), end: self.bytes.len() });
+        true
+    }
+
     /// Takes `NAME=value` in. False if there is no room for it.
     pub(super) fn push(&mut self, payload: &[u8], name: usize) -> bool {
         let start = self.bytes.len();

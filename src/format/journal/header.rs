@@ -40,6 +40,12 @@ pub enum OpenError {
     UnknownFlags {
         /// The flags that are not known.
         flags: u32,
+        /// What every version of the format has in the same place: see [`Header`].
+        file_id: Id,
+        /// The same.
+        seqnum_id: Id,
+        /// The same.
+        machine_id: Id,
     },
     /// The header says something that cannot be.
     #[error("has a damaged header: {what}")]
@@ -104,7 +110,8 @@ impl Header {
         let id = |at| Id::at(bytes, at).ok_or(OpenError::Unfinished);
         let flags = u32_at(bytes, 12).ok_or(OpenError::Unfinished)?;
         if flags & !KNOWN != 0 {
-            return Err(OpenError::UnknownFlags { flags: flags & !KNOWN });
+            let (file_id, seqnum_id, machine_id) = (id(24)?, id(72)?, id(40)?);
+            return Err(OpenError::UnknownFlags { flags: flags & !KNOWN, file_id, seqnum_id, machine_id });
         }
         let state = match bytes.get(16) {
             None => return Err(OpenError::Unfinished),
@@ -187,8 +194,8 @@ mod tests {
             bytes[at] = value;
             Header::parse(&bytes)
         };
-        assert!(matches!(changed(12, 32 + 16), Err(OpenError::UnknownFlags { flags: 32 })));
-        assert!(matches!(changed(15, 1), Err(OpenError::UnknownFlags { flags: 0x0100_0000 })));
+        assert!(matches!(changed(12, 32 + 16), Err(OpenError::UnknownFlags { flags: 32, .. })));
+        assert!(matches!(changed(15, 1), Err(OpenError::UnknownFlags { flags: 0x0100_0000, .. })));
         assert!(matches!(changed(16, 3), Err(OpenError::Damaged { .. })));
         assert!(matches!(changed(89, 0), Err(OpenError::Damaged { .. })));
         assert_eq!(changed(8, 255).unwrap(), Header::parse(&sample()).unwrap(), "compatible flags");

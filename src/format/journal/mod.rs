@@ -18,12 +18,15 @@
 //! Leaves to others: which files there are, when they have grown, what becomes of the fields. Files with flags that are not known here are an
 //! error of their own ([`OpenError::UnknownFlags`]), so that they can be read another way.
 //!
+//! `export` reads what `journalctl` prints of such files.
+//!
 //! `bytes` (where they come from), `pages` (kept for all files together), `header` and `object` (what lies where), `payload` and `lz4`
 //! (decompression), `shared` (data of many entries), `fields` (an entry's fields), `cursor` (an entry's place, in systemd's text), `reader` (one
 //! file), `seek` (places in it), `merge` (many files in order), `name` (what a file's name says).
 
 mod bytes;
 mod cursor;
+mod export;
 mod fields;
 mod header;
 mod lz4;
@@ -38,6 +41,7 @@ mod shared;
 
 pub use bytes::Bytes;
 pub use cursor::{Cursor, CursorError, Id, Location};
+pub use export::{Export, ExportError};
 pub use fields::{Fields, Wanted};
 pub use header::{Header, OpenError, State};
 pub use merge::{Merge, MergeError};

@@ -2,7 +2,8 @@
 //!
 //! Promises: an entry comes once, in the order of the file, when it is complete. What is damaged is passed over and counted. Where the chain of
 //! entry arrays is broken, the objects of the file are walked, one after the other, and where that ends at damage as well, the next entry is
-//! searched behind it. Leaves to others: knowing when to look again ([`Reader::refresh`]), and other files (`merge`).
+//! searched behind it. The numbers of entries ascend: where two do not, those around them say which is wrong, and its entry is passed over; what the
+//! header says of numbers is believed only where no entry speaks against it. Leaves to others: knowing when to look again ([`Reader::refresh`]), and other files (`merge`).
 
 use super::Work;
 use super::bytes::{Bytes, fill};
@@ -17,8 +18,8 @@ use super::pages::Fault;
 use super::payload::Extent;
 use super::shared::Known;
 use crate::base::limits::{
-    JOURNALD_ARRAYS, JOURNALD_ENTRY_WORK_BYTES, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES, JOURNALD_PAGE_BYTES,
-    JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES,
+    JOURNALD_ARRAYS, JOURNALD_BLOCK_BYTES, JOURNALD_ENTRY_WORK_BYTES, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES,
+    JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES,
 };
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why a file cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system could not read. The place has not changed: try again, or [`Reader::skip`].
+    /// The system could not read. The place has not changed: try again, or [`Reader::give_up`].
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Its header is none any more.
@@ -48,6 +49,8 @@ pub enum ReadError {
 pub struct Damage {
     /// Entries that cannot be read.
     pub entries: u64,
+    /// The same, in a file of which the system does not give all.
+    pub unreadable: u64,
     /// Fields of entries that cannot be read; the entries came without them.
     pub fields: u64,
     /// Fields that are larger than the bounds: they came cut, or not at all if their compression needs too much memory.
@@ -98,6 +101,18 @@ pub struct Reader<B> {
     /// Where the objects are walked, if they have to be.
     walk: Option<Walk>,
     found: Option<Found>,
+    /// Number of the entry that came last; 0 if none has come since a place was sought.
+    last_number: u64,
+    /// An entry whose number is above what the header says, and how often the file had been looked at by then: the header may have been read a
+    /// moment too early.
+    doubt: Option<(u64, u64)>,
+    looks: u64,
+    /// Parts of it were given up.
+    has_holes: bool,
+    /// The caller knows that nobody writes it.
+    closed: bool,
+    /// Nothing was to be written to it any more at [`Reader::note_closed`].
+    was_closed: bool,
     damage: Damage,
 }
 
@@ -119,6 +134,12 @@ impl<B: Bytes> Reader<B> {
             last: 0,
             walk: None,
             found: None,
+            last_number: 0,
+            doubt: None,
+            looks: 0,
+            has_holes: false,
+            closed: false,
+            was_closed: false,
             damage: Damage::default(),
         })
     }
@@ -140,7 +161,37 @@ impl<B: Bytes> Reader<B> {
 
     /// Whether everything has been read that will ever be there.
     pub fn is_finished(&self) -> bool {
-        self.header.state == State::Archived && self.index >= self.header.entries
+        (self.closed || self.header.state == State::Archived) && self.is_at_end()
+    }
+
+    /// Whether everything has been read that was there when the file was looked at.
+    pub fn is_at_end(&self) -> bool {
+        self.found.is_none() && self.index >= self.header.entries
+    }
+
+    /// The number of the entry in the file that comes next, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Nobody writes the file, whatever its header says.
+    pub fn set_closed(&mut self) {
+        self.closed = true;
+    }
+
+    /// Notes whether anything may be written to it from now on.
+    pub fn note_closed(&mut self) {
+        self.was_closed = self.is_closed();
+    }
+
+    /// Whether all of it was there at [`Reader::note_closed`].
+    pub fn was_closed(&self) -> bool {
+        self.was_closed
+    }
+
+    /// Whether nothing more will be written to it.
+    pub fn is_closed(&self) -> bool {
+        self.closed || self.header.state == State::Archived
     }
 
     /// Looks whether the file has grown. Entries come only after this. Returns whether there are more of them.
@@ -159,6 +210,7 @@ impl<B: Bytes> Reader<B> {
             work.pages.forget(self.id);
         }
         (self.header, self.last_object, self.len) = (header, last_object, len);
+        self.looks += 1;
         Ok(grown)
     }
 
@@ -166,6 +218,7 @@ impl<B: Bytes> Reader<B> {
     pub fn head(&mut self, work: &mut Work) -> Result<Option<Location>, ReadError> {
         while self.found.is_none() && self.index < self.header.entries {
             match self.find(work) {
+                Ok(found) if found.is_none() && self.index < self.header.entries => return Ok(None),
                 Ok(found) => self.found = found,
                 Err(Fault::Damaged) => self.pass_over(),
                 Err(Fault::Io(error)) => return Err(error.into()),
@@ -209,6 +262,7 @@ impl<B: Bytes> Reader<B> {
     pub fn advance(&mut self) {
         if let Some(found) = self.found.take() {
             self.last = found.offset;
+            self.last_number = found.entry.location.seqnum;
             self.index += 1;
         }
     }
@@ -221,19 +275,18 @@ impl<B: Bytes> Reader<B> {
         Ok(head)
     }
 
-    /// Gives up an entry that the system cannot read.
-    pub fn skip(&mut self) {
-        if self.found.is_some() {
-            self.damage.entries += 1;
-            self.advance();
-        } else if self.index < self.header.entries {
-            self.pass_over();
-        }
+    /// Gives up the part of the file that the system did not give last: what lies in it is damaged from now on, unless it is given later.
+    /// False if there is no such part.
+    pub fn give_up(&mut self, work: &mut Work) -> bool {
+        let is_given_up = work.pages.give_up(self.id);
+        self.has_holes |= is_given_up;
+        is_given_up
     }
 
     /// Makes an entry of the file the next one.
     pub(super) fn set_index(&mut self, index: u64) {
         (self.index, self.last, self.walk, self.found) = (index, 0, None, None);
+        (self.last_number, self.doubt) = (0, None);
     }
 
     /// Entries that can be reached through arrays.
@@ -261,32 +314,110 @@ impl<B: Bytes> Reader<B> {
         }
     }
 
+    /// The same of one whose number fits between those around it.
+    pub(super) fn sound(&mut self, work: &mut Work, index: u64) -> Result<Option<Location>, ReadError> {
+        let Some(location) = self.location(work, index)? else { return Ok(None) };
+        let before = index.checked_sub(1).map_or(Ok(None), |before| self.location(work, before))?;
+        let behind = self.location(work, index + 1)?;
+        let fits = before.is_none_or(|before| before.seqnum < location.seqnum)
+            && behind.is_none_or(|behind| location.seqnum < behind.seqnum);
+        Ok(Some(location).filter(|_| fits))
+    }
+
     fn pass_over(&mut self) {
-        self.damage.entries += 1;
+        self.lose(1);
         self.index += 1;
     }
 
-    /// The next entry. `None` if the objects were walked to their end: then the place is behind all entries.
+    fn lose(&mut self, entries: u64) {
+        let count = if self.has_holes { &mut self.damage.unreadable } else { &mut self.damage.entries };
+        *count = count.saturating_add(entries);
+    }
+
+    /// The next entry. `None` if the objects were walked to their end: then the place is behind all entries; or if it has to be looked at again.
     fn find(&mut self, work: &mut Work) -> Result<Option<Found>, Fault> {
         if self.walk.is_none() {
             match self.reach(work) {
-                Ok(()) => {
-                    let offset = self.listed(work, self.index)?;
-                    if !self.is_in_order(work, offset)? {
-                        return Err(Fault::Damaged);
+                Ok(()) => match self.listed(work, self.index) {
+                    Ok(offset) => {
+                        if !self.is_in_order(work, offset)? {
+                            return Err(Fault::Damaged);
+                        }
+                        let found = self.entry(work, offset)?;
+                        return Ok(self.is_numbered_in_order(work, found)?.then_some(found));
                     }
-                    return self.entry(work, offset).map(Some);
-                }
+                    // A part of the list cannot be read.
+                    Err(Fault::Damaged) => self.begin_walk(work)?,
+                    Err(error) => return Err(error),
+                },
                 Err(Fault::Damaged) => self.begin_walk(work)?,
                 Err(error) => return Err(error),
             }
         }
         let found = self.step(work)?;
         if found.is_none() {
-            self.damage.entries = self.damage.entries.saturating_add(self.header.entries - self.index);
+            self.lose(self.header.entries - self.index);
             self.index = self.header.entries;
         }
         Ok(found)
+    }
+
+    /// Whether the number of the next entry fits to those around it. It is damaged if not; false if that cannot be told before the file is looked
+    /// at again. A cursor that took a wrong number would pass over others.
+    fn is_numbered_in_order(&mut self, work: &mut Work, found: Found) -> Result<bool, Fault> {
+        let number = found.entry.location.seqnum;
+        if number <= self.last_number {
+            return Err(Fault::Damaged);
+        }
+        let tail = self.header.tail_seqnum;
+        if let Some(next) = self.number_at(work, self.index + 1)? {
+            if number < next {
+                return Ok(true);
+            }
+            // Where two disagree, the one behind them says which is wrong, or else the header.
+            let wanted = self.number_at(work, self.index + 2)?.unwrap_or(tail);
+            return if number < wanted { Ok(true) } else { Err(Fault::Damaged) };
+        }
+        if number <= tail {
+            return Ok(true);
+        }
+        // Was it wrong before?
+        let mut before = self.last_number;
+        if before == 0 && self.index > 0 {
+            before = self.number_at(work, self.index - 1)?.filter(|before| *before < number).unwrap_or_default();
+        }
+        if before > 0 && tail <= before {
+            return Ok(true);
+        }
+        match self.doubt {
+            _ if self.is_closed() => Err(Fault::Damaged),
+            Some((index, looks)) if index == self.index => {
+                if looks < self.looks {
+                    return Err(Fault::Damaged);
+                }
+                Ok(false)
+            }
+            _ => {
+                self.doubt = Some((self.index, self.looks));
+                Ok(false)
+            }
+        }
+    }
+
+    /// The number of an entry that is listed, if there is one and it is whole.
+    fn number_at(&mut self, work: &mut Work, index: u64) -> Result<Option<u64>, Fault> {
+        if index >= self.header.entries {
+            return Ok(None);
+        }
+        let found = match self.listed(work, index) {
+            Ok(offset) => self.entry_head(work, offset),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(entry) => Ok(Some(entry.location.seqnum)),
+            Err(Fault::Damaged) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gets the array that lists the next entry.
@@ -372,11 +503,15 @@ impl<B: Bytes> Reader<B> {
         Ok(false)
     }
 
+    /// An entry without its list.
+    fn entry_head(&self, work: &mut Work, offset: u64) -> Result<EntryHead, Fault> {
+        check_offset(&self.header, offset)?;
+        EntryHead::parse(&self.header, work.pages.get(self.id, &self.bytes, offset, ENTRY_BYTES)?)
+    }
+
     /// An entry, if it is whole.
     fn entry(&self, work: &mut Work, offset: u64) -> Result<Found, Fault> {
-        check_offset(&self.header, offset)?;
-        let head = work.pages.get(self.id, &self.bytes, offset, ENTRY_BYTES)?;
-        let entry = EntryHead::parse(&self.header, head)?;
+        let entry = self.entry_head(work, offset)?;
         work.pages.get(self.id, &self.bytes, offset, ENTRY_BYTES + entry.list_bytes(&self.header))?;
         Ok(Found { entry, offset })
     }
@@ -455,16 +590,19 @@ impl<B: Bytes> Reader<B> {
         }
     }
 
-    /// Prepares walking the objects: from the last array that is known, behind the last entry that it lists.
+    /// Prepares walking the objects: from the array that lists the entry before, behind that one.
     fn begin_walk(&mut self, work: &mut Work) -> Result<(), Fault> {
-        let last = self.arrays.last().copied();
         let mut start = self.header.bytes;
-        if let Some(array) = last {
+        let before = self.index.saturating_sub(1);
+        if let Some(array) = self.arrays.iter().rev().find(|array| before >= array.first) {
             start = array.offset;
-            match self.listed(work, array.first + array.items - 1) {
-                Ok(offset) => self.last = self.last.max(offset),
-                Err(Fault::Damaged) => {}
+            match self.listed(work, before) {
+                Ok(offset) if self.index > 0 => self.last = self.last.max(offset),
+                Ok(_) | Err(Fault::Damaged) => {}
                 Err(error) => return Err(error),
+            }
+            if self.last == 0 {
+                start = self.header.bytes;
             }
         }
         let at = start.checked_next_multiple_of(8).ok_or(Fault::Damaged)?;
@@ -483,6 +621,14 @@ impl<B: Bytes> Reader<B> {
             }
             let seen = match work.pages.get(self.id, &self.bytes, at, HEAD_BYTES) {
                 Ok(seen) => Head::parse(seen).ok(),
+                // A part that is not given.
+                Err(Fault::Damaged) if self.has_holes && at.saturating_add(HEAD_BYTES as u64) <= self.len => {
+                    let block = JOURNALD_BLOCK_BYTES as u64;
+                    let behind = (at / block + 1) * block;
+                    searched += behind - at;
+                    (at, lost) = (behind, true);
+                    continue;
+                }
                 // The end of the file.
                 Err(Fault::Damaged) => break Ok(None),
                 Err(error) => break Err(error),
@@ -519,7 +665,8 @@ impl<B: Bytes> Reader<B> {
 
     /// Whether an entry that was found among the objects can be one of this file.
     fn is_expected(&self, location: &Location) -> bool {
-        (self.header.head_seqnum..=self.header.tail_seqnum).contains(&location.seqnum)
+        location.seqnum > self.last_number
+            && (self.header.head_seqnum..=self.header.tail_seqnum).contains(&location.seqnum)
     }
 }
 

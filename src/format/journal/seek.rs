@@ -105,7 +105,7 @@ impl<B: Bytes> Reader<B> {
     /// The entry at an index, or the first one behind it that is whole.
     fn near(&mut self, work: &mut Work, index: u64, end: u64) -> Result<Option<(u64, Location)>, ReadError> {
         for at in index..end.min(index.saturating_add(DAMAGED)) {
-            if let Some(entry) = self.location(work, at)? {
+            if let Some(entry) = self.sound(work, at)? {
                 return Ok(Some((at, entry)));
             }
         }

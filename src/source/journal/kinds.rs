@@ -65,6 +65,7 @@ pub(super) struct Kinds {
     has_stages: bool,
     known: HashMap<Box<[u8]>, Verdict>,
     kinds: Vec<Kind>,
+    by_labels: HashMap<Labels, usize>,
     key: Vec<u8>,
     /// The values that were asked for last: entries of a kind come together.
     last: Vec<u8>,
@@ -99,6 +100,7 @@ impl Kinds {
             has_stages: !settings.stages.is_empty(),
             known: HashMap::new(),
             kinds: Vec::new(),
+            by_labels: HashMap::new(),
             key: Vec::new(),
             last: Vec::new(),
             last_verdict: None,
@@ -206,9 +208,9 @@ impl Kinds {
         if labels.is_empty() && !self.has_stages {
             return Verdict::Unlabelled;
         }
-        let found = self.kinds.iter().position(|kind| kind.labels == labels);
-        Verdict::Kind(found.unwrap_or_else(|| {
+        Verdict::Kind(self.by_labels.get(&labels).copied().unwrap_or_else(|| {
             let work = pipeline.map(|pipeline| pipeline.work_of_several(labels.clone()));
+            self.by_labels.insert(labels.clone(), self.kinds.len());
             self.kinds.push(Kind { labels, stream: None, work });
             self.kinds.len() - 1
         }))
@@ -226,6 +228,7 @@ impl Kinds {
     /// Forgets all; their streams are given to `release`.
     pub(super) fn forget(&mut self, mut release: impl FnMut(StreamId)) {
         self.known.clear();
+        self.by_labels.clear();
         self.last_verdict = None;
         self.kinds.drain(..).filter_map(|kind| kind.stream).for_each(&mut release);
     }

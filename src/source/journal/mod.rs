@@ -12,7 +12,9 @@
 //! files (`format/journal`), batches, delivery.
 
 mod filter;
+mod foreign;
 mod kinds;
+mod look;
 mod numbering;
 mod places;
 pub mod reload;

@@ -1,9 +1,14 @@
 //! How far entries have been read, handed on and stored, by who numbered them.
 //!
-//! Journald numbers all its entries on a host in one row, whatever file they go to, and begins another **numbering** now and then. So a numbering
-//! of a source has one cursor: the number of the entry to go on with. What is remembered with it finds the place by time where the numbering
-//! is gone, and makes the times of entries a function of what is in the journal: those of the same microsecond, which journald gives to all lines
-//! of one read, are told apart by nanoseconds, counted in the order of their numbers.
+//! Each journal file says who numbered its entries. Numbers of one giver, a **numbering**, ascend, whatever file entries go to: since systemd 254
+//! it is one of a host and goes over all files; before that one of each user, over the files that follow each other, which take their numbers from
+//! one row all the same, so that a numbering has gaps. A host begins another one now and then. So a numbering of a source has one cursor: the number
+//! of the entry to go on with. What is remembered with it makes the times of entries a function of what is in the journal: those of the same
+//! microsecond, which journald gives to all lines of one read, are told apart by nanoseconds, counted in the order of their numbers.
+//!
+//! A numbering that is not known has never been read, and is read from its beginning: clocks say nothing of what was read, for they may have been
+//! set. Only what is there when a source starts for the first time is cut by time; then each numbering that is met gets a cursor at once, which says
+//! from when on it is wanted, and it is written down that the source has begun.
 //!
 //! Promises: a cursor moves only over what is stored, and never back. Leaves to others: reading.
 
@@ -12,7 +17,10 @@ use crate::format::journal::{Cursor, Id, Location};
 use crate::model::flow::{Ledger, Receipt, StreamId};
 use crate::source::stages::Strand;
 use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
+use foldhash::HashMap;
 use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What is known of the last entry before a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,12 +49,20 @@ impl Mark {
 
     /// Its place for a file that has other numbers.
     pub(super) fn by_time(&self) -> Cursor {
+        let boot = Some(self.boot_id).filter(|boot| *boot != Id::default());
         Cursor {
             seqnum: None,
-            monotonic: Some((self.boot_id, self.monotonic_us)),
+            monotonic: boot.map(|boot| (boot, self.monotonic_us)),
             realtime_us: Some(self.realtime_us),
-            xor_hash: Some(self.xor_hash),
+            xor_hash: Some(self.xor_hash).filter(|hash| *hash != 0),
         }
+    }
+
+    /// What a cursor says of its entry.
+    pub(super) fn of(cursor: &Cursor) -> Mark {
+        let (boot_id, monotonic_us) = cursor.monotonic.unwrap_or_default();
+        let (realtime_us, xor_hash) = (cursor.realtime_us.unwrap_or_default(), cursor.xor_hash.unwrap_or_default());
+        Mark { realtime_us, count: 0, boot_id, monotonic_us, xor_hash }
     }
 
     pub(super) fn encode(&self) -> [u8; MARK_BYTES] {
@@ -99,7 +115,7 @@ pub(super) struct Numbering {
     slot: Option<u32>,
     /// Receipts of an earlier one mean nothing any more.
     pub generation: u32,
-    /// The number to be read next, and what is known of the entry before.
+    /// The number to be read next, and what is known of the entry before. 0: nothing was read; the mark says from when on it is wanted.
     pub position: u64,
     pub mark: Mark,
     /// Up to here receipts have been written, and what is known of the entry before.
@@ -109,6 +125,10 @@ pub(super) struct Numbering {
     milestones: VecDeque<Milestone>,
     /// What was sent before and has to be sent as it was, ascending.
     pub replay: VecDeque<Intent>,
+    /// A part of the first of them was read.
+    pub in_replay: bool,
+    /// Numbers up to this one that are missing have been counted.
+    pub counted_to: u64,
     pub strand: Option<Box<Strand>>,
     /// Bytes of lines, read and stored.
     pub read_bytes: u64,
@@ -130,6 +150,8 @@ impl Numbering {
             stored: position,
             milestones: VecDeque::new(),
             replay: VecDeque::new(),
+            in_replay: false,
+            counted_to: 0,
             strand: None,
             read_bytes: 0,
             stored_bytes: 0,
@@ -169,14 +191,26 @@ impl Numbering {
 #[derive(Debug)]
 pub(super) struct Books {
     all: Vec<Numbering>,
+    /// Where those of an id are.
+    by_id: HashMap<Id, Vec<usize>>,
+    /// Sources that have begun, the directory where, and where that is written down.
+    begun: Vec<(String, Vec<u8>, u32)>,
     pub store: Checkpoints,
 }
+
+/// In place of a numbering's id: that a source has begun.
+const BEGUN: Id = Id([0; 16]);
 
 /// What every journal cursor's key begins with.
 const PREFIX: &[u8] = b"journal\0";
 
 fn encode_key(source: &str, seqnum_id: Id) -> Vec<u8> {
     [PREFIX, &seqnum_id.0, source.as_bytes()].concat()
+}
+
+/// What is written down of where a source has begun.
+fn meta_of(path: Option<&Path>) -> Vec<u8> {
+    path.map(|path| path.as_os_str().as_bytes().to_vec()).unwrap_or_default()
 }
 
 fn decode_key(key: &[u8]) -> Option<(&str, Id)> {
@@ -186,16 +220,20 @@ fn decode_key(key: &[u8]) -> Option<(&str, Id)> {
 
 impl Books {
     pub(super) fn new(store: Checkpoints) -> Books {
-        Books { all: Vec::new(), store }
+        Books { all: Vec::new(), by_id: HashMap::default(), begun: Vec::new(), store }
     }
 
     /// Takes up the cursors of a source that did not run before.
     pub(super) fn take_up(&mut self, source: &str) {
-        let mut found = Vec::new();
+        let (mut found, mut begun) = (Vec::new(), None);
         self.store.for_each_saved(PREFIX, |saved: SavedRef<'_>| {
             if let Some((name, id)) = decode_key(saved.key)
                 && name == source
             {
+                if id == BEGUN {
+                    begun = Some((saved.slot, saved.meta.to_vec()));
+                    return;
+                }
                 let machine = saved.meta.try_into().map(Id).unwrap_or_default();
                 let mark = Mark::decode(saved.mark).unwrap_or_default();
                 found.push((saved.slot, id, machine, saved.position, mark, saved.intents.clone()));
@@ -205,22 +243,82 @@ impl Books {
             if self.find(source, id).is_none() && self.store.claim(slot, &encode_key(source, id)) {
                 let mut numbering = Numbering::new(source, id, machine, position, mark);
                 (numbering.slot, numbering.replay) = (Some(slot), intents);
+                self.put(numbering);
+            }
+        }
+        if let Some((slot, meta)) = begun
+            && self.store.claim(slot, &encode_key(source, BEGUN))
+        {
+            self.begun.push((source.to_owned(), meta, slot));
+        }
+    }
+
+    /// Whether a source has been in a directory before.
+    pub(super) fn has_begun(&self, source: &str, path: Option<&Path>) -> bool {
+        let meta = meta_of(path);
+        self.begun.iter().any(|(name, its, _)| name == source && *its == meta)
+    }
+
+    /// From now on it has.
+    pub(super) fn set_begun(&mut self, source: &str, path: Option<&Path>) {
+        let (key, meta) = (encode_key(source, BEGUN), meta_of(path));
+        match self.begun.iter_mut().find(|(name, ..)| name == source) {
+            Some((_, its, slot)) if *its != meta => {
+                self.store.renew(*slot, &key, &meta);
+                *its = meta;
+            }
+            Some(_) => {}
+            None => {
+                let slot = self.store.define(&key, &meta, 0, &[]);
+                self.begun.push((source.to_owned(), meta, slot));
+            }
+        }
+    }
+
+    /// Keeps a numbering in a place that is free. Gives the place.
+    fn put(&mut self, numbering: Numbering) -> usize {
+        let id = numbering.seqnum_id;
+        let at = match self.all.iter_mut().enumerate().find(|(_, n)| n.source.is_empty()) {
+            Some((at, free)) => {
+                *free = Numbering { generation: free.generation.wrapping_add(1), ..numbering };
+                at
+            }
+            None => {
                 self.all.push(numbering);
+                self.all.len() - 1
+            }
+        };
+        self.by_id.entry(id).or_default().push(at);
+        at
+    }
+
+    /// A place becomes free.
+    fn take_out(&mut self, at: usize) {
+        let Some(numbering) = self.all.get_mut(at) else { return };
+        numbering.generation = numbering.generation.wrapping_add(1);
+        // Its place stays, so that the others keep theirs; receipts under way find another generation.
+        numbering.source.clear();
+        numbering.milestones.clear();
+        numbering.strand = None;
+        if let Some(places) = self.by_id.get_mut(&numbering.seqnum_id) {
+            places.retain(|place| *place != at);
+            if places.is_empty() {
+                self.by_id.remove(&numbering.seqnum_id);
             }
         }
     }
 
     /// The source does not run any more: its cursors stay, for when it does again.
     pub(super) fn leave(&mut self, source: &str) {
-        for numbering in self.all.iter_mut().filter(|numbering| numbering.source == source) {
-            numbering.generation = numbering.generation.wrapping_add(1);
+        for at in 0..self.all.len() {
+            let Some(numbering) = self.all.get_mut(at).filter(|numbering| numbering.source == source) else { continue };
             if let Some(slot) = numbering.slot.take() {
                 self.store.unclaim(slot);
             }
-            // Its place stays, so that the others keep theirs; receipts under way find another generation.
-            numbering.source.clear();
-            numbering.milestones.clear();
-            numbering.strand = None;
+            self.take_out(at);
+        }
+        for (_, _, slot) in self.begun.extract_if(.., |(name, ..)| name == source) {
+            self.store.unclaim(slot);
         }
     }
 
@@ -230,6 +328,7 @@ impl Books {
             numbering.generation = numbering.generation.wrapping_add(1);
             numbering.milestones.clear();
             numbering.strand = None;
+            numbering.in_replay = false;
             let saved = numbering.slot.and_then(|slot| self.store.look(slot));
             if let Some(saved) = saved {
                 numbering.stored = saved.position;
@@ -256,7 +355,8 @@ impl Books {
     }
 
     pub(super) fn find(&self, source: &str, seqnum_id: Id) -> Option<usize> {
-        self.all.iter().position(|numbering| numbering.seqnum_id == seqnum_id && numbering.source == source)
+        let places = self.by_id.get(&seqnum_id)?;
+        places.iter().copied().find(|at| self.all.get(*at).is_some_and(|numbering| numbering.source == source))
     }
 
     pub(super) fn get(&self, number: usize) -> Option<&Numbering> {
@@ -271,39 +371,37 @@ impl Books {
         self.all.iter().enumerate().filter(|(_, numbering)| !numbering.source.is_empty())
     }
 
-    /// What was read last of a host by a source, whoever numbered it.
-    pub(super) fn newest(&self, source: &str, machine_id: Id) -> Option<Mark> {
+    /// The highest number that was read of a host by a source, whoever gave it, or is known to be missing.
+    pub(super) fn highest(&self, source: &str, machine_id: Id) -> u64 {
         let its = self.iter().filter(|(_, n)| n.source == source && n.machine_id == machine_id);
-        its.map(|(_, n)| n.mark).filter(|mark| mark.realtime_us > 0).max_by_key(|mark| mark.realtime_us)
+        its.map(|(_, n)| n.position.saturating_sub(1).max(n.counted_to)).max().unwrap_or_default()
     }
 
-    /// A numbering that was not met before, from this number on.
-    pub(super) fn begin(&mut self, source: &str, seqnum_id: Id, machine_id: Id, position: u64) -> usize {
-        // Entries of the microsecond that was read last go on to be counted.
-        let mark = self.newest(source, machine_id).unwrap_or_default();
-        let numbering = Numbering::new(source, seqnum_id, machine_id, position, mark);
+    /// Whether a source reads anything again that was sent before a crash.
+    pub(super) fn is_replaying(&self, source: &str) -> bool {
+        self.iter().any(|(_, n)| n.source == source && !n.replay.is_empty())
+    }
+
+    /// A numbering that was not met before, from this number on; from 0 on: of what is newer than the mark.
+    pub(super) fn begin(
+        &mut self,
+        source: &str,
+        seqnum_id: Id,
+        machine_id: Id,
+        (position, mark): (u64, Mark),
+    ) -> usize {
         let its = || self.iter().filter(|(_, n)| n.source == source);
         if its().count() >= JOURNAL_NUMBERINGS {
             let idle = its().filter(|(_, n)| n.milestones.is_empty() && n.replay.is_empty() && n.strand.is_none());
             let oldest = idle.min_by_key(|(_, n)| n.mark.realtime_us).map(|(at, _)| at);
-            if let Some(old) = oldest.and_then(|at| self.all.get_mut(at)) {
-                if let Some(slot) = old.slot {
+            if let Some(at) = oldest {
+                if let Some(slot) = self.all.get_mut(at).and_then(|old| old.slot.take()) {
                     self.store.forget(slot);
                 }
-                old.source.clear();
-                old.generation = old.generation.wrapping_add(1);
+                self.take_out(at);
             }
         }
-        match self.all.iter_mut().enumerate().find(|(_, n)| n.source.is_empty()) {
-            Some((at, free)) => {
-                *free = Numbering { generation: free.generation.wrapping_add(1), ..numbering };
-                at
-            }
-            None => {
-                self.all.push(numbering);
-                self.all.len() - 1
-            }
-        }
+        self.put(Numbering::new(source, seqnum_id, machine_id, position, mark))
     }
 
     /// What is handed on next has a cursor.

@@ -5,6 +5,7 @@
 
 use crate::format::journal::machine_directory;
 use crate::source::watch::{Events, Kind, Scope, Watcher};
+use foldhash::HashSet;
 use rustix::fd::OwnedFd;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,15 +15,6 @@ const DEFAULT: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 /// The id of this host.
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// What happened since one last asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct News {
-    /// Files changed.
-    pub grown: bool,
-    /// Names came or went, or may have.
-    pub names: bool,
-}
-
 /// The watches of all sources.
 #[derive(Debug)]
 pub(super) struct Watches {
@@ -31,6 +23,10 @@ pub(super) struct Watches {
     watched: Vec<(PathBuf, i32)>,
     /// Those that were asked for since [`Watches::begin`].
     wanted: Vec<i32>,
+    /// How often names came or went, or may have.
+    names: u64,
+    /// Files that changed since they were taken last. They are for all sources: whoever drains the events does so for the others as well.
+    changed: HashSet<PathBuf>,
 }
 
 impl Watches {
@@ -41,7 +37,14 @@ impl Watches {
                 "cannot be told of changes, so the journal is looked at every second; raise fs.inotify.max_user_instances"
             );
         });
-        Watches { watcher: watcher.ok(), events: Events::default(), watched: Vec::new(), wanted: Vec::new() }
+        Watches {
+            watcher: watcher.ok(),
+            events: Events::default(),
+            watched: Vec::new(),
+            wanted: Vec::new(),
+            names: 0,
+            changed: HashSet::default(),
+        }
     }
 
     /// What to wait on; `None`: nobody tells of changes.
@@ -49,22 +52,40 @@ impl Watches {
         self.watcher.as_ref().map(Watcher::fd)
     }
 
-    /// Takes in what has gathered.
-    pub(super) fn drain(&mut self) -> News {
-        let mut news = News::default();
-        let Some(watcher) = &mut self.watcher else { return news };
+    /// Takes in what has gathered. It stays until the worker has told all sources.
+    pub(super) fn drain(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
         let mut more = true;
         while more {
             more = watcher.drain(&mut self.events);
             for at in 0..self.events.len() {
-                match self.events.get(at).map(|(event, _)| event.kind) {
-                    Some(Kind::Changed) => news.grown = true,
-                    Some(Kind::Ignored) | None => {}
-                    Some(_) => news.names = true,
+                let Some((event, name)) = self.events.get(at) else { continue };
+                match event.kind {
+                    Kind::Changed => {
+                        let directory = self.watched.iter().find(|(_, watch)| *watch == event.watch);
+                        let path = directory.map(|(directory, _)| directory.join(name));
+                        self.changed.extend(path);
+                    }
+                    Kind::Ignored => {}
+                    _ => self.names += 1,
                 }
             }
         }
-        news
+    }
+
+    /// How often names have come or gone, or may have: who listed directories at this count has seen all.
+    pub(super) fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// Whether there are files that changed.
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The files that changed.
+    pub(super) fn take_changed(&mut self) -> HashSet<PathBuf> {
+        std::mem::take(&mut self.changed)
     }
 
     /// What is not asked for from now on, up to [`Watches::end`], is not watched any more.

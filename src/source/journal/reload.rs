@@ -99,7 +99,7 @@ impl Worker {
             output.flush(&mut self.books);
         }
         let mut before: Vec<Source> = std::mem::take(&mut self.sources);
-        let now = (Instant::now(), self.clock.now_ns());
+        let now = Instant::now();
         for Planned { settings, output, kinds, program } in planned {
             let name = settings.name.clone();
             let old = before.iter().position(|source| source.settings.name == name).map(|at| before.swap_remove(at));
@@ -108,11 +108,20 @@ impl Worker {
                 let status = Status::new(&self.registry, &name);
                 let filter = Filter::new(&settings, self.own_unit.clone());
                 let pipeline = program.map(|program| Pipeline::new(program, &name, &self.registry));
-                self.sources.push(Source::new(settings, output, status, (filter, kinds, pipeline), now));
+                self.sources.push(Source::new(
+                    settings,
+                    output,
+                    status,
+                    (filter, kinds, pipeline),
+                    (now, self.wake.clone()),
+                ));
                 continue;
             };
             let is_moved = !stays(source.output, output);
-            if is_moved {
+            // What is being sent again would be cut in another way, and what waits for its further lines would be lost.
+            let holds = source.pipeline.as_ref().is_some_and(|pipeline| pipeline.holds());
+            let is_replaying = holds && source.settings != settings && self.books.is_replaying(&name);
+            if is_moved || is_replaying {
                 self.books.rewind(&name);
                 source.begin_again();
             }
@@ -133,7 +142,7 @@ impl Worker {
                     }
                     (_, program) => program.map(|program| Pipeline::new(program, &name, &self.registry)),
                 };
-                source.take_settings(settings, output, (filter, kinds, pipeline), now.0);
+                source.take_settings(settings, output, (filter, kinds, pipeline), now);
             } else {
                 source.output = output;
             }

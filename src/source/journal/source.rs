@@ -1,44 +1,86 @@
-//! One journal source: its files, and what of them may be read.
+//! One journal source: its files, and which entry comes next.
 //!
-//! A file is known by its id, whatever its name. Files are met by listing directories; each begins where its numbering's cursor is, else behind
-//! the newest entry that was read of its host, else at the oldest entry that is wanted.
+//! A file is known by its id, whatever its name. `look` finds the files and says up to where they may be read; here their entries are taken, one
+//! after the other.
 //!
-//! **Rounds.** Journald numbers in one row what it writes to several files, and one cannot look at all of them at once. So a round looks at each
-//! file, notes the highest number, lists directories if names have changed since, and looks at each file again. What has a number up to
-//! the noted one is visible now wherever it is, and only that is read: so numbers come in order, and a cursor never passes what is still to come.
+//! Where the system does not give a part of a file, that file's numbering waits, and nothing else, for some attempts with growing pauses; then the
+//! part is given up, and what lies in it is counted.
 //!
 //! Promises: one message for each thing that is wrong, for as long as it is; what was removed before it was read is counted. Leaves to others: what
 //! becomes of entries.
 
 use super::filter::Filter;
+use super::foreign::{Foreign, Tools};
 use super::kinds::Kinds;
 use super::numbering::Books;
 use super::places::{Places, Watches};
 use super::settings::Settings;
 use super::status::Status;
 use super::turn::merged_labels;
-use crate::base::limits::{JOURNAL_IDLE_MS, JOURNAL_READ_ATTEMPTS};
-use crate::base::rate::Rate;
-use crate::format::journal::{
-    Cursor, Damage, Id, Kind, Location, Merge, MergeError, OpenError, ReadError, Reader, State, Wanted, Work, file_name,
+use crate::base::limits::{
+    JOURNAL_IDLE_MS, JOURNAL_LOOK_AGAIN_MS, JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_TELL_MS,
 };
+use crate::base::rate::Rate;
+use crate::base::wake::Wake;
+use crate::format::journal::{Damage, Fields, Header, Id, Location, Merge, MergeError, ReadError, Wanted, Work};
 use crate::model::labels::Labels;
 use crate::source::stages::Pipeline;
 use foldhash::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is remembered of a file that is being read.
 #[derive(Debug)]
-struct Followed {
-    path: PathBuf,
-    /// Nobody writes it, whatever its header says.
-    is_unclean: bool,
+pub(super) struct Followed {
+    pub path: PathBuf,
+    /// The name's inode, as the directory told it.
+    pub inode: u64,
+    pub damage: Damage,
+    /// It is to be looked at.
+    pub due: bool,
+    /// How far it was read when it was looked at last, and when that was more than before.
+    pub index: u64,
+    pub read_at: Instant,
+    /// Failed attempts at one place, and places that were given up, since an entry came of it.
     failures: u32,
-    damage: Damage,
+    given_up: u32,
+    /// Failed attempts at its header.
+    header_failures: u32,
+    told_at: Option<Instant>,
+}
+
+impl Followed {
+    pub(super) fn new((path, inode): (&Path, u64), now: Instant) -> Followed {
+        Followed {
+            path: path.to_owned(),
+            inode,
+            damage: Damage::default(),
+            due: false,
+            index: 0,
+            read_at: now,
+            failures: 0,
+            given_up: 0,
+            header_failures: 0,
+            told_at: None,
+        }
+    }
+
+    pub(super) fn has_failing_header(&self) -> bool {
+        self.header_failures > 0
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.header_failures + self.failures + self.given_up > 0
+    }
+}
+
+/// Why a numbering is held back, and until when.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    seqnum_id: Id,
+    until: Instant,
 }
 
 /// See the module.
@@ -53,25 +95,50 @@ pub(super) struct Source {
     pub kinds: Kinds,
     /// Under which lines go when there are too many streams.
     pub merged: Arc<Labels>,
-    places: Places,
+    pub(super) places: Places,
     pub work: Work,
-    merge: Merge<File>,
-    files: HashMap<Id, Followed>,
+    pub(super) merge: Merge<File>,
+    pub(super) files: HashMap<Id, Followed>,
+    /// Files by their names.
+    pub(super) paths: HashMap<PathBuf, Id>,
+    /// Files that `journalctl` reads.
+    pub(super) foreign: Vec<Foreign>,
+    /// The entry that was shown is of this one of them.
+    shown: Option<usize>,
     /// Files of which nothing more will come, by id; and names that need no further look.
-    finished: HashSet<Id>,
-    settled: HashSet<PathBuf>,
-    /// Up to which number may be read, by who gave them.
-    ceilings: Vec<(Id, u64)>,
+    pub(super) finished: HashSet<Id>,
+    pub(super) settled: HashSet<PathBuf>,
+    /// Names that could not be opened, how often, and whether they were there when the source began.
+    pub(super) unmet: HashMap<PathBuf, (u32, bool)>,
+    /// The lowest number that names of archived files say is there, by who gave it.
+    pub(super) lowest: HashMap<Id, u64>,
+    /// Some files or directories must not be read, or are somebody else's: what is missing may be in them.
+    pub(super) sees_all: bool,
+    /// Up to which number may be read, by who gave them; and the one that was asked for last.
+    pub(super) ceilings: HashMap<Id, u64>,
+    ceiling: Option<(Id, u64)>,
+    /// Numberings with an entry above that, and its number.
+    pub(super) blocked: Vec<(Id, u64)>,
+    held: Vec<Held>,
+    /// Files that journald has emptied, as they were, and how many of their entries had not been read.
+    pub(super) removed: Vec<(Header, u64)>,
+    /// Files that could not be read.
+    troubled: bool,
+    /// Wakes the thread.
+    pub(super) wake: Wake,
     /// There may be something new.
     pub fresh: bool,
-    /// Directories are to be listed.
+    /// Each file is to be looked at, whether it is known to have changed or not.
+    pub(super) all: bool,
+    /// Directories are to be listed; and at which count of changes of names they were.
     pub relist: bool,
+    pub(super) listed_at: Option<u64>,
     /// A file was not complete enough to be opened.
-    unfinished: bool,
+    pub(super) unfinished: bool,
     /// There is something to read.
     pub reading: bool,
-    /// Not before then, after an error.
-    pub not_before: Option<Instant>,
+    /// Something that has to wait may go on then.
+    pub again_at: Option<Instant>,
     /// When all was looked at last, nanoseconds since 1970.
     pub looked_ns: i64,
     /// When an entry was read last.
@@ -80,8 +147,7 @@ pub(super) struct Source {
     pub last_realtime_us: u64,
     /// Buffers were given back.
     released: bool,
-    /// Entries that are older are not wanted where nothing was read before; microseconds since 1970.
-    oldest_us: u64,
+    late_told: Option<Instant>,
 }
 
 impl Source {
@@ -90,14 +156,12 @@ impl Source {
         output: usize,
         status: Status,
         (filter, kinds, pipeline): (Filter, Kinds, Option<Box<Pipeline>>),
-        now: (Instant, i64),
+        (now, wake): (Instant, Wake),
     ) -> Source {
-        let now_us = u64::try_from(now.1 / 1000).unwrap_or_default();
-        let age_us = u64::try_from(settings.max_age.as_micros()).unwrap_or(u64::MAX);
         Source {
             work: Work::new(wanted(&settings, &filter, &kinds)),
             places: Places::new(settings.path.clone()),
-            rate: settings.rate.map(|limit| Rate::new(limit, now.0)),
+            rate: settings.rate.map(|limit| Rate::new(limit, now)),
             merged: Arc::new(merged_labels(&settings)),
             settings,
             status,
@@ -107,34 +171,55 @@ impl Source {
             kinds,
             merge: Merge::default(),
             files: HashMap::default(),
+            paths: HashMap::default(),
+            foreign: Vec::new(),
+            shown: None,
             finished: HashSet::default(),
             settled: HashSet::default(),
-            ceilings: Vec::new(),
+            unmet: HashMap::default(),
+            lowest: HashMap::default(),
+            sees_all: true,
+            ceilings: HashMap::default(),
+            ceiling: None,
+            blocked: Vec::new(),
+            held: Vec::new(),
+            removed: Vec::new(),
+            troubled: false,
+            wake,
             fresh: true,
+            all: true,
             relist: true,
+            listed_at: None,
             unfinished: false,
             reading: false,
-            not_before: None,
+            again_at: None,
             looked_ns: 0,
-            active: now.0,
+            active: now,
             last_realtime_us: 0,
             released: false,
-            oldest_us: now_us.saturating_sub(age_us),
+            late_told: None,
         }
     }
 
     /// Opens its files anew, at its cursors as they are by then.
     pub(super) fn begin_again(&mut self) {
         self.merge = Merge::default();
+        self.foreign.clear();
+        self.shown = None;
         self.files.clear();
+        self.paths.clear();
         self.finished.clear();
         self.settled.clear();
-        (self.fresh, self.relist, self.reading) = (true, true, false);
+        self.ceilings.clear();
+        self.ceiling = None;
+        self.blocked.clear();
+        self.held.clear();
+        (self.fresh, self.all, self.relist, self.reading) = (true, true, true, false);
     }
 
     /// How many files are followed.
     pub(super) fn followed(&self) -> usize {
-        self.files.len()
+        self.files.len() + self.foreign.len()
     }
 
     /// Watches its directories.
@@ -142,187 +227,144 @@ impl Source {
         self.places.directories(watches);
     }
 
-    /// Looks at everything, so that what is there now can be read.
-    pub(super) fn look(&mut self, books: &Books, watches: &mut Watches, now: (Instant, i64)) {
-        self.fresh = false;
-        self.looked_ns = now.1;
-        loop {
-            self.refresh(now.0);
-            self.note_ceilings();
-            let news = watches.drain();
-            self.relist |= news.names;
-            if !std::mem::take(&mut self.relist) {
-                break;
-            }
-            self.unfinished = false;
-            if !self.list(books, watches) {
-                self.relist |= self.unfinished;
-                break;
-            }
-            // Something new was found: what came before it has to be seen as well.
-            self.relist = true;
-        }
-        if self.merge.readers().nth(1).is_some() {
-            self.refresh(now.0);
-        }
-        self.reading = true;
-    }
-
-    /// Looks how far each file has come. Those that cannot be looked at any more are taken out.
-    fn refresh(&mut self, now: Instant) {
-        while let Err(MergeError { file_id, error }) = self.merge.refresh(&mut self.work) {
-            self.give_up(file_id, &error, now);
-        }
-    }
-
-    fn note_ceilings(&mut self) {
-        self.ceilings.clear();
-        for reader in self.merge.readers() {
-            let header = reader.header();
-            match self.ceilings.iter_mut().find(|(id, _)| *id == header.seqnum_id) {
-                Some((_, highest)) => *highest = header.tail_seqnum.max(*highest),
-                None => self.ceilings.push((header.seqnum_id, header.tail_seqnum)),
-            }
-        }
-    }
-
-    /// Lists the directories. True if there was a file that was not known.
-    fn list(&mut self, books: &Books, watches: &mut Watches) -> bool {
-        let found = self.places.directories(watches);
-        let mut is_new = false;
-        for (path, error) in &found.failed {
-            self.fails(path, &unreadable(path, error));
-        }
-        let mut names: HashSet<PathBuf> = HashSet::default();
-        for directory in &found.list {
-            let listed = match std::fs::read_dir(directory) {
-                Ok(listed) => listed,
-                Err(error) => {
-                    self.fails(directory, &unreadable(directory, &error));
-                    continue;
-                }
-            };
-            self.status.recovers(directory);
-            for entry in listed.flatten() {
-                let Some(kind) = entry.file_name().to_str().and_then(|name| file_name(name).map(|name| name.kind))
-                else {
-                    continue;
-                };
-                let path = entry.path();
-                if !self.settled.contains(&path) {
-                    is_new |= self.meet(&path, kind, books);
-                }
-                names.insert(path);
-            }
-        }
-        // A name that is gone may be given to another file.
-        self.settled.retain(|path| names.contains(path));
-        let nowhere = PathBuf::new();
-        if found.list.is_empty() && found.failed.is_empty() {
-            let wait = format!("there is no journal in {}: it is waited for", self.places.named());
-            self.fails(&nowhere, &wait);
-        } else {
-            self.status.recovers(&nowhere);
-        }
-        is_new
-    }
-
-    /// A name of a journal file. True if the file was not known and has something to read.
-    fn meet(&mut self, path: &Path, kind: Kind, books: &Books) -> bool {
-        let opened = File::open(path).map_err(OpenError::Io).and_then(Reader::open);
-        let mut reader = match opened {
-            Ok(reader) => reader,
-            // It is being made: nobody tells of a name again, and it may have entries the next time one looks.
-            Err(OpenError::Unfinished) => {
-                self.unfinished = true;
-                return false;
-            }
-            Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return false,
-            Err(OpenError::Io(error)) => {
-                self.fails(path, &unreadable(path, &error));
-                return false;
-            }
-            Err(error) => {
-                self.fails(path, &format!("the journal file {} {error}; it is passed over", path.display()));
-                return false;
-            }
-        };
-        self.status.recovers(path);
-        let header = *reader.header();
-        let is_closed = kind != Kind::Active;
-        if is_closed {
-            self.settled.insert(path.to_owned());
-        }
-        if self.finished.contains(&header.file_id) {
-            return false;
-        }
-        if let Some(followed) = self.files.get_mut(&header.file_id) {
-            path.clone_into(&mut followed.path);
-            followed.is_unclean |= kind == Kind::Unclean;
-            return false;
-        }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let sought = self.seek(&mut reader, &name, books);
-        if let Err(error) = sought {
-            self.fails(path, &format!("the journal file {} {error}; it is tried again", path.display()));
-            self.settled.remove(path);
-            return false;
-        }
-        let has_something = reader.head(&mut self.work).is_ok_and(|head| head.is_some());
-        if is_closed && !has_something {
-            self.count_damage(&reader, Damage::default());
-            self.finished.insert(header.file_id);
-            return false;
-        }
-        let is_unclean = kind == Kind::Unclean;
-        let followed = Followed { path: path.to_owned(), is_unclean, failures: 0, damage: Damage::default() };
-        self.files.insert(header.file_id, followed);
-        self.merge.add(reader);
-        true
-    }
-
-    /// Goes to where reading begins in a file.
-    fn seek(&mut self, reader: &mut Reader<File>, name: &str, books: &Books) -> Result<(), ReadError> {
-        let header = *reader.header();
-        let source = &self.settings.name;
-        if let Some(numbering) = books.find(source, header.seqnum_id).and_then(|number| books.get(number)) {
-            let last = numbering.position.saturating_sub(1);
-            let cursor = Cursor { seqnum: Some((header.seqnum_id, last)), ..Cursor::default() };
-            return reader.seek_after(&mut self.work, &cursor);
-        }
-        // What other hosts send has times of its own.
-        let is_local = !name.starts_with("remote");
-        match books.newest(source, header.machine_id).filter(|_| is_local) {
-            Some(mark) => reader.seek_after(&mut self.work, &mark.by_time()),
-            None => match &self.settings.imported {
-                Some(cursor) if is_local => reader.seek_after(&mut self.work, cursor),
-                _ => reader.seek_realtime(&mut self.work, self.oldest_us),
-            },
-        }
-    }
-
-    /// The next entry that may be read now, and the host of its file. `None`: there is none.
+    /// The next entry that may be read now. `None`: there is none.
     pub(super) fn peek(&mut self, now: Instant) -> Option<Location> {
+        let next = self.peek_files(now);
+        if self.foreign.is_empty() {
+            return next;
+        }
+        self.peek_foreign(next, now)
+    }
+
+    fn peek_files(&mut self, now: Instant) -> Option<Location> {
         loop {
             match self.merge.peek(&mut self.work) {
+                Ok(Some(location)) if self.may_come(&location) => return Some(location),
                 Ok(Some(location)) => {
-                    let ceiling = self.ceilings.iter().find(|(id, _)| *id == location.seqnum_id);
-                    return ceiling.is_some_and(|(_, highest)| location.seqnum <= *highest).then_some(location);
+                    // What is below it may not have been seen yet. It is when one looks again.
+                    self.blocked.push((location.seqnum_id, location.seqnum));
+                    self.merge.hold(location.seqnum_id);
+                    self.wait_until(now + Duration::from_millis(JOURNAL_LOOK_AGAIN_MS));
                 }
                 Ok(None) => return None,
-                Err(error) => {
-                    if !self.stumble(error, now) {
-                        return None;
-                    }
-                }
+                Err(error) => self.stumble(error, now),
             }
         }
+    }
+
+    /// Whether all that is below an entry has been seen.
+    fn may_come(&mut self, location: &Location) -> bool {
+        let ceiling = match self.ceiling {
+            Some((id, ceiling)) if id == location.seqnum_id => ceiling,
+            _ => {
+                let ceiling = self.ceilings.get(&location.seqnum_id).copied().unwrap_or_default();
+                self.ceiling = Some((location.seqnum_id, ceiling));
+                ceiling
+            }
+        };
+        // A file that was closed before all was looked at holds nothing that is newer than that, whatever its header says.
+        location.seqnum <= ceiling || self.merge.shown().is_some_and(|reader| reader.was_closed())
+    }
+
+    /// The first of an entry and of what `journalctl` reads.
+    fn peek_foreign(&mut self, next: Option<Location>, now: Instant) -> Option<Location> {
+        self.shown = None;
+        let mut first = next;
+        let (mut again, mut ended) = (None, false);
+        for (at, foreign) in self.foreign.iter_mut().enumerate() {
+            let tools = Tools { work: &self.work, status: &self.status, source: &self.settings.name, now };
+            if let Some(head) = foreign.head(&tools)
+                && first.is_none_or(|first| head.order(&first).is_lt())
+            {
+                (first, self.shown) = (Some(head), Some(at));
+            }
+            again = [again, foreign.again_at()].into_iter().flatten().min();
+            ended |= foreign.has_ended();
+        }
+        if let Some(at) = again {
+            self.wait_until(at);
+        }
+        if ended {
+            for foreign in self.foreign.extract_if(.., |foreign| foreign.has_ended()) {
+                self.finished.insert(foreign.file_id());
+            }
+            // Places have changed: what is shown is found anew.
+            return self.peek_foreign(next, now);
+        }
+        first
+    }
+
+    /// Whether a process has printed something.
+    pub(super) fn is_told(&self) -> bool {
+        self.foreign.iter().any(Foreign::is_told)
+    }
+
+    /// Something is to be tried again then.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        self.again_at = Some(self.again_at.map_or(at, |other| other.min(at)));
+    }
+
+    /// The time has come that was waited for.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.again_at = None;
+        let mut next: Option<Instant> = None;
+        let mut free = Vec::new();
+        self.held.retain(|held| {
+            if now < held.until {
+                next = Some(next.map_or(held.until, |at| at.min(held.until)));
+                return true;
+            }
+            free.push(held.seqnum_id);
+            false
+        });
+        for seqnum_id in free {
+            let is_held = self.held.iter().any(|held| held.seqnum_id == seqnum_id)
+                || self.blocked.iter().any(|(id, _)| *id == seqnum_id);
+            if !is_held {
+                self.merge.let_go(seqnum_id);
+            }
+        }
+        self.again_at = next;
+        // Whatever it was: a look finds it.
+        self.fresh = true;
+    }
+
+    /// What is above what one knew of was looked for: its numbering goes on, if it waits for nothing else.
+    pub(super) fn release(&mut self, seqnum_id: Id) {
+        if !self.held.iter().any(|held| held.seqnum_id == seqnum_id) {
+            self.merge.let_go(seqnum_id);
+        }
+    }
+
+    /// Ceilings have changed.
+    pub(super) fn forget_ceiling(&mut self) {
+        self.ceiling = None;
+    }
+
+    /// Whether a numbering is held back because of an error, or a file could not be opened.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.held.is_empty() || self.unmet.values().any(|(attempts, _)| *attempts < JOURNAL_READ_ATTEMPTS)
+    }
+
+    /// Whether there may be entries that could not be shown: what a process will print is not known.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.is_waiting() || !self.foreign.is_empty()
     }
 
     /// Takes the entry that [`Source::peek`] has shown. False: it could not be read.
-    pub(super) fn take(&mut self, fields: &mut crate::format::journal::Fields, now: Instant) -> bool {
+    pub(super) fn take(&mut self, fields: &mut Fields, now: Instant) -> bool {
+        if let Some(foreign) = self.shown.and_then(|at| self.foreign.get_mut(at)) {
+            self.shown = None;
+            return foreign.take(fields);
+        }
+        let file_id = if self.troubled { self.merge.shown().map(|reader| reader.header().file_id) } else { None };
         match self.merge.next(&mut self.work, fields) {
-            Ok(taken) => taken.is_some(),
+            Ok(taken) => {
+                if let Some(file_id) = file_id {
+                    self.recover(file_id);
+                }
+                taken.is_some()
+            }
             Err(error) => {
                 self.stumble(error, now);
                 false
@@ -330,14 +372,39 @@ impl Source {
         }
     }
 
-    /// Numbers are missing before an entry. Journald removes whole files: if the entry is the first one of its file they were in files that
-    /// are gone. Where not all can be read they may be somebody else's.
-    pub(super) fn note_gap(&self, entry: &Location, missing: u64) {
-        let is_first = self.merge.readers().any(|reader| {
-            let header = reader.header();
-            header.seqnum_id == entry.seqnum_id && header.head_seqnum == entry.seqnum
-        });
-        if !is_first || self.status.has_problems() {
+    /// An entry came of a file that may have failed.
+    fn recover(&mut self, file_id: Id) {
+        if let Some(followed) =
+            self.files.get_mut(&file_id).filter(|followed| followed.failures + followed.given_up > 0)
+        {
+            (followed.failures, followed.given_up) = (0, 0);
+            self.status.recovers(&followed.path);
+            self.troubled = self.files.values().any(|followed| followed.failures + followed.given_up > 0);
+        }
+    }
+
+    /// Numbers are missing before an entry. Journald removes whole files, the oldest first: so the entry is the first one of its file, and no
+    /// older file of its numbering is there. Nor are they missing if another numbering of the host has them, nor can it be told where not all
+    /// can be read.
+    pub(super) fn note_gap(&self, entry: &Location, books: &mut Books, number: usize) {
+        let is_first = self.merge.shown().is_some_and(|reader| reader.header().head_seqnum == entry.seqnum)
+            && self.shown.is_none()
+            && self.lowest.get(&entry.seqnum_id).is_none_or(|lowest| *lowest >= entry.seqnum);
+        if !is_first || !self.sees_all {
+            return;
+        }
+        let Some(machine_id) = books.get(number).map(|numbering| numbering.machine_id) else { return };
+        let before = books.highest(&self.settings.name, machine_id);
+        let missing = entry.seqnum.saturating_sub(before.saturating_add(1));
+        self.lose_removed(missing);
+        if let Some(numbering) = books.get_mut(number) {
+            numbering.counted_to = numbering.counted_to.max(entry.seqnum.saturating_sub(1));
+        }
+    }
+
+    /// Entries were removed before they were read.
+    pub(super) fn lose_removed(&self, missing: u64) {
+        if missing == 0 {
             return;
         }
         self.status.vacuumed.add(missing);
@@ -348,53 +415,121 @@ impl Source {
         );
     }
 
+    /// An entry came to light behind the cursor of its numbering.
+    pub(super) fn note_late(&mut self, now: Instant) {
+        self.status.late.add(1);
+        if self.late_told.is_none_or(|at| now >= at + Duration::from_millis(JOURNAL_TELL_MS)) {
+            self.late_told = Some(now);
+            tracing::warn!(
+                source = %self.settings.name,
+                "entries of the journal came to light when later ones had been read: they are passed over, and counted in \
+                 lugger_journal_lost_entries_total{{reason=\"late\"}}; a file that could not be read for a while, or a number that is damaged, \
+                 is the cause"
+            );
+        }
+    }
+
     /// The host that a numbering is of.
     pub(super) fn machine_of(&self, seqnum_id: Id) -> Id {
+        if let Some(foreign) = self.foreign.iter().find(|foreign| foreign.file_id() == seqnum_id) {
+            return foreign.machine_id();
+        }
         let its = self.merge.readers().find(|reader| reader.header().seqnum_id == seqnum_id);
         its.map(|reader| reader.header().machine_id).unwrap_or_default()
     }
 
-    /// A file cannot be read on. False: it is tried again later.
-    fn stumble(&mut self, MergeError { file_id, error }: MergeError, now: Instant) -> bool {
+    /// A file cannot be read on: its numbering waits, or the place is given up.
+    pub(super) fn stumble(&mut self, MergeError { file_id, error }: MergeError, now: Instant) {
         if !matches!(error, ReadError::Io(_)) {
             self.give_up(file_id, &error, now);
-            return true;
+            return;
         }
-        let Some(followed) = self.files.get_mut(&file_id) else { return true };
+        let Some(followed) = self.files.get_mut(&file_id) else {
+            self.merge.remove(file_id);
+            return;
+        };
         followed.failures += 1;
-        let (path, failures) = (followed.path.clone(), followed.failures);
-        self.fails(&path, &format!("the journal file {} {error}; it is tried again", path.display()));
+        let (failures, given_up) = (followed.failures, followed.given_up);
         if failures >= JOURNAL_READ_ATTEMPTS {
-            self.status.unreadable.add(1);
-            if let Some(followed) = self.files.get_mut(&file_id) {
-                followed.failures = 0;
-            }
-            if let Some(reader) = self.merge.get_mut(file_id) {
-                reader.skip();
-            }
-            return true;
+            followed.failures = 0;
+            followed.given_up += 1;
         }
-        self.not_before = Some(now + Duration::from_millis(100 << failures.min(5)));
-        self.fresh = true;
-        false
+        self.troubled = true;
+        self.tell(file_id, &format!("{error}; after some attempts that part of it is passed over"), now);
+        let Source { merge, work, .. } = self;
+        if failures >= JOURNAL_READ_ATTEMPTS && merge.get_mut(file_id).is_some_and(|reader| reader.give_up(work)) {
+            return;
+        }
+        self.hold(file_id, failures + given_up, now);
+    }
+
+    /// Notes that a file fails, and says so now and then.
+    fn tell(&mut self, file_id: Id, problem: &str, now: Instant) {
+        let Some(followed) = self.files.get_mut(&file_id) else { return };
+        let problem = format!("the journal file {} {problem}", followed.path.display());
+        self.status.fails(&followed.path, &problem);
+        if followed.told_at.is_none_or(|at| now >= at + Duration::from_millis(JOURNAL_TELL_MS)) {
+            followed.told_at = Some(now);
+            tracing::warn!(source = %self.settings.name, "{problem}");
+        }
+    }
+
+    /// The numbering of a file waits, the longer the more often it has failed: so a disk that stumbles for a while costs little.
+    fn hold(&mut self, file_id: Id, failures: u32, now: Instant) {
+        let pause = Duration::from_millis(JOURNAL_READ_PAUSE_MS) * (1 << failures.min(6));
+        if let Some(seqnum_id) = self.merge.get(file_id).map(|reader| reader.header().seqnum_id) {
+            self.merge.hold(seqnum_id);
+            self.held.push(Held { seqnum_id, until: now + pause });
+            self.wait_until(now + pause);
+        }
+    }
+
+    /// The header of a file cannot be read: what is known of it is read on, and its numbering waits for some attempts.
+    pub(super) fn stumble_at_header(&mut self, error: MergeError, now: Instant) {
+        let file_id = error.file_id;
+        if !matches!(error.error, ReadError::Io(_)) {
+            return self.give_up(file_id, &error.error, now);
+        }
+        let Some(followed) = self.files.get_mut(&file_id) else { return };
+        followed.header_failures = followed.header_failures.saturating_add(1);
+        let failures = followed.header_failures;
+        // After that it is looked at with the next sweep, and nothing else waits for it.
+        followed.due = failures < JOURNAL_READ_ATTEMPTS;
+        self.tell(file_id, &format!("{}; it is tried again", error.error), now);
+        if failures < JOURNAL_READ_ATTEMPTS {
+            self.hold(file_id, failures, now);
+        }
+    }
+
+    /// The header of a file was read.
+    pub(super) fn recover_header(&mut self, file_id: Id) {
+        if let Some(followed) = self.files.get_mut(&file_id).filter(|followed| followed.header_failures > 0) {
+            followed.header_failures = 0;
+            if followed.failures + followed.given_up == 0 {
+                self.status.recovers(&followed.path);
+            }
+        }
     }
 
     /// A file is not what it was: it is taken out, and met again if it is there.
     fn give_up(&mut self, file_id: Id, error: &ReadError, now: Instant) {
         let reader = self.merge.remove(file_id);
         let Some(followed) = self.files.remove(&file_id) else { return };
+        self.paths.retain(|_, id| *id != file_id);
         if let Some(reader) = &reader {
-            self.count_damage(reader, followed.damage);
+            self.count(reader.damage(), followed.damage);
         }
         self.settled.remove(&followed.path);
-        (self.relist, self.fresh) = (true, true);
-        let path = followed.path;
+        (self.relist, self.all) = (true, true);
         match error {
-            // What is missing is seen by the numbers that come next.
-            ReadError::Erased { .. } => {}
+            ReadError::Erased { unread } => {
+                self.fresh = true;
+                self.removed.extend(reader.map(|reader| (*reader.header(), *unread)));
+            }
             error => {
+                let path = followed.path;
                 self.fails(&path, &format!("the journal file {} {error}", path.display()));
-                self.not_before = Some(now + Duration::from_secs(1));
+                self.wait_until(now + Duration::from_secs(1));
             }
         }
     }
@@ -402,40 +537,26 @@ impl Source {
     /// There is nothing to read for now: files of which nothing more will come are let go.
     pub(super) fn settle(&mut self) {
         self.reading = false;
-        let has_unread = |reader: &Reader<File>| {
-            let header = reader.header();
-            let ceiling = self.ceilings.iter().find(|(id, _)| *id == header.seqnum_id);
-            ceiling.is_some_and(|(_, highest)| header.tail_seqnum > *highest)
-        };
-        let is_done = |reader: &&Reader<File>| {
-            let is_unclean = self.files.get(&reader.header().file_id).is_some_and(|followed| followed.is_unclean);
-            reader.is_finished() || (is_unclean && !has_unread(reader))
-        };
-        let done: Vec<Id> = self.merge.readers().filter(is_done).map(|reader| reader.header().file_id).collect();
+        let done: Vec<Id> =
+            self.merge.readers().filter(|reader| reader.is_finished()).map(|reader| reader.header().file_id).collect();
         for file_id in done {
             if let (Some(reader), Some(followed)) = (self.merge.remove(file_id), self.files.remove(&file_id)) {
-                self.count_damage(&reader, followed.damage);
+                self.count(reader.damage(), followed.damage);
+                self.paths.retain(|_, id| *id != file_id);
+                self.status.recovers(&followed.path);
                 self.finished.insert(file_id);
             }
         }
         let mut deltas = Vec::new();
         for reader in self.merge.readers() {
-            if let Some(followed) = self.files.get_mut(&reader.header().file_id) {
-                if followed.failures > 0 {
-                    followed.failures = 0;
-                    self.status.recovers(&followed.path);
-                }
-                if reader.damage() != followed.damage {
-                    deltas.push((reader.damage(), std::mem::replace(&mut followed.damage, reader.damage())));
-                }
+            if let Some(followed) = self.files.get_mut(&reader.header().file_id)
+                && reader.damage() != followed.damage
+            {
+                deltas.push((reader.damage(), std::mem::replace(&mut followed.damage, reader.damage())));
             }
         }
         for (now, before) in deltas {
             self.count(now, before);
-        }
-        if self.merge.readers().any(|reader| reader.header().state == State::Archived && !reader.is_finished()) {
-            // A rotated file ends with what is above the ceiling.
-            self.fresh = true;
         }
     }
 
@@ -458,13 +579,10 @@ impl Source {
         (self.active, self.released) = (now, false);
     }
 
-    fn count_damage(&self, reader: &Reader<File>, before: Damage) {
-        self.count(reader.damage(), before);
-    }
-
-    fn count(&self, now: Damage, before: Damage) {
-        let Damage { entries, fields, cut } = now;
+    pub(super) fn count(&self, now: Damage, before: Damage) {
+        let Damage { entries, unreadable, fields, cut } = now;
         self.status.damaged_entries.add(entries.saturating_sub(before.entries));
+        self.status.unreadable.add(unreadable.saturating_sub(before.unreadable));
         self.status.damaged_fields.add(fields.saturating_sub(before.fields));
         self.status.cut_fields.add(cut.saturating_sub(before.cut));
         if entries > before.entries {
@@ -473,26 +591,20 @@ impl Source {
                 "a journal file is damaged: what cannot be read is passed over"
             );
         }
+        if unreadable > before.unreadable {
+            tracing::warn!(
+                source = %self.settings.name, entries = unreadable - before.unreadable,
+                "the disk does not give a part of a journal file: what lies in it is passed over"
+            );
+        }
     }
 
     /// Notes what is wrong, and says so once.
-    fn fails(&self, path: &Path, problem: &str) {
+    pub(super) fn fails(&self, path: &Path, problem: &str) {
         if self.status.fails(path, problem) {
             tracing::warn!(source = %self.settings.name, "{problem}");
         }
     }
-}
-
-/// Why a file or directory cannot be read, and what to do.
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    let path = path.display();
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        return format!(
-            "{path} must not be read: add the user that lugger runs as to the group systemd-journal (usermod --append --groups \
-             systemd-journal USER, or SupplementaryGroups=systemd-journal in its unit) and restart it"
-        );
-    }
-    format!("{path} cannot be read: {error}; it is tried again")
 }
 
 /// The fields that somebody reads.
@@ -518,6 +630,7 @@ impl Source {
         if self.settings.path != settings.path {
             self.places = Places::new(settings.path.clone());
             self.status.forget_problems();
+            self.unmet.clear();
             self.begin_again();
         }
         self.merged = Arc::new(merged_labels(&settings));

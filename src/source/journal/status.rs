@@ -46,7 +46,7 @@ pub struct Status {
     pub vacuumed: Counter,
     /// Entries that the system could not read.
     pub unreadable: Counter,
-    /// Entries that came to light when later ones had been read; they are passed over.
+    /// Entries that came to light when later ones of their numbering had been read; they are passed over.
     pub late: Counter,
     /// Failed attempts to open or read.
     pub errors: Counter,
@@ -105,10 +105,7 @@ impl Status {
             cut_fields: damaged("cut_fields"),
             vacuumed: lost("vacuumed"),
             unreadable: lost("unreadable"),
-            late: counter(
-                "lugger_journal_late_entries_total",
-                "Entries that came to light when later ones had been read, and are passed over.",
-            ),
+            late: lost("late"),
             errors: counter("lugger_file_errors_total", "Failed attempts to open or read a file."),
             problems: Problems::default(),
         }

@@ -1,7 +1,8 @@
 //! Reading a chunk of one source and handing it on.
 //!
-//! A chunk is a row of entries of one numbering. What was sent before a crash is cut as it was then, at the bounds of its intents. Entries that
-//! nobody wants move the cursor with the next chunk, or after a second.
+//! A chunk is a row of entries in order of time; it has a **part** for each numbering that they are of, with a receipt of its own, since files of
+//! several users come in turns. What was sent before a crash is cut as it was then, at the bounds of its intents. Entries that nobody wants move the
+//! cursor with the next chunk, or after a second.
 //!
 //! Promises: nothing is allocated for an entry in the steady state; a chunk is bounded in lines and bytes, but for what was sent before. Leaves
 //! to others: which entries may be read (`source`), labels (`kinds`), stages (`source/stages`).
@@ -11,10 +12,10 @@ use super::numbering::{Books, Mark, Numbering};
 use super::settings::Settings;
 use super::source::Source;
 use super::text::Text;
-use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, PIPELINE_STAGED_BYTES};
+use crate::base::limits::{CHUNK_BYTES, CHUNK_LINES, JOURNAL_PARTS, PIPELINE_STAGED_BYTES};
 use crate::base::metrics::Counter;
 use crate::base::rate::{Allowance, WhenOver};
-use crate::format::journal::Fields;
+use crate::format::journal::{Fields, Id, Location};
 use crate::model::flow::{Entries, EntryAt, Note, Output, Receipt, Span};
 use crate::model::labels::{Labels, MERGED};
 use crate::pipeline::state::Memory;
@@ -29,8 +30,14 @@ pub(super) struct Buffers {
     pub text: Text,
     pub entries: Entries,
     pub receipts: Vec<Receipt>,
-    /// Where the lines of a chunk are whose entries may wait for further ones.
-    places: Vec<Place>,
+    /// The parts of a chunk.
+    parts: Vec<Part>,
+    /// Places of parts that are done.
+    spare: Vec<Vec<Place>>,
+    /// Receipts of one part.
+    own: Vec<Receipt>,
+    /// Numberings whose receipts are written together.
+    written: Vec<usize>,
     pub held: HeldBytes,
 }
 
@@ -54,22 +61,36 @@ pub(super) enum Turned {
 
 /// A chunk on its way.
 struct Chunk {
-    number: usize,
-    replay: Option<Intent>,
-    /// Entries from this number on belong to another chunk.
-    limit: u64,
+    /// All of it was sent before; and then in merged streams.
+    replayed: Option<bool>,
     /// It may have no more than this.
     allowance: Allowance,
     /// Its lines are over the rate.
     is_over: bool,
+    /// Lines, and their bytes.
+    lines: u64,
+    bytes: u64,
+}
+
+/// What a chunk has of a numbering.
+#[derive(Debug)]
+struct Part {
+    number: usize,
+    seqnum_id: Id,
+    replay: Option<Intent>,
+    /// Only its rest: the strand is in the midst of it.
+    is_rest: bool,
+    /// Entries from this number on belong to another chunk.
+    limit: u64,
     /// Lines, of which so many were run or written.
     lines: usize,
-    bytes: u64,
     first_ns: i64,
     last_ns: i64,
     begun: Option<Begun>,
     /// All entries below the limit were seen.
     to_limit: bool,
+    /// Where its lines are, if their entries may wait for further ones.
+    places: Vec<Place>,
 }
 
 /// Reads a chunk.
@@ -81,48 +102,36 @@ pub(super) fn turn(
     now: Instant,
 ) -> Turned {
     let Some(head) = source.peek(now) else { return Turned::Done };
-    let number = match books.find(&source.settings.name, head.seqnum_id) {
-        Some(number) => number,
-        None => {
-            let machine_id = source.machine_of(head.seqnum_id);
-            books.begin(&source.settings.name, head.seqnum_id, machine_id, head.seqnum)
-        }
-    };
+    let number = number_of(source, books, &head);
     let Some(numbering) = books.get_mut(number) else { return Turned::Done };
     if let Some(intent) = release_of(numbering) {
+        numbering.replay.pop_front();
         release(source, books, output, buffers, number, intent.note.all, intent.time_ns, Some(intent));
         return Turned::Read;
     }
-    let (replay, limit) = replayed(numbering);
+    let (replay, _) = replayed(numbering);
     let wanted = source.rate.as_mut().map_or(Allowance::ALL, |rate| rate.allowance(now));
     let is_over = wanted.is_empty()
         && replay.is_none()
         && source.settings.rate.is_some_and(|rate| rate.when_over == WhenOver::Drop);
     let allowance = if is_over || replay.is_some() { Allowance::ALL } else { wanted };
-    if is_over {
-        // What waits does not get its further lines, and must not be joined to those behind them.
-        let stamp = stamp(numbering);
-        release(source, books, output, buffers, number, true, stamp, None);
-    }
     if source.kinds.is_full() {
         source.kinds.forget(|stream| output.release(stream));
     }
-    let mut chunk = Chunk {
-        number,
-        replay,
-        limit,
-        allowance,
-        is_over,
-        lines: 0,
-        bytes: 0,
-        first_ns: 0,
-        last_ns: 0,
-        begun: None,
-        to_limit: false,
-    };
+    let replayed = replay.map(|intent| intent.merged);
+    let mut chunk = Chunk { replayed, allowance, is_over, lines: 0, bytes: 0 };
     let done = read(source, books, output, buffers, &mut chunk, now);
-    hand_on(source, books, output, buffers, chunk);
+    hand_on(source, books, output, buffers, &chunk);
     if done { Turned::Done } else { Turned::Read }
+}
+
+/// The numbering of an entry.
+fn number_of(source: &Source, books: &mut Books, entry: &Location) -> usize {
+    let name = &source.settings.name;
+    books.find(name, entry.seqnum_id).unwrap_or_else(|| {
+        let machine_id = source.machine_of(entry.seqnum_id);
+        books.begin(name, entry.seqnum_id, machine_id, (entry.seqnum, Mark::default()))
+    })
 }
 
 /// What was sent next before: it is to be read as it was. And up to which number.
@@ -130,29 +139,72 @@ fn replayed(numbering: &mut Numbering) -> (Option<Intent>, u64) {
     let position = numbering.position;
     while numbering.replay.front().is_some_and(|intent| intent.start < position) {
         numbering.replay.pop_front();
+        numbering.in_replay = false;
     }
     match numbering.replay.front().copied() {
         None => (None, u64::MAX),
-        Some(intent) if intent.start == position => {
-            numbering.replay.pop_front();
-            (Some(intent), intent.end)
-        }
+        Some(intent) if intent.start == position => (Some(intent), intent.end),
         Some(intent) => (None, intent.start),
     }
 }
 
 /// Here what waited for further lines was sent without, before.
-fn release_of(numbering: &mut Numbering) -> Option<Intent> {
+fn release_of(numbering: &Numbering) -> Option<Intent> {
     let position = numbering.position;
     let is_it = |intent: &&Intent| intent.start == intent.end && intent.start == position;
-    let found = numbering.replay.front().filter(is_it).copied()?;
-    numbering.replay.pop_front();
-    Some(found)
+    numbering.replay.front().filter(is_it).copied()
 }
 
 /// A time for something that has no entries: that of the entry before.
 fn stamp(numbering: &Numbering) -> i64 {
     i64::try_from(numbering.mark.realtime_us).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+/// Makes a part of a chunk for the numbering of an entry. `None`: it belongs to another chunk.
+fn join(
+    source: &mut Source,
+    books: &mut Books,
+    output: &mut dyn Output,
+    buffers: &mut Buffers,
+    chunk: &Chunk,
+    entry: &Location,
+) -> Option<usize> {
+    if buffers.parts.len() >= JOURNAL_PARTS {
+        return None;
+    }
+    let number = number_of(source, books, entry);
+    let numbering = books.get_mut(number)?;
+    if release_of(numbering).is_some() {
+        return None;
+    }
+    let (replay, limit) = replayed(numbering);
+    if replay.map(|intent| intent.merged) != chunk.replayed {
+        return None;
+    }
+    let is_rest = std::mem::take(&mut numbering.in_replay);
+    if replay.is_some() {
+        numbering.replay.pop_front();
+    }
+    if chunk.is_over {
+        // What waits does not get its further lines, and must not be joined to those behind them.
+        let stamp = stamp(numbering);
+        release(source, books, output, buffers, number, true, stamp, None);
+    }
+    let places = buffers.spare.pop().unwrap_or_default();
+    buffers.parts.push(Part {
+        number,
+        seqnum_id: entry.seqnum_id,
+        replay,
+        is_rest,
+        limit,
+        lines: 0,
+        first_ns: 0,
+        last_ns: 0,
+        begun: None,
+        to_limit: false,
+        places,
+    });
+    Some(buffers.parts.len() - 1)
 }
 
 /// Reads entries as long as they belong to the chunk. True if there is nothing more for now.
@@ -164,52 +216,61 @@ fn read(
     chunk: &mut Chunk,
     now: Instant,
 ) -> bool {
-    let Some(numbering) = books.get_mut(chunk.number) else { return true };
-    let seqnum_id = numbering.seqnum_id;
-    let is_replayed = chunk.replay.is_some();
+    let is_replayed = chunk.replayed.is_some();
     let mut entries = 0;
     let merged = std::sync::Arc::clone(&source.merged);
-    buffers.places.clear();
     let holds = source.pipeline.as_ref().is_some_and(|pipeline| pipeline.holds());
+    let mut last = 0;
     loop {
         let Some(location) = source.peek(now) else {
             // What was sent is there, if it was not removed since.
-            chunk.to_limit = is_replayed && source.not_before.is_none_or(|at| at <= now);
+            let is_all = is_replayed && !source.may_have_more();
+            buffers.parts.iter_mut().for_each(|part| part.to_limit = is_all);
             return true;
         };
-        if location.seqnum_id != seqnum_id {
-            return false;
+        if buffers.parts.get(last).is_none_or(|part| part.seqnum_id != location.seqnum_id) {
+            let known = buffers.parts.iter().position(|part| part.seqnum_id == location.seqnum_id);
+            match known.or_else(|| join(source, books, output, buffers, chunk, &location)) {
+                Some(at) => last = at,
+                None => return false,
+            }
         }
-        if location.seqnum >= chunk.limit {
-            chunk.to_limit = true;
+        let Some(part) = buffers.parts.get_mut(last) else { return false };
+        if location.seqnum >= part.limit {
+            part.to_limit = true;
             return false;
         }
         let is_full = entries >= CHUNK_LINES
             || buffers.entries.text.len() >= CHUNK_BYTES.min(PIPELINE_STAGED_BYTES)
-            || chunk.lines as u64 >= chunk.allowance.lines
+            || chunk.lines >= chunk.allowance.lines
             || chunk.bytes >= chunk.allowance.bytes;
         if is_full && !is_replayed {
             return false;
         }
+        let number = part.number;
+        let Some(numbering) = books.get_mut(number) else { return false };
+        if location.seqnum > numbering.position && numbering.position > 0 {
+            source.note_gap(&location, books, number);
+        }
         if !source.take(&mut buffers.fields, now) {
-            return true;
+            // Others may be read.
+            continue;
         }
         entries += 1;
+        let Some(numbering) = books.get_mut(number) else { return false };
         if location.seqnum < numbering.position {
-            source.status.late.add(1);
+            source.note_late(now);
             continue;
         }
         if entries == 1 {
             source.woke(now);
         }
-        if location.seqnum > numbering.position {
-            source.note_gap(&location, location.seqnum - numbering.position);
-        }
         let before = numbering.mark;
         let time_ns = numbering.mark.pass(&location);
         numbering.position = location.seqnum.saturating_add(1);
         source.last_realtime_us = location.realtime_us;
-        let Buffers { fields, text, entries: out, receipts, places, held, .. } = &mut *buffers;
+        let Buffers { fields, text, entries: out, own, held, parts, .. } = &mut *buffers;
+        let Some(part) = parts.get_mut(last) else { return false };
         if !source.filter.admits(fields) {
             source.status.filtered.add(1);
             continue;
@@ -242,10 +303,10 @@ fn read(
         let Some(kind) = source.kinds.get_mut(kind) else { continue };
         numbering.read_bytes += len;
         chunk.bytes += len;
-        if chunk.lines == 0 {
-            chunk.first_ns = time_ns;
+        if part.lines == 0 {
+            part.first_ns = time_ns;
         }
-        chunk.last_ns = time_ns;
+        part.last_ns = time_ns;
         let form = Form {
             line_bytes: source.settings.line_bytes,
             label_caps: source.settings.label_caps,
@@ -258,21 +319,21 @@ fn read(
                     numbering.strand = Some(Box::new(Strand::new(Memory::default(), held)));
                 }
                 let Some(strand) = numbering.strand.as_deref_mut() else { continue };
-                if chunk.begun.is_none() {
+                if part.begun.is_none() {
                     let turn = Turn {
                         start: (numbering.handed, 0),
                         time_ns,
                         goes_on: false,
                         replayed: is_replayed,
-                        again: chunk.replay.map(|intent| intent.note),
+                        again: part.replay.filter(|_| !part.is_rest).map(|intent| intent.note),
                     };
-                    chunk.begun = Some(strand.begin(turn, output));
+                    part.begun = Some(strand.begin(turn, output));
                 }
                 if holds {
-                    places.push(Place { number: location.seqnum, time_ns, before });
+                    part.places.push(Place { number: location.seqnum, time_ns, before });
                 }
-                let mut outlet = Outlet { entries: out, receipts, output: &mut *output, merged: &merged, form };
-                strand.line(pipeline, work, (line.text, chunk.lines, time_ns), &mut outlet);
+                let mut outlet = Outlet { entries: out, receipts: own, output: &mut *output, merged: &merged, form };
+                strand.line(pipeline, work, (line.text, part.lines, time_ns), &mut outlet);
             }
             _ => {
                 let Kind { labels, stream, .. } = kind;
@@ -285,27 +346,52 @@ fn read(
                 out.list.push(EntryAt { stream, time_ns, line, metadata: Span { start: 0, end: 0 } });
             }
         }
+        part.lines += 1;
         chunk.lines += 1;
     }
 }
 
 /// Gives what was read to the output.
-fn hand_on(source: &mut Source, books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, mut chunk: Chunk) {
-    let Some(numbering) = books.get_mut(chunk.number) else { return };
-    if chunk.to_limit && chunk.limit != u64::MAX {
-        numbering.position = numbering.position.max(chunk.limit);
+fn hand_on(source: &mut Source, books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, chunk: &Chunk) {
+    let mut parts = std::mem::take(&mut buffers.parts);
+    for part in &mut parts {
+        end_part(source, books, output, buffers, part);
     }
+    for mut part in parts.drain(..) {
+        part.places.clear();
+        buffers.spare.push(part.places);
+    }
+    buffers.parts = parts;
     if chunk.lines == 0 {
-        // The cursor moves with the next chunk, or when it is time.
+        // Cursors move with the next chunk, or when it is time.
         return;
     }
     if let Some(rate) = &mut source.rate {
-        rate.take(chunk.lines as u64, chunk.bytes);
+        rate.take(chunk.lines, chunk.bytes);
     }
-    let receipt = blank(numbering, chunk.number, chunk.first_ns, chunk.replay);
+    write_out(books, output, buffers, chunk.replayed.is_some());
+}
+
+/// Makes the receipts of a part.
+fn end_part(source: &mut Source, books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, part: &mut Part) {
+    let Some(numbering) = books.get_mut(part.number) else { return };
+    if part.to_limit && part.limit != u64::MAX {
+        numbering.position = numbering.position.max(part.limit);
+    }
+    if let Some(intent) = part.replay.filter(|intent| intent.end > numbering.position) {
+        // Something else came between: its rest is still to be sent as it was.
+        numbering.replay.push_front(Intent { start: numbering.position, ..intent });
+        numbering.in_replay = true;
+    }
+    if part.lines == 0 {
+        return;
+    }
+    let receipt = blank(numbering, part.number, part.first_ns, part.replay);
     let merged = std::sync::Arc::clone(&source.merged);
-    let Buffers { entries, receipts, places, .. } = buffers;
-    match (chunk.begun.take(), numbering.strand.as_deref_mut(), source.pipeline.as_deref_mut()) {
+    let Buffers { entries, receipts, own, written, .. } = buffers;
+    own.clear();
+    let places = &part.places;
+    match (part.begun.take(), numbering.strand.as_deref_mut(), source.pipeline.as_deref_mut()) {
         (Some(begun), Some(strand), Some(pipeline)) => {
             let form = Form {
                 line_bytes: source.settings.line_bytes,
@@ -314,17 +400,17 @@ fn hand_on(source: &mut Source, books: &mut Books, output: &mut dyn Output, buff
                 labels_too_long: &source.status.labels_too_long,
             };
             let place_of = |line: usize| (places.get(line).map_or(numbering.handed, |place| place.number), 0);
-            let time_of = |line: usize| places.get(line).map_or(chunk.last_ns, |place| place.time_ns);
-            let mut outlet = Outlet { entries, receipts, output: &mut *output, merged: &merged, form };
-            let end = (chunk.lines, (numbering.position, 0));
+            let time_of = |line: usize| places.get(line).map_or(part.last_ns, |place| place.time_ns);
+            let mut outlet = Outlet { entries, receipts: own, output: &mut *output, merged: &merged, form };
+            let end = (part.lines, (numbering.position, 0));
             strand.end(pipeline, begun, end, (place_of, time_of), receipt, &mut outlet);
         }
         _ => {
-            let (end, lines) = (numbering.position, chunk.lines as u32);
-            receipts.push(Receipt { end, safe: end, lines, ..receipt });
+            let (end, lines) = (numbering.position, part.lines as u32);
+            own.push(Receipt { end, safe: end, lines, ..receipt });
         }
     }
-    for receipt in receipts.iter() {
+    for receipt in own.iter() {
         // A place in the midst of the chunk, if it was cut in two.
         if let Ok(at) = places.binary_search_by_key(&receipt.end, |place| place.number)
             && let Some(place) = places.get(at)
@@ -332,7 +418,8 @@ fn hand_on(source: &mut Source, books: &mut Books, output: &mut dyn Output, buff
             numbering.may_come_to(place.number, place.before);
         }
     }
-    write_out(books, output, buffers, chunk.number, chunk.replay.is_some());
+    receipts.append(own);
+    written.push(part.number);
 }
 
 /// A receipt in which lines and places are missing.
@@ -351,13 +438,15 @@ fn blank(numbering: &Numbering, number: usize, time_ns: i64, replay: Option<Inte
     }
 }
 
-/// Writes entries and receipts, up to what was read.
-fn write_out(books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, number: usize, replayed: bool) {
-    books.define(number);
-    if let Some(numbering) = books.get_mut(number) {
-        let (position, mark) = (numbering.position, numbering.mark);
-        numbering.may_come_to(position, mark);
-        (numbering.handed, numbering.handed_mark) = (position, mark);
+/// Writes entries and receipts of some numberings, up to what was read.
+fn write_out(books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, replayed: bool) {
+    for number in buffers.written.drain(..) {
+        books.define(number);
+        if let Some(numbering) = books.get_mut(number) {
+            let (position, mark) = (numbering.position, numbering.mark);
+            numbering.may_come_to(position, mark);
+            (numbering.handed, numbering.handed_mark) = (position, mark);
+        }
     }
     let Buffers { entries, receipts, .. } = buffers;
     output.write_entries(entries, receipts, replayed, books);
@@ -370,15 +459,15 @@ fn write_out(books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers, 
 /// Moves the cursors of a source over what nobody wanted.
 pub(super) fn pass_over(name: &str, books: &mut Books, output: &mut dyn Output, buffers: &mut Buffers) {
     let is_behind = |n: &Numbering| n.source == name && n.position > n.handed && n.replay.is_empty();
-    let behind: Vec<usize> = books.iter().filter(|(_, n)| is_behind(n)).map(|(number, _)| number).collect();
-    for number in behind {
-        let Some(numbering) = books.get_mut(number) else { continue };
+    let Buffers { receipts, written, .. } = &mut *buffers;
+    for (number, numbering) in books.iter().filter(|(_, n)| is_behind(n)) {
         let receipt = blank(numbering, number, stamp(numbering), None);
         let place = (receipt.safe, 0);
         let (safe, _) = numbering.strand.as_ref().map_or(place, |strand| strand.safe(place));
-        buffers.receipts.push(Receipt { safe, ..receipt });
-        write_out(books, output, buffers, number, false);
+        receipts.push(Receipt { safe, ..receipt });
+        written.push(number);
     }
+    write_out(books, output, buffers, false);
 }
 
 /// Whether cursors of a source have to be moved over what nobody wanted.
@@ -406,7 +495,8 @@ pub(super) fn release(
         let receipt = blank(numbering, number, time_ns, None);
         let safe = numbering.strand.as_ref().map_or(receipt.safe, |strand| strand.safe((receipt.safe, 0)).0);
         buffers.receipts.push(Receipt { safe, ..receipt });
-        write_out(books, output, buffers, number, false);
+        buffers.written.push(number);
+        write_out(books, output, buffers, false);
     }
     let Some(numbering) = books.get_mut(number) else { return };
     let receipt = blank(numbering, number, time_ns, again);
@@ -423,7 +513,8 @@ pub(super) fn release(
         let note = again.map(|intent| intent.note);
         strand.release(pipeline, all, note, (receipt.end, 0), receipt, &mut outlet);
     }
-    write_out(books, output, buffers, number, again.is_some());
+    buffers.written.push(number);
+    write_out(books, output, buffers, again.is_some());
 }
 
 fn count(counters: &(Counter, Counter), bytes: u64) {

@@ -112,7 +112,7 @@ pub(super) struct Worker {
     pub(super) orders: Arc<Orders<Next, Status>>,
     pub(super) registry: Registry,
     pub(super) clock: Clock,
-    wake: Wake,
+    pub(super) wake: Wake,
     stop: Arc<Stop>,
     kept: KeptOfThread,
     /// The field and value by which entries of the agent itself are known.
@@ -133,6 +133,12 @@ impl Worker {
             }
             let now = Instant::now();
             self.take_events(now, &mut timers);
+            for source in &mut self.sources {
+                if source.again_at.is_some_and(|at| now >= at) {
+                    source.go_on(now);
+                }
+                source.reading |= source.is_told();
+            }
             let due = self.tick(now);
             let progress = self.read_all(now);
             let held_until = self.release_due();
@@ -147,7 +153,10 @@ impl Worker {
                 continue;
             }
             let rest = self.sources.iter_mut().filter_map(|source| source.rest(now)).min();
-            let next = [due, held_until, wait, timers.next(now), rest].into_iter().flatten().min();
+            let again = self.sources.iter().filter_map(|source| source.again_at).min();
+            // What was taken in while directories were listed.
+            let changed = self.watches.has_changed().then_some(timers.events_at.max(now));
+            let next = [due, held_until, wait, timers.next(now), rest, again, changed].into_iter().flatten().min();
             self.wait(&timers, next);
         }
         self.finish();
@@ -158,10 +167,13 @@ impl Worker {
         if now < timers.events_at {
             return;
         }
-        let news = self.watches.drain();
+        self.watches.drain();
+        let changed = self.watches.take_changed();
+        let names = self.watches.names();
+        let is_new = self.sources.iter().any(|source| source.listed_at != Some(names));
         let is_hot = timers.hot_at.is_some_and(|at| now >= at);
         let is_swept = now >= timers.sweep_at;
-        if !(news.grown || news.names || is_hot || is_swept) {
+        if !(!changed.is_empty() || is_new || is_hot || is_swept) {
             return;
         }
         timers.events_at = now + Duration::from_millis(PACE_MS);
@@ -176,8 +188,9 @@ impl Worker {
         }
         timers.hot_at = None;
         for source in &mut self.sources {
-            source.fresh = true;
-            source.relist |= news.names || is_swept;
+            source.hear(&changed);
+            source.all |= is_swept;
+            source.relist |= is_swept;
         }
     }
 
@@ -208,10 +221,6 @@ impl Worker {
         let now_ns = self.clock.now_ns();
         let Worker { sources, outputs, books, watches, buffers, .. } = self;
         let Some(source) = sources.get_mut(at) else { return false };
-        if source.not_before.is_some_and(|at| now < at) {
-            return false;
-        }
-        source.not_before = None;
         if source.fresh && !source.reading {
             source.look(books, watches, (now, now_ns));
         }
@@ -237,11 +246,7 @@ impl Worker {
             if !source.reading && !source.fresh {
                 continue;
             }
-            let until = match source.not_before {
-                Some(at) => Some(at),
-                None if source.reading => rate_of(source, now, now_ns),
-                None => None,
-            };
+            let until = if source.reading { rate_of(source, now, now_ns) } else { None };
             match until {
                 Some(at) => wait = Some(wait.map_or(at, |other| other.min(at))),
                 None if !source.reading || self.outputs.get(source.output).is_some_and(|o| o.has_room()) => {
@@ -269,7 +274,7 @@ impl Worker {
             let from = due_ns.saturating_add(grace);
             if now_ns < from {
                 next_ns = Some(next_ns.map_or(from, |other| other.min(from)));
-            } else if source.reading || source.not_before.is_some() {
+            } else if source.reading || source.is_waiting() {
                 // Its further lines may be there already.
             } else if source.looked_ns < from {
                 source.fresh = true;

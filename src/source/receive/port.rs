@@ -5,7 +5,7 @@
 
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_LOOK_MS, RECEIVE_WAIT_MS};
+use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
 use crate::store::inlet::{AppendError, Inlet, Kept, Limits};
@@ -137,6 +137,16 @@ impl Port {
         Some(kept)
     }
 
+    /// Appends a chunk when the inlet is not being synced, and lets others of the thread work until then.
+    pub(super) async fn append_soon(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
+        loop {
+            if let Some(kept) = self.try_append(chunk) {
+                return kept;
+            }
+            tokio::time::sleep(Duration::from_millis(RECEIVE_SYNC_MS)).await;
+        }
+    }
+
     /// What is appended is received.
     fn count(&self, chunk: &Chunk, is_kept: bool) {
         if is_kept {
@@ -150,7 +160,7 @@ impl Port {
     pub(super) async fn append_all(&self, chunk: &mut Chunk, stop: &mut Shutdown) {
         let mut waited = false;
         while !chunk.is_empty() {
-            match self.append(chunk) {
+            match self.append_soon(chunk).await {
                 Ok(_) => break,
                 Err(_) if stop.is_raised() => {
                     self.append_above(chunk);
@@ -187,9 +197,9 @@ impl Port {
         inlet.set_limits(limits);
     }
 
-    /// What is taken and not in a file yet, bytes.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.lock().held_bytes()
+    /// What is taken and not in a file yet, bytes. `None`: it is being synced.
+    pub(super) fn held_bytes(&self) -> Option<usize> {
+        self.inlet.try_lock().ok().map(|inlet| inlet.held_bytes())
     }
 
     /// Makes what is in files last.

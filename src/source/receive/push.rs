@@ -156,7 +156,7 @@ impl Server {
         if chunk.is_empty() {
             return Ok(());
         }
-        match self.port.append(chunk) {
+        match self.port.append_soon(chunk).await {
             Ok(Kept::Written) => return Ok(()),
             Ok(Kept::Held | Kept::Dropped) => {}
             Err(error @ AppendError::Full { .. }) => {
@@ -172,7 +172,7 @@ impl Server {
         }
         let end = Instant::now() + Duration::from_millis(PUSH_HELD_MS);
         while Instant::now() < end {
-            if self.port.held_bytes() == 0 {
+            if self.port.held_bytes() == Some(0) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;

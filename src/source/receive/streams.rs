@@ -10,7 +10,7 @@ use super::datagrams::Peer;
 use super::port::{Chunk, Port};
 use super::socket::keep_alive;
 use crate::base::limits::{
-    HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_READ_BYTES, RECEIVE_STOP_MS, TLS_HANDSHAKE_MS,
+    HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_STOP_MS, RECEIVE_STREAM_BYTES, TLS_HANDSHAKE_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::Kind;
@@ -132,7 +132,7 @@ impl Connection {
     }
 
     async fn read(mut self, mut stream: impl AsyncRead + Unpin, peer: Option<&str>, kind: Kind) {
-        let mut buffer = vec![0; RECEIVE_READ_BYTES];
+        let mut buffer = vec![0; RECEIVE_STREAM_BYTES];
         let mut framer = Framer::new(self.port.message_bytes());
         let mut chunk = Chunk::default();
         loop {
