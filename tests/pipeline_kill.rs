@@ -112,7 +112,6 @@ impl World {
         let target = Box::new(move |batch: Arc<Batch>| shelf.lock().unwrap().take(life, &batch));
         let output = Box::new(Batcher::new(limits, vec![target], budget, &wake));
         let settings = Settings {
-            records: None,
             name: "kill".into(),
             include: vec![format!("{}/*.log", self.logs.path().display())],
             exclude: Vec::new(),

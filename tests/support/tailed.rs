@@ -157,7 +157,6 @@ impl World {
         let budget = Budget::new(64 * 1024, lugger::base::metrics::Gauge::default());
         let output: Box<dyn Output> = Box::new(Batcher::new(limits, vec![self.shelf.next_life()], budget, &wake));
         let settings = Settings {
-            records: None,
             name: "model".into(),
             include: vec![format!("{}/logs/*.log", self.dir.path().display())],
             exclude: Vec::new(),
