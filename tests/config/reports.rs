@@ -642,7 +642,7 @@ logs: [{ name: a }]
 agent.yaml:2:8: this entry of `logs` has no source
   2 | logs: [{ name: a }]
     |        ^
-help: add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, or syslog, push, gelf, stdin"#,
+help: add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, `docker: {}`, or syslog, push, gelf, stdin"#,
     ),
     (
         "the rest of the file",
