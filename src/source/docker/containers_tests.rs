@@ -1,3 +1,5 @@
+//! Whose logs are whose, by what Docker keeps in a directory of the test's and what its API would say.
+
 use super::super::settings::{Filter, Host, Property};
 use super::*;
 use crate::model::labels::LabelCaps;
