@@ -6,7 +6,6 @@ mod support;
 
 use docker::{Docker, docker, docker_alone};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -183,46 +182,37 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
     docker.stop_daemon("TERM");
     docker.run_daemon(&["--live-restore"]);
     let loki = Loki::start();
-    // One log on disk, one that the API tells.
-    let runs = ["restart-file", "restart-local"];
-    let books = runs.map(|run| Book::keep(&loki, run));
+    let book = Book::keep(&loki, "restart");
     let rig = Rig::new();
-    let mut pipes: Vec<File> = Vec::new();
-    for (run, driver) in runs.iter().zip(["json-file", "local"]) {
-        let pipe = docker.pipe(run);
-        docker.run(run, &[&pipe.volume(), &format!("--log-driver={driver}")], "cat /in/pipe");
-        pipes.push(pipe.open());
-    }
+    let pipe = docker.pipe("restart");
+    docker.run("restart", &[&pipe.volume()], "cat /in/pipe");
+    let mut stdin = pipe.open();
     let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, "restart", "")));
     wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
     let mut written = 0;
-    let mut write = |more: u64| {
-        for (run, pipe) in runs.iter().zip(&mut pipes) {
-            pipe.write_all(numbered(run, written..written + more).as_bytes()).unwrap();
-        }
-        written += more;
-        written
-    };
     for signal in ["TERM", "KILL"] {
-        let lines = write(2_000);
-        books.iter().for_each(|book| book.wait_all(lines, DRAIN));
+        stdin.write_all(numbered("restart", written..written + 2_000).as_bytes()).unwrap();
+        written += 2_000;
+        book.wait_all(written, DRAIN);
         docker.stop_daemon(signal);
         wait_until("the agent to see it", DRAIN, || agent.metric("lugger_docker_up") == Some(0.0));
         let ready = agent.ready().unwrap();
         assert_eq!(ready.status, 200, "logs are read all the same: {}", ready.body);
         assert!(ready.body.contains("source docker: Docker's"), "{}", ready.body);
         // No more than a pipe takes.
-        write(200);
+        stdin.write_all(numbered("restart", written..written + 200).as_bytes()).unwrap();
+        written += 200;
         docker.run_daemon(&["--live-restore"]);
         wait_until("the agent to see it", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
-        let lines = write(500);
-        books.iter().for_each(|book| book.wait_all(lines, DRAIN));
+        stdin.write_all(numbered("restart", written..written + 500).as_bytes()).unwrap();
+        written += 500;
+        book.wait_all(written, DRAIN);
     }
-    let lines = write(0);
+    drop(stdin);
     assert!(agent.metric("lugger_docker_connections_lost_total") >= Some(2.0));
-    books.iter().for_each(|book| book.lock().verdict(lines).assert_perfect(0));
+    book.lock().verdict(written).assert_perfect(0);
     loki.assert_no_defects();
-    docker.remove(&runs);
+    docker.remove(&["restart"]);
     docker.stop_daemon("TERM");
     docker.run_daemon(&[]);
 }

@@ -42,8 +42,16 @@ impl Follow {
             }
             // The file itself may be rotated just now.
             let is_it = |stat: Stat| stat.identity != *met && stat.modified_ns >= since_ns;
-            if !stat_path(&parent.join(&other)).is_ok_and(is_it) {
-                continue;
+            match stat_path(&parent.join(&other)) {
+                Ok(stat) if is_it(stat) => {}
+                // It was compressed since the directory was listed.
+                Err(error) if !is_packed && error.kind() == io::ErrorKind::NotFound => {
+                    let mut packed = other;
+                    packed.push(".gz");
+                    self.track_packed(source, &parent.join(packed), origin);
+                    continue;
+                }
+                _ => continue,
             }
             if is_packed {
                 self.track_packed(source, &parent.join(&other), origin);
