@@ -249,6 +249,13 @@ impl Follow {
             let real_dir = self.tree.alias(&real_dir);
             // The target was looked at before it was watched: it may have grown, or be another, since then.
             is_quiet = false;
+            let is_there = |path: PathBuf| stat_path(&path).is_ok_and(|now| now.identity == stat.identity);
+            if self.files.named(number, real_dir, &real_name).is_some_and(|other| other != id)
+                && self.path_of(real_dir, &real_name).is_some_and(is_there)
+            {
+                // Who had that name is not there any more, though nobody has told yet.
+                self.lost_name(number, real_dir, &real_name);
+            }
             if self.files.named(number, real_dir, &real_name).is_none() {
                 self.files.name(id, real_dir, &real_name);
                 if let Some(file) = self.files.get_mut(id) {

@@ -412,13 +412,17 @@ impl Follow {
     }
 
     /// A name does not lead to its file any more.
-    fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
+    pub(super) fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
         let path = self.path_of(dir, name);
         self.lost_path(source, dir, name, path.as_deref());
     }
 
     /// The same, of a directory that may be gone.
     fn lost_path(&mut self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) {
+        if self.is_at_alias(source, dir, name, path) {
+            // What is told of a link's target may be older than what is known of it.
+            return;
+        }
         let Some(id) = self.files.unname(source, dir, name) else { return };
         if let Some(file) = self.files.get_mut(id)
             && file.place.is_none()
@@ -439,6 +443,15 @@ impl Follow {
             self.present(source, link.dir, &link.name, None);
         }
         self.placed(id);
+    }
+
+    /// Whether the file that a link was found to lead to under this name is there now.
+    fn is_at_alias(&self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) -> bool {
+        let file = self.files.named(source, dir, name).and_then(|id| self.files.get(id));
+        file.is_some_and(|file| {
+            let is_alias = file.alias().is_some_and(|a| a.dir == dir && *a.name == *name);
+            is_alias && path.is_some_and(|path| stat_path(path).is_ok_and(|stat| stat.identity == file.identity))
+        })
     }
 
     /// After a name came or went: a file that is not at its path any more is rotated.
