@@ -245,26 +245,8 @@ impl Follow {
         } else {
             self.files.succeeds(id, path);
         }
-        if let Some((real_dir, real_name)) = link_target(path) {
-            let real_dir = self.tree.alias(&real_dir);
-            // The target was looked at before it was watched: it may have grown, or be another, since then.
-            is_quiet = false;
-            let is_there = |path: PathBuf| stat_path(&path).is_ok_and(|now| now.identity == stat.identity);
-            if self.files.named(number, real_dir, &real_name).is_some_and(|other| other != id)
-                && self.path_of(real_dir, &real_name).is_some_and(is_there)
-            {
-                // Who had that name is not there any more, though nobody has told yet.
-                self.lost_name(number, real_dir, &real_name);
-            }
-            if self.files.named(number, real_dir, &real_name).is_none() {
-                self.files.name(id, real_dir, &real_name);
-                if let Some(file) = self.files.get_mut(id) {
-                    file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
-                }
-            } else {
-                self.tree.unalias(real_dir);
-            }
-        }
+        // The target was looked at before it was watched: it may have grown, or be another, since then.
+        is_quiet &= !self.watch_target(number, id, path, stat);
         if is_quiet && !rotated {
             if let Some(file) = self.files.get_mut(id) {
                 file.at_end = true;
@@ -272,6 +254,28 @@ impl Follow {
         } else if self.is_starting || self.open_file(id) {
             self.files.make_ready(id);
         }
+    }
+
+    /// If `path` is a link, what it leads to is watched, so that what is written there is noticed. False: it is none.
+    pub(super) fn watch_target(&mut self, number: u16, id: FileId, path: &Path, stat: &Stat) -> bool {
+        let Some((real_dir, real_name)) = link_target(path) else { return false };
+        let real_dir = self.tree.alias(&real_dir);
+        let is_there = |path: PathBuf| stat_path(&path).is_ok_and(|now| now.identity == stat.identity);
+        if self.files.named(number, real_dir, &real_name).is_some_and(|other| other != id)
+            && self.path_of(real_dir, &real_name).is_some_and(is_there)
+        {
+            // Who had that name is not there any more, though nobody has told yet.
+            self.lost_name(number, real_dir, &real_name);
+        }
+        if self.files.named(number, real_dir, &real_name).is_none() {
+            self.files.name(id, real_dir, &real_name);
+            if let Some(file) = self.files.get_mut(id) {
+                file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
+            }
+        } else {
+            self.tree.unalias(real_dir);
+        }
+        true
     }
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read

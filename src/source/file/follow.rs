@@ -569,6 +569,10 @@ impl Follow {
                     }
                     self.files.name(id, dir, name);
                     self.placed(id);
+                    if self.files.get(id).is_some_and(|file| file.alias().is_none()) {
+                        // A followed file that a link leads to by now.
+                        self.watch_target(source, id, &path, &stat);
+                    }
                 }
                 let differs = self.files.get_mut(id).is_some_and(|file| {
                     file.size = stat.size;
