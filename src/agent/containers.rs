@@ -4,6 +4,7 @@
 //! of two that follow each other only one listens at a time. Leaves to others: what is listened to (`source/docker`).
 
 use super::Joints;
+use crate::base::atomic_file::Replacement;
 use crate::base::clock::Clock;
 use crate::base::limits::DOCKER_STOP_MS;
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -16,7 +17,7 @@ use crate::source::docker::watch::watch;
 use crate::source::file::stored;
 use crate::source::receive::inlet_path;
 use crate::store::checkpoint::Checkpoints;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,6 +40,38 @@ impl Drop for Listening {
 }
 
 impl Joints {
+    /// The directory of containers as Docker said it last, where it says nothing now: a source must not go from the disk to the API, and tell everything
+    /// again, since Docker is slow to answer.
+    fn settled(&self, settings: &Settings) -> Settings {
+        let mut settled = Settings { is_guess: false, ..settings.clone() };
+        let path = self.state_dir.join(PLACES).join(format!("{}.root", settings.name));
+        let host = settings.host.to_string();
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        // The host, and a line behind it the directory; both may be of another configuration.
+        let known =
+            known.split_once('\n').filter(|(of, root)| *of == host && root.starts_with('/')).map(|(_, root)| root);
+        if settings.is_guess {
+            match known {
+                Some(known) => settled.containers = known.into(),
+                None => tracing::warn!(
+                    source = %settings.name, host, containers = %settings.containers.display(),
+                    "Docker did not say where it keeps its containers: they are expected in the usual place; `containers` says it once and for all"
+                ),
+            }
+        } else if let Some(root) = settings.containers.to_str()
+            && known != Some(root)
+            && !root.contains('\n')
+        {
+            let written = std::fs::create_dir_all(self.state_dir.join(PLACES))
+                .and_then(|()| Replacement::begin(&path))
+                .and_then(|mut file| file.write_all(format!("{host}\n{root}").as_bytes()).and_then(|()| file.commit()));
+            if let Err(error) = written {
+                tracing::warn!(path = %path.display(), %error, "where Docker keeps its containers cannot be noted");
+            }
+        }
+        settled
+    }
+
     /// What is known of a source's containers: with the settings that it has already, or with others.
     pub(super) fn containers(
         &self,
@@ -46,6 +79,7 @@ impl Joints {
         listening: &[Listening],
         store: &Checkpoints,
     ) -> Result<Arc<Containers>, SettingsError> {
+        let settings = &self.settled(settings);
         let before = listening.iter().find(|listening| listening.containers.settings().name == settings.name);
         let before = before.map(|listening| &listening.containers);
         if let Some(before) = before

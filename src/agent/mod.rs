@@ -408,7 +408,7 @@ impl Joints {
         }
         for source in &plan.dockers {
             let containers = self.containers(&source.settings, listening, store)?;
-            let settings = docker::files(&source.settings, &containers);
+            let settings = docker::files(containers.settings(), &containers);
             arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
             if containers.tap().is_some() {
                 let directory = inlet_path(&self.state_dir, &docker::told_name(&source.settings));

@@ -560,6 +560,8 @@ pub const JOURNAL_AGE_MS_RANGE: (u64, u64) = (0, 365 * 24 * 3600 * 1000);
 
 /// A container's log waits so long for what its labels are made of, milliseconds. After that it has those that are known.
 pub const DOCKER_AWAIT_MS: u64 = 5_000;
+/// While Docker's API was never there, and its word on networks is needed, it waits for so much longer, milliseconds.
+pub const DOCKER_DETAILS_MS: u64 = 10 * 60 * 1000;
 /// Containers that a docker source knows; above it those that are gone are forgotten.
 pub const DOCKER_CONTAINERS: usize = 1000;
 /// What is known of a container is kept so long after it was last asked for, milliseconds: its log may still be read.
@@ -574,6 +576,8 @@ pub const DOCKER_TIMEOUT_MS: u64 = 20_000;
 pub const DOCKER_ROOT_MS: u64 = 2_000;
 /// Pauses between attempts to reach Docker's API, milliseconds.
 pub const DOCKER_RETRY_MS: (u64, u64) = (250, 5_000);
+/// Pauses before a container's log is asked for again that ended while the container runs, or was refused, milliseconds.
+pub const DOCKER_LOG_RETRY_MS: (u64, u64) = (500, 30_000);
 /// How often the list of containers is asked for by default, milliseconds.
 pub const DOCKER_REFRESH_MS_DEFAULT: u64 = 60_000;
 /// Range of that, milliseconds.

@@ -35,7 +35,7 @@ pub(super) fn plan(
 ) -> Option<DockerSource> {
     let place = entry.node.child("docker");
     let host = host(docker, place, check);
-    let containers = containers(docker, host.as_ref(), place, check);
+    let (containers, is_guess) = containers(docker, host.as_ref(), place, check);
     let filters = filters(docker, place, check);
     let keep_labels = docker.keep_labels.as_ref().map(|list| list.0.clone()).unwrap_or_default();
     let refresh = docker.refresh_interval;
@@ -57,6 +57,7 @@ pub(super) fn plan(
         name,
         host,
         containers,
+        is_guess,
         filters,
         start_at: match docker.start_at {
             Some(StartAt::End) => settings::StartAt::End,
@@ -118,15 +119,18 @@ fn host(docker: &DockerLog, place: &Node, check: &mut Check<'_>) -> Option<Host>
     }
 }
 
-/// The directory with the containers' directories.
-fn containers(docker: &DockerLog, host: Option<&Host>, place: &Node, check: &mut Check<'_>) -> PathBuf {
+/// The directory with the containers' directories. `true`: that is a guess.
+fn containers(docker: &DockerLog, host: Option<&Host>, place: &Node, check: &mut Check<'_>) -> (PathBuf, bool) {
     let Some(written) = docker.containers.as_deref() else {
         // As Docker itself says, if it runs.
         let said = match host {
             Some(Host::Unix(socket)) => data_root(socket),
             Some(Host::Tcp(_)) | None => None,
         };
-        return said.map_or_else(|| default_containers(Path::new(DAEMON)), |root| root.join("containers"));
+        return match said {
+            Some(root) => (root.join("containers"), false),
+            None => (default_containers(Path::new(DAEMON)), matches!(host, Some(Host::Unix(_)))),
+        };
     };
     if !written.starts_with('/') {
         check.error(
@@ -135,7 +139,7 @@ fn containers(docker: &DockerLog, host: Option<&Host>, place: &Node, check: &mut
             format!("begin it with /, such as {DATA_ROOT}/containers"),
         );
     }
-    PathBuf::from(written.trim_end_matches('/'))
+    (PathBuf::from(written.trim_end_matches('/')), false)
 }
 
 /// As Docker's configuration says.

@@ -123,6 +123,13 @@ impl Docker {
         let _ = std::fs::remove_file(self.directory.join("exec/containerd/containerd.pid"));
     }
 
+    /// Stops the daemon in the middle of whatever it does, until what comes back is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let pid = std::fs::read_to_string(self.directory.join("pid")).expect("dockerd runs").trim().to_owned();
+        signal("STOP", &pid);
+        Frozen(pid)
+    }
+
     fn import(&self) {
         let tree = self.directory.join("tree/bin");
         std::fs::create_dir_all(&tree).unwrap();
@@ -197,6 +204,19 @@ impl Docker {
         std::fs::create_dir_all(&directory).unwrap();
         assert!(Command::new("mkfifo").arg(directory.join("pipe")).status().unwrap().success());
         Pipe { directory }
+    }
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args(["-s", name, pid]).status().unwrap().success());
+}
+
+/// A daemon that is stopped.
+pub struct Frozen(String);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
     }
 }
 

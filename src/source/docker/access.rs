@@ -8,7 +8,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// Why this process cannot use a socket. `None`: it seems that it can.
 pub fn socket_problem(path: &Path) -> Option<String> {
@@ -22,13 +23,37 @@ pub fn socket_problem(path: &Path) -> Option<String> {
 
 /// Where the Docker behind a socket keeps everything. `None`: nobody answers, or not soon.
 pub fn data_root(socket: &Path) -> Option<PathBuf> {
+    let (answer, answered) = mpsc::channel();
+    let socket = socket.to_owned();
+    let deadline = Instant::now() + Duration::from_millis(DOCKER_ROOT_MS);
+    // A thread, since nothing bounds a connection to a socket whose owner has stopped. It ends when that is answered, or refused.
+    let ask = move || {
+        // Nobody may listen any more.
+        let _ = answer.send(ask_root(&socket, deadline));
+    };
+    std::thread::Builder::new().name("lugger-docker-root".into()).spawn(ask).ok()?;
+    answered.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok().flatten()
+}
+
+fn ask_root(socket: &Path, deadline: Instant) -> Option<PathBuf> {
     let mut stream = UnixStream::connect(socket).ok()?;
-    let patience = Some(Duration::from_millis(DOCKER_ROOT_MS));
-    stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience)).ok()?;
+    stream.set_write_timeout(Some(Duration::from_millis(DOCKER_ROOT_MS))).ok()?;
     // The older form of HTTP: the answer comes in one piece and ends with the connection.
     stream.write_all(b"GET /info HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
     let mut answer = Vec::new();
-    stream.take(DOCKER_ANSWER_BYTES as u64).read_to_end(&mut answer).ok()?;
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        let left = Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())?;
+        stream.set_read_timeout(Some(left)).ok()?;
+        let length = stream.read(&mut part).ok()?;
+        if length == 0 {
+            break;
+        }
+        answer.extend_from_slice(part.get(..length)?);
+        if answer.len() > DOCKER_ANSWER_BYTES {
+            return None;
+        }
+    }
     let body = memchr::memmem::find(&answer, b"\r\n\r\n").and_then(|end| answer.get(end + 4..))?;
     let info: Value = serde_json::from_slice(body).ok()?;
     let root = info.get("DockerRootDir")?.as_str()?;
@@ -73,6 +98,22 @@ mod tests {
     fn root_is_the_group_of_root() {
         assert_eq!(group_name(0).as_deref(), Some("root"));
         assert_eq!(group_name(u32::MAX - 7), None);
+    }
+
+    #[test]
+    fn who_answers_byte_by_byte_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (given_up, is_given_up) = mpsc::channel();
+        let drip = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            // Until it is hung up, or the question was given up: the one who drips does not end by himself.
+            while stream.write_all(b" ").is_ok() && is_given_up.recv_timeout(Duration::from_millis(100)).is_err() {}
+        });
+        assert_eq!(data_root(&path), None);
+        given_up.send(()).unwrap();
+        drip.join().unwrap();
     }
 
     #[test]

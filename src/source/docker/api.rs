@@ -19,6 +19,12 @@ use std::time::Duration;
 
 /// The newest version that this was written for.
 const NEWEST: (u32, u32) = (1, 51);
+/// What is asked for of events: `{"type":["container","network"],"event":["start","create","destroy","rename","connect"]}`. Each health check is
+/// several others, which nobody needs.
+const EVENTS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C%22event%22%3A%5B%22start%22%2C%22create%22%2C%22destroy%22%2C%22rename%22\
+                      %2C%22connect%22%5D%7D";
+/// `{"type":["container"]}`
+const ALL_EVENTS: &str = "%7B%22type%22%3A%5B%22container%22%5D%7D";
 /// A message of an error is cut to so much, bytes.
 const MESSAGE_BYTES: usize = 300;
 
@@ -58,6 +64,14 @@ pub(super) enum ApiError {
         /// What is wrong.
         why: String,
     },
+    /// It takes too long.
+    #[error("Docker's API at {host} does not answer {path} within {} seconds", DOCKER_TIMEOUT_MS / 1000)]
+    Slow {
+        /// Where.
+        host: String,
+        /// What was asked.
+        path: String,
+    },
     /// The events ended.
     #[error("Docker's API at {0} closed the connection")]
     Ended(String),
@@ -67,6 +81,11 @@ impl ApiError {
     /// Whether what was asked for does not exist.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, ApiError::Status { status: 404, .. })
+    }
+
+    /// Whether it is about what was asked for, and other questions may well be answered.
+    pub(super) fn is_of_one(&self) -> bool {
+        matches!(self, ApiError::Status { .. } | ApiError::Answer { .. } | ApiError::Slow { .. })
     }
 }
 
@@ -140,10 +159,13 @@ impl Api {
 
     /// What happens to containers from now on, or from a time on: nanoseconds since 1970.
     pub(super) async fn events(&self, since_ns: i64) -> Result<Events, ApiError> {
-        // {"type":["container"]}
-        let filters = "%7B%22type%22%3A%5B%22container%22%5D%7D";
-        let path = format!("/events?since={}&filters={filters}", seconds(since_ns));
-        let response = self.get(&path, false).await?;
+        let since = seconds(since_ns);
+        let ask = async |filters: &str| self.get(&format!("/events?since={since}&filters={filters}"), false).await;
+        let response = match ask(EVENTS).await {
+            // One that does not know some of them.
+            Err(ApiError::Status { status: 400 | 500, .. }) => ask(ALL_EVENTS).await?,
+            answer => answer?,
+        };
         Ok(Events { response, host: self.host.to_string(), buffer: Vec::new(), read: 0 })
     }
 
@@ -158,7 +180,8 @@ impl Api {
     async fn json(&self, path: &str) -> Result<Value, ApiError> {
         let mut response = self.get(path, true).await?;
         let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| self.failed(&error))? {
+        let fail = |error: reqwest::Error| if error.is_timeout() { self.slow(path) } else { self.failed(&error) };
+        while let Some(part) = response.chunk().await.map_err(fail)? {
             if body.len() + part.len() > DOCKER_ANSWER_BYTES {
                 return Err(self.odd(path, "it is too large"));
             }
@@ -172,19 +195,26 @@ impl Api {
         if is_bounded {
             request = request.timeout(Duration::from_millis(DOCKER_TIMEOUT_MS));
         }
-        let mut response = request.send().await.map_err(|error| self.failed(&error))?;
+        // What goes on without end begins in time all the same.
+        let sent = tokio::time::timeout(Duration::from_millis(DOCKER_TIMEOUT_MS), request.send()).await;
+        let sent = sent.map_err(|_| self.slow(path))?;
+        let mut response =
+            sent.map_err(|error| if error.is_timeout() { self.slow(path) } else { self.failed(&error) })?;
         let status = response.status().as_u16();
         if status == 200 {
             return Ok(response);
         }
         // {"message":"..."}
-        let first = response.chunk().await.ok().flatten().unwrap_or_default();
+        let first = tokio::time::timeout(Duration::from_millis(DOCKER_TIMEOUT_MS), response.chunk()).await;
+        let first = first.ok().and_then(Result::ok).flatten().unwrap_or_default();
         let said = serde_json::from_slice::<Value>(&first).ok();
         let said = said.as_ref().and_then(|said| said.get("message")?.as_str());
         let message = head(said.unwrap_or_default(), MESSAGE_BYTES).to_owned();
-        // What follows a question mark helps nobody.
-        let path = path.split('?').next().unwrap_or_default().to_owned();
-        Err(ApiError::Status { host: self.host.to_string(), path, status, message })
+        Err(ApiError::Status { host: self.host.to_string(), path: plain(path), status, message })
+    }
+
+    fn slow(&self, path: &str) -> ApiError {
+        ApiError::Slow { host: self.host.to_string(), path: plain(path) }
     }
 
     fn odd(&self, path: &str, why: &str) -> ApiError {
@@ -201,6 +231,11 @@ impl Api {
         }
         ApiError::Unreachable { host: self.host.to_string(), why: chain(error) }
     }
+}
+
+/// What follows a question mark helps nobody.
+fn plain(path: &str) -> String {
+    path.split('?').next().unwrap_or_default().to_owned()
 }
 
 /// A time as the API wants it.
@@ -277,10 +312,13 @@ impl Events {
 /// `None`: it is none, or not of a container.
 fn event(line: &[u8]) -> Option<Event> {
     let value: Value = serde_json::from_slice(line).ok()?;
-    if value.get("Type").and_then(Value::as_str).is_some_and(|kind| kind != "container") {
-        return None;
-    }
-    let id = value.pointer("/Actor/ID").or_else(|| value.get("id"))?.as_str()?.to_owned();
+    let id = match value.get("Type").and_then(Value::as_str) {
+        // A container is connected to it.
+        Some("network") => value.pointer("/Actor/Attributes/container"),
+        None | Some("container") => value.pointer("/Actor/ID").or_else(|| value.get("id")),
+        Some(_) => None,
+    };
+    let id = id?.as_str()?.to_owned();
     let action = value.get("Action").or_else(|| value.get("status"))?.as_str()?.to_owned();
     let time_ns = value.get("timeNano").and_then(Value::as_i64);
     let seconds = || value.get("time").and_then(Value::as_i64).unwrap_or_default().saturating_mul(1_000_000_000);
@@ -324,8 +362,11 @@ mod tests {
             event(br#"{"Type":"container","Action":"start","Actor":{"ID":"ab"},"timeNano":5000000007}"#),
             Some(start)
         );
+        let connect =
+            br#"{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"ab"}},"timeNano":7}"#;
+        assert_eq!(event(connect), Some(Event { action: "connect".into(), id: "ab".into(), time_ns: 7 }));
         for other in
-            ["", "{}", r#"{"Type":"network","Action":"connect","Actor":{"ID":"n"}}"#, "[1]", r#"{"Action":"x"}"#]
+            ["", "{}", r#"{"Type":"network","Action":"remove","Actor":{"ID":"n"}}"#, "[1]", r#"{"Action":"x"}"#]
         {
             assert_eq!(event(other.as_bytes()), None, "{other}");
         }

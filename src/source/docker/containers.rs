@@ -1,7 +1,7 @@
 //! What is known of containers, by id: asked by the thread that reads files, told by the task that listens to Docker's API.
 //!
 //! Whose a log is is decided once, when it is met: a rename later on changes nothing, so that what is sent again after a crash has the labels that
-//! it had. Where rules want what is known only when the container runs (networks, ports), the file waits for that; not for ever.
+//! it had; but what was not wanted may come to be. Where rules want what is known only when the container runs (networks, ports), the file waits for that; not for ever.
 //!
 //! Promises: an answer takes two small reads at the most, and no waiting; what is known of a container that is gone is kept until its log is read;
 //! what is kept is bounded. Leaves to others: the API, the files.
@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::status::Status;
 use super::tap::{Tap, Tapped};
 use crate::base::expression::ExpressionError;
-use crate::base::limits::{DOCKER_AWAIT_MS, DOCKER_CONTAINERS, DOCKER_GONE_MS};
+use crate::base::limits::{DOCKER_AWAIT_MS, DOCKER_CONTAINERS, DOCKER_DETAILS_MS, DOCKER_GONE_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::base::wake::Wake;
 use crate::format::civil::format_rfc3339_ns;
@@ -23,7 +23,7 @@ use crate::source::file::settings::StartAt;
 use crate::source::owner::{Marked, NotBefore, OwnLabels, Owner, Owners};
 use crate::source::stages::dropped;
 use crate::store::inlet::InletError;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -122,22 +122,28 @@ impl Containers {
             "Labels changed so that Loki takes them, by reason.",
             &source,
         );
+        let filters = Filters::new(&settings.filters)?;
+        let mut wants = rules.as_ref().map(wants).unwrap_or_default();
+        wants.running |= filters.want_networks();
         let mut table = Table::default();
         if let Some(before) = before {
+            let has_details = before.wants.details || !wants.details;
             let before = before.lock();
             table.networks = before.networks.clone();
+            // What was enough for other rules may not be for these.
+            let is_enough = |known: &Description| !wants.running || (known.has_started && has_details);
             let again = |known: &Known| Known {
+                is_complete: known.description.as_ref().is_some_and(is_enough),
                 description: known.description.clone(),
                 owner: None,
-                deadline: known.deadline,
-                is_complete: known.is_complete,
+                deadline: None,
                 used: known.used,
             };
             table.known = before.known.iter().map(|(id, known)| (id.clone(), again(known))).collect();
         }
         Ok(Arc::new(Containers {
-            filters: Filters::new(&settings.filters)?,
-            wants: rules.as_ref().map(wants).unwrap_or_default(),
+            filters,
+            wants,
             rules,
             own: if settings.own_container { None } else { own_container() },
             status,
@@ -181,9 +187,10 @@ impl Containers {
         let imported = self.settings.imported.iter().find(|(id, _)| *id == description.id);
         let imported_ns = imported.map(|(_, seconds)| seconds.saturating_mul(1_000_000_000));
         let at_end = self.settings.start_at == StartAt::End;
-        let new_ns = self.tap.as_ref().and_then(|tap| tap.new_since_ns()).filter(|_| at_end);
+        let new_ns = self.tap.as_ref().map(|tap| tap.begun_ns()).filter(|_| at_end);
         labels.iter().any(Option::is_some).then(|| Tapped {
             id: description.id.clone(),
+            name: description.short_name().to_owned(),
             is_raw: description.has_terminal,
             labels,
             line_bytes: self.settings.line_bytes,
@@ -215,6 +222,10 @@ impl Containers {
         table.make_room(&self.settings.containers, now);
         let known = table.known.entry(id).or_insert_with(|| Known::new(now));
         known.used = now;
+        if is_wanted && matches!(known.owner, Some(Owner::Unwanted)) {
+            // It has another name now, or another network.
+            *known = Known::new(now);
+        }
         if known.owner.is_none() && (description.has_started || !self.wants.running || known.description.is_none()) {
             known.is_complete |= description.has_started || !self.wants.running;
             known.description = Some(description);
@@ -227,7 +238,7 @@ impl Containers {
     }
 
     /// The API has listed all containers: what is not among them is gone, and is forgotten in a while.
-    pub(super) fn listed(&self, ids: &[String]) {
+    pub(super) fn listed(&self, ids: &HashSet<String>) {
         let mut table = self.lock();
         let now = Instant::now();
         for id in ids {
@@ -239,10 +250,22 @@ impl Containers {
         let listed = ids.iter().filter_map(|id| table.known.get(id)?.description.as_ref());
         let wanted = listed.filter(|description| self.is_wanted(description)).count();
         self.status.containers.set(wanted as f64);
+        drop(table);
+        if let Some(tap) = &self.tap {
+            tap.living(ids);
+        }
     }
 
     fn is_wanted(&self, description: &Description) -> bool {
         self.own.as_ref() != Some(&description.id) && self.filters.agree(description)
+    }
+
+    /// Whether it is wanted, or may be once it runs.
+    fn may_be_wanted(&self, description: &Description) -> bool {
+        if description.has_started {
+            return self.is_wanted(description);
+        }
+        self.own.as_ref() != Some(&description.id) && self.filters.may_agree(description)
     }
 
     fn owner(&self, table: &mut Table, id: &str, now: Instant) -> Owner {
@@ -265,9 +288,19 @@ impl Containers {
             }
         }
         // What no filter wants needs not be known better.
-        let is_unwanted = known.description.as_ref().is_some_and(|description| !self.is_wanted(description));
-        if !known.is_complete && !is_unwanted && now < deadline {
-            return Owner::Awaited(deadline);
+        let is_unwanted = known.description.as_ref().is_some_and(|description| !self.may_be_wanted(description));
+        if !known.is_complete && !is_unwanted {
+            if now < deadline {
+                return Owner::Awaited(deadline);
+            }
+            // At the start of a host the agent may be there before Docker.
+            let late = deadline + Duration::from_millis(DOCKER_DETAILS_MS);
+            if self.wants.details && !self.status.has_worked() && now < late {
+                return Owner::Awaited(now + Duration::from_millis(DOCKER_AWAIT_MS));
+            }
+            if known.description.is_some() {
+                self.tell_incomplete(id);
+            }
         }
         let description = known.description.clone();
         if description.is_none()
@@ -280,6 +313,17 @@ impl Containers {
             known.owner = Some(owner.clone());
         }
         owner
+    }
+
+    fn tell_incomplete(&self, id: &str) {
+        let short = id.get(..12).unwrap_or(id);
+        let text = format!(
+            "container {short}: not all that the rules or filters look at is known (networks, ports), since it has not started or Docker's API did not \
+             tell; its log is judged by what is known"
+        );
+        if self.status.container_fails(id, &text) {
+            tracing::warn!(source = %self.settings.name, "{text}");
+        }
     }
 
     fn tell_nameless(&self, id: &str, path: &Path, error: &io::Error) {

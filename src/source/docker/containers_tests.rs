@@ -39,6 +39,7 @@ impl Docker {
             name: "docker".into(),
             host: Host::Unix("/nowhere".into()),
             containers: self.dir.path().to_owned(),
+            is_guess: false,
             filters: self.filters.clone(),
             start_at: StartAt::Beginning,
             keep_labels: self.keep.clone(),
@@ -167,8 +168,18 @@ fn nobody_is_waited_for_for_ever() {
     docker.make(true);
     let containers = docker.containers(None);
     let Owner::Awaited(deadline) = containers.of(&docker.path()) else { panic!() };
+    // Docker may not have been started yet.
     let later = containers.owner(&mut containers.lock(), ID, deadline);
+    assert!(matches!(later, Owner::Awaited(at) if at > deadline), "{later:?}");
+    let late = deadline + Duration::from_millis(DOCKER_DETAILS_MS);
+    let later = containers.owner(&mut containers.lock(), ID, late);
     assert_eq!(labels(later), [r#"{job="docker", site="s"}"#]);
+    assert!(containers.status().problems()[0].contains("not all that the rules or filters look at is known"));
+    let containers = docker.containers(None);
+    containers.status().works();
+    let Owner::Awaited(deadline) = containers.of(&docker.path()) else { panic!() };
+    let later = containers.owner(&mut containers.lock(), ID, deadline);
+    assert_eq!(labels(later), [r#"{job="docker", site="s"}"#], "it runs, and tells nothing");
 
     // Without any word of it the id has to do.
     let docker = Docker::new();
@@ -201,11 +212,66 @@ fn what_is_gone_is_forgotten() {
     docker.make(false);
     let containers = docker.containers(None);
     containers.of(&docker.path());
-    containers.listed(&[ID.to_owned()]);
+    containers.listed(&[ID.to_owned()].into());
     assert_eq!((containers.lock().known.len(), containers.status().containers.get()), (1, 1.0));
     if let Some(long_ago) = Instant::now().checked_sub(Duration::from_millis(DOCKER_GONE_MS)) {
         containers.lock().known.values_mut().for_each(|known| known.used = long_ago);
-        containers.listed(&[]);
+        containers.listed(&HashSet::new());
         assert_eq!(containers.lock().known.len(), 0);
     }
+}
+
+fn described(id: &str, name: &str, started: bool) -> Description {
+    let mut main = Docker::main(started);
+    main["ID"] = id.into();
+    main["Name"] = name.into();
+    Description::of(&main, None).unwrap()
+}
+
+#[test]
+fn a_network_is_not_judged_before_it_is_known() {
+    let filters = vec![Filter { property: Property::Network, values: vec!["n".into()] }];
+    let docker = Docker { filters, ..Docker::new() };
+    docker.make(false);
+    // Its network has no id yet.
+    let path = docker.dir.path().join(ID).join("config.v2.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"NetworkID\":\"n\"", "\"NetworkID\":\"\"")).unwrap();
+    let containers = docker.containers(None);
+    assert!(matches!(containers.of(&docker.path()), Owner::Awaited(_)));
+    docker.make(true);
+    assert!(matches!(containers.of(&docker.path()), Owner::Known(_)));
+}
+
+#[test]
+fn what_was_not_wanted_may_come_to_be() {
+    let filters = vec![Filter { property: Property::Name, values: vec!["^/new".into()] }];
+    let docker = Docker { filters, ..Docker::new() };
+    docker.make(true);
+    let containers = docker.containers(None);
+    assert!(matches!(containers.of(&docker.path()), Owner::Unwanted));
+    assert!(!containers.describe(described(ID, "/other", true)));
+    assert!(matches!(containers.of(&docker.path()), Owner::Unwanted));
+    assert!(containers.describe(described(ID, "/new", true)));
+    assert!(labels(containers.of(&docker.path()))[0].contains("container=\"new\""));
+    // And then it stays.
+    containers.describe(described(ID, "/other", true));
+    assert!(labels(containers.of(&docker.path()))[0].contains("container=\"new\""));
+}
+
+#[test]
+fn other_rules_want_to_know_more() {
+    let mut docker = Docker::new();
+    docker.make(false);
+    let before = docker.containers(None);
+    before.describe(described(ID, "/shop", false));
+    assert!(before.is_described(ID) && matches!(before.of(&docker.path()), Owner::Known(_)));
+    docker = docker.rule("__meta_docker_network_ip", "ip");
+    let after = docker.containers(Some(&before));
+    assert!(!after.is_described(ID), "it had not started then");
+    assert!(matches!(after.of(&docker.path()), Owner::Awaited(_)));
+    after.describe(described(ID, "/shop", true));
+    assert_eq!(labels(after.of(&docker.path())), [r#"{ip="10.0.0.2", job="docker", site="s"}"#]);
+    docker = docker.rule("__meta_docker_network_scope", "scope");
+    assert!(!docker.containers(Some(&after)).is_described(ID), "the API was not asked for networks");
 }

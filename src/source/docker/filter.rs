@@ -43,9 +43,23 @@ impl Filters {
     pub(super) fn agree(&self, container: &Description) -> bool {
         self.0.iter().all(|test| test.agrees(container))
     }
+
+    /// Whether they look at networks, which are known when the container runs.
+    pub(super) fn want_networks(&self) -> bool {
+        self.0.iter().any(Test::is_of_networks)
+    }
+
+    /// Whether all of them agree that can judge a container that has not started.
+    pub(super) fn may_agree(&self, container: &Description) -> bool {
+        self.0.iter().all(|test| test.is_of_networks() || test.agrees(container))
+    }
 }
 
 impl Test {
+    fn is_of_networks(&self) -> bool {
+        matches!(self, Test::Network(_))
+    }
+
     fn agrees(&self, container: &Description) -> bool {
         match self {
             Test::Labels(wanted) => wanted.iter().all(|wanted| match wanted.split_once('=') {

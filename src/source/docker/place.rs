@@ -12,7 +12,7 @@
 use crate::base::atomic_file::Replacement;
 use crate::base::limits::{DOCKER_PLACES, DOCKER_REORDER_NS};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
@@ -30,11 +30,24 @@ pub(super) struct Place {
     pub lines: u64,
 }
 
+/// How far both streams of a container were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Taken {
+    /// By stream.
+    pub places: [Place; STREAMS],
+    /// The time of the first line of which a part was seen, and which was not taken; 0: there is none.
+    pub waiting_ns: i64,
+}
+
 /// All places of a source.
 #[derive(Debug)]
 pub(super) struct Places {
     path: PathBuf,
-    by_id: HashMap<String, [Place; STREAMS]>,
+    by_id: HashMap<String, Taken>,
+    /// When the source was run for the first time, nanoseconds since 1970; 0: nobody knows.
+    begun_ns: i64,
+    /// Containers that exist, when that was last asked.
+    living: HashSet<String>,
     is_dirty: bool,
     /// Steps since they were saved.
     notes: Option<File>,
@@ -45,19 +58,21 @@ pub(super) struct Places {
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Places {
-    /// What was saved at `path`; nothing if that is not there or is no file of ours, which is told.
-    pub(super) fn open(path: PathBuf) -> Self {
-        let mut by_id = match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
+    /// What was saved at `path`; nothing if that is no file of ours, which is told. If it is not there the source is run for the first time, which is noted at once.
+    pub(super) fn open(path: PathBuf, now_ns: i64) -> Self {
+        let mut is_first = false;
+        let (mut by_id, begun_ns) = match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
             Ok(Ok(saved)) => read(&saved),
             Ok(Err(error)) => {
                 tracing::warn!(path = %path.display(), %error, "places in the logs of containers cannot be read: they are taken from their beginning");
-                HashMap::new()
+                (HashMap::new(), 0)
             }
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
+                is_first = error.kind() == io::ErrorKind::NotFound;
+                if !is_first {
                     tracing::warn!(path = %path.display(), %error, "places in the logs of containers cannot be read: they are taken from their beginning");
                 }
-                HashMap::new()
+                (HashMap::new(), if is_first { now_ns } else { 0 })
             }
         };
         let boot = std::fs::read_to_string(BOOT).unwrap_or_default();
@@ -70,9 +85,14 @@ impl Places {
         by_id.extend(noted.unwrap_or_default().split_inclusive('\n').filter(whole).filter_map(step));
         // Without it a kill costs what was not saved, which comes again.
         let notes = File::options().append(true).create(true).open(&notes_path).ok().filter(|_| !boot.is_empty());
-        let mut places = Places { path, by_id, is_dirty, notes, note: String::new() };
+        let living = HashSet::new();
+        let mut places = Places { path, by_id, begun_ns, living, is_dirty, notes, note: String::new() };
         if noted.is_none() {
             places.begin_notes(&boot);
+        }
+        if is_first {
+            // What fails here shows when lines come.
+            places.is_dirty = places.save().is_err();
         }
         places
     }
@@ -85,29 +105,44 @@ impl Places {
     }
 
     /// Where a container's streams are.
-    pub(super) fn of(&self, id: &str) -> [Place; STREAMS] {
+    pub(super) fn of(&self, id: &str) -> Taken {
         self.by_id.get(id).copied().unwrap_or_default()
     }
 
+    /// When the source was run for the first time, nanoseconds since 1970; 0: nobody knows.
+    pub(super) fn begun_ns(&self) -> i64 {
+        self.begun_ns
+    }
+
+    /// These containers exist, and no others. Those that are gone make room first.
+    pub(super) fn living(&mut self, ids: &HashSet<String>) {
+        // Nobody asks before there are many.
+        if self.by_id.len() >= DOCKER_PLACES / 2 {
+            self.living.clone_from(ids);
+        }
+    }
+
     /// They are there now.
-    pub(super) fn set(&mut self, id: &str, places: [Place; STREAMS]) {
+    pub(super) fn set(&mut self, id: &str, taken: Taken) {
         if let Some(known) = self.by_id.get_mut(id) {
-            *known = places;
+            *known = taken;
         } else {
             if self.by_id.len() >= DOCKER_PLACES {
-                // The one that was silent for the longest time.
-                let newest = |places: &[Place; STREAMS]| places.iter().map(|place| place.time_ns).max();
-                let oldest = self.by_id.iter().min_by_key(|(_, places)| newest(places)).map(|(id, _)| id.clone());
+                // One that is gone, or else the one that was silent for the longest time.
+                let newest = |taken: &Taken| taken.places.iter().map(|place| place.time_ns).max();
+                let order = |(id, taken): &(&String, &Taken)| (self.living.contains(*id), newest(taken));
+                let oldest = self.by_id.iter().min_by_key(order).map(|(id, _)| id.clone());
                 oldest.and_then(|id| self.by_id.remove(&id));
             }
-            self.by_id.insert(id.to_owned(), places);
+            self.by_id.insert(id.to_owned(), taken);
         }
         self.is_dirty = true;
         if let Some(notes) = &mut self.notes {
-            let [out, err] = places;
+            let Taken { places: [out, err], waiting_ns } = taken;
             self.note.clear();
             // Writing to a String cannot fail.
-            let _ = writeln!(self.note, "{id} {} {} {} {}", out.time_ns, out.lines, err.time_ns, err.lines);
+            let _ =
+                writeln!(self.note, "{id} {} {} {} {} {waiting_ns}", out.time_ns, out.lines, err.time_ns, err.lines);
             if notes.write_all(self.note.as_bytes()).is_err() {
                 // Half a note must not be followed by others.
                 self.notes = None;
@@ -122,10 +157,13 @@ impl Places {
 
     /// Saves them. What they speak of has to last already.
     pub(super) fn save(&mut self) -> io::Result<()> {
-        let one = |place: &Place| json!([place.time_ns, place.lines]);
-        let all = self.by_id.iter().map(|(id, places)| (id.clone(), Value::Array(places.iter().map(one).collect())));
+        let one = |taken: &Taken| {
+            let [out, err] = taken.places.map(|place| json!([place.time_ns, place.lines]));
+            json!([out, err, taken.waiting_ns])
+        };
+        let all: Map<_, _> = self.by_id.iter().map(|(id, taken)| (id.clone(), one(taken))).collect();
         let mut file = Replacement::begin(&self.path)?;
-        file.write_all(Value::Object(all.collect::<Map<_, _>>()).to_string().as_bytes())?;
+        file.write_all(json!({ "begun_ns": self.begun_ns, "containers": all }).to_string().as_bytes())?;
         file.commit()?;
         self.is_dirty = false;
         self.begin_notes(&std::fs::read_to_string(BOOT).unwrap_or_default());
@@ -139,27 +177,35 @@ impl Places {
 }
 
 /// A note.
-fn step(line: &str) -> Option<(String, [Place; STREAMS])> {
+fn step(line: &str) -> Option<(String, Taken)> {
     let mut words = line.split_ascii_whitespace();
     let id = words.next()?.to_owned();
     let mut place = || Some(Place { time_ns: words.next()?.parse().ok()?, lines: words.next()?.parse().ok()? });
-    Some((id, [place()?, place()?]))
+    let places = [place()?, place()?];
+    Some((id, Taken { places, waiting_ns: words.next()?.parse().ok()? }))
 }
 
-fn read(saved: &Value) -> HashMap<String, [Place; STREAMS]> {
+fn read(saved: &Value) -> (HashMap<String, Taken>, i64) {
     let place = |value: Option<&Value>| {
         let value = value?;
         Some(Place { time_ns: value.get(0)?.as_i64()?, lines: value.get(1)?.as_u64()? })
     };
-    let of = |value: &Value| [0, 1].map(|at| place(value.get(at)).unwrap_or_default());
-    let object = saved.as_object();
-    object.map(|object| object.iter().map(|(id, value)| (id.clone(), of(value))).collect()).unwrap_or_default()
+    let number = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or_default();
+    let of = |value: &Value| Taken {
+        places: [0, 1].map(|at| place(value.get(at)).unwrap_or_default()),
+        waiting_ns: number(value.get(2)),
+    };
+    let object = saved.get("containers").and_then(Value::as_object);
+    let by_id = object.map(|object| object.iter().map(|(id, value)| (id.clone(), of(value))).collect());
+    (by_id.unwrap_or_default(), number(saved.get("begun_ns")))
 }
 
-/// The time from which to ask for lines again: before the newest line by more than streams overtake each other.
-pub(super) fn since_ns(places: &[Place; STREAMS]) -> i64 {
-    let newest = places.iter().map(|place| place.time_ns).max().unwrap_or_default();
-    newest.saturating_sub(DOCKER_REORDER_NS).max(0)
+/// The time from which to ask for lines again: before the newest line by more than streams overtake each other, and not behind a line that waits. `None`: nothing
+/// was taken yet.
+pub(super) fn since_ns(taken: &Taken) -> Option<i64> {
+    let newest = taken.places.iter().map(|place| place.time_ns).max().filter(|newest| *newest > 0);
+    let newest = newest.map(|newest| newest.saturating_sub(DOCKER_REORDER_NS));
+    newest.into_iter().chain(Some(taken.waiting_ns).filter(|ns| *ns > 0)).min().map(|ns| ns.max(0))
 }
 
 /// Tells what was taken before from what was not, while lines come again.
@@ -229,41 +275,64 @@ mod tests {
         assert_eq!(again.place(), first.place());
     }
 
+    fn open(path: &Path) -> Places {
+        Places::open(path.to_owned(), 77)
+    }
+
+    fn taken_at(out: Place, err: Place, waiting_ns: i64) -> Taken {
+        Taken { places: [out, err], waiting_ns }
+    }
+
     #[test]
     fn places_last() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("places");
-        let mut places = Places::open(path.clone());
-        let two = [Place { time_ns: i64::MAX, lines: 2 }, Place::default()];
+        let mut places = Places::open(path.clone(), 76);
+        let two = taken_at(Place { time_ns: i64::MAX, lines: 2 }, Place::default(), 4);
         places.set("a", two);
         assert!(places.is_dirty());
+        assert_eq!(open(&path).begun_ns(), 76, "the first run is the first run, also if nothing was taken in it");
         places.save().unwrap();
         assert!(!places.is_dirty());
-        assert_eq!(Places::open(path.clone()).of("a"), two);
-        assert_eq!(Places::open(path.clone()).of("b"), [Place::default(); 2]);
+        assert_eq!((open(&path).of("a"), open(&path).begun_ns()), (two, 76));
+        assert_eq!(open(&path).of("b"), Taken::default());
         // What was not saved is known after a kill, but not after another boot.
-        let later = [Place { time_ns: 9, lines: 3 }, Place { time_ns: -1, lines: 1 }];
+        let later = taken_at(Place { time_ns: 9, lines: 3 }, Place { time_ns: -1, lines: 1 }, 0);
         places.set("k", later);
-        assert_eq!(Places::open(path.clone()).of("k"), later);
+        assert_eq!(open(&path).of("k"), later);
         let notes = path.with_extension("notes");
         let noted = std::fs::read_to_string(&notes).unwrap();
         std::fs::write(&notes, format!("{noted}k 10 1 1")).unwrap();
-        assert_eq!(Places::open(path.clone()).of("k"), later, "a torn note is none");
+        assert_eq!(open(&path).of("k"), later, "a torn note is none");
         std::fs::write(&notes, noted.replacen(|c: char| c.is_ascii_hexdigit(), "g", 1)).unwrap();
-        assert_eq!(Places::open(path.clone()).of("k"), [Place::default(); 2]);
-        for n in 0..=DOCKER_PLACES {
-            places.set(&n.to_string(), [Place { time_ns: 1 + n as i64, lines: 1 }; 2]);
-        }
-        assert_eq!((places.by_id.len(), places.of("0")), (DOCKER_PLACES, [Place::default(); 2]));
-        assert_eq!(places.of("a"), two, "the newest stay");
+        assert_eq!(open(&path).of("k"), Taken::default());
         std::fs::write(&path, "[").unwrap();
-        assert_eq!(Places::open(path).of("a"), [Place::default(); 2]);
+        assert_eq!((open(&path).of("a"), open(&path).begun_ns()), (Taken::default(), 0));
     }
 
     #[test]
-    fn since_is_before_both_streams() {
+    fn those_that_are_gone_make_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut places = open(&dir.path().join("places"));
+        let at = |time_ns| taken_at(Place { time_ns, lines: 1 }, Place::default(), 0);
+        for n in 0..DOCKER_PLACES {
+            places.set(&n.to_string(), at(1 + n as i64));
+        }
+        places.living(&["0", "2"].map(str::to_owned).into());
+        places.set("x", at(10_000));
+        places.set("y", at(10_001));
+        assert_eq!(places.by_id.len(), DOCKER_PLACES);
+        let known = |id: &str| places.of(id) != Taken::default();
+        assert_eq!(["0", "1", "2", "3", "4", "x"].map(known), [true, false, true, false, true, true]);
+    }
+
+    #[test]
+    fn since_is_before_both_streams_and_what_waits() {
         let place = |time_ns| Place { time_ns, lines: 1 };
-        assert_eq!(since_ns(&[Place::default(); 2]), 0);
-        assert_eq!(since_ns(&[place(10 * DOCKER_REORDER_NS), place(5)]), 9 * DOCKER_REORDER_NS);
+        assert_eq!(since_ns(&Taken::default()), None);
+        assert_eq!(since_ns(&taken_at(place(10 * DOCKER_REORDER_NS), place(5), 0)), Some(9 * DOCKER_REORDER_NS));
+        assert_eq!(since_ns(&taken_at(place(10 * DOCKER_REORDER_NS), place(5), 7)), Some(7));
+        assert_eq!(since_ns(&taken_at(Place::default(), Place::default(), 7)), Some(7));
+        assert_eq!(since_ns(&taken_at(place(5), Place::default(), 0)), Some(0));
     }
 }

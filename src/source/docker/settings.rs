@@ -71,6 +71,8 @@ pub struct Settings {
     pub host: Host,
     /// The directory in which Docker keeps a directory for each container.
     pub containers: PathBuf,
+    /// Nobody has said so: Docker was asked and did not answer.
+    pub is_guess: bool,
     /// Which containers are read.
     pub filters: Vec<Filter>,
     /// Where to start in logs that are there when the source runs for the first time.

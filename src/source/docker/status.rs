@@ -14,6 +14,8 @@ pub struct Status {
     pub containers: Gauge,
     /// Times that the connection to the API was lost.
     pub lost: Counter,
+    /// Words of the daemon in place of lines, such as that it cannot read them.
+    pub said: Counter,
     api: Arc<Mutex<Api>>,
     containers_failing: Problems,
 }
@@ -24,6 +26,8 @@ struct Api {
     problem: Option<String>,
     /// Nothing can be read without it.
     is_needed: bool,
+    /// It has answered.
+    has_worked: bool,
 }
 
 impl Status {
@@ -40,6 +44,11 @@ impl Status {
             lost: registry.counter(
                 "lugger_docker_connections_lost_total",
                 "Times that the connection to Docker's API was lost.",
+                &source,
+            ),
+            said: registry.counter(
+                "lugger_docker_log_errors_total",
+                "What Docker said of its own in logs of containers, such as that it cannot read an entry.",
                 &source,
             ),
             api: Arc::default(),
@@ -68,7 +77,14 @@ impl Status {
     /// The API answers. True if it did not before.
     pub(super) fn works(&self) -> bool {
         self.up.set(1.0);
-        self.api().problem.take().is_some()
+        let mut api = self.api();
+        api.has_worked = true;
+        api.problem.take().is_some()
+    }
+
+    /// Whether the API has answered since the source runs.
+    pub(super) fn has_worked(&self) -> bool {
+        self.api().has_worked
     }
 
     /// The API does not answer. `is_needed`: nothing is read without it. True if this was not known before.

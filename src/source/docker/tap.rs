@@ -7,18 +7,26 @@
 //! removed before it was asked for is gone. Leaves to others: which containers (`watch`), reading the inlet (`file`).
 
 use super::api::{Api, ApiError};
-use super::frames::Frames;
-use super::place::{Catch, Place, Places, STREAMS, since_ns};
+use super::description::Description;
+use super::frames::{Found, Frames};
+use super::place::{Catch, Place, Places, STREAMS, Taken, since_ns};
+use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS};
+use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, QUIET_MS};
 use crate::base::metrics::Registry;
+use crate::base::text::head;
 use crate::format::record::{Kind, Pieces, encode};
 use crate::model::labels::Labels;
 use crate::store::inlet::{Counters, Delivered, Directory, Inlet, InletError, Limits, Policy};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What the daemon says is cut to so much, bytes.
+const SAID_BYTES: usize = 300;
 
 /// Where what the API tells is put. One a source, also when its settings change.
 #[derive(Debug)]
@@ -27,8 +35,6 @@ pub struct Tap {
     clock: Clock,
     /// Something is to be synced.
     dirty: Notify,
-    /// When it was opened, if there were no places: nanoseconds since 1970.
-    new_since_ns: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -43,13 +49,15 @@ struct Parts {
 #[derive(Debug, Clone)]
 pub(super) struct Tapped {
     pub id: String,
+    /// As people write it.
+    pub name: String,
     /// It has a terminal.
     pub is_raw: bool,
     /// By stream. `None`: it is not wanted.
     pub labels: [Option<Labels>; STREAMS],
     /// Lines are cut to so much, bytes.
     pub line_bytes: usize,
-    /// Where nothing was taken before: from which time on.
+    /// Where nothing was taken before: from which time on, nanoseconds since 1970.
     pub since_ns: i64,
 }
 
@@ -60,9 +68,9 @@ pub(super) enum End {
     Over,
     /// There is no such container (any more).
     Gone,
-    /// It cannot be taken.
+    /// It cannot be taken now.
     Unreadable(String),
-    /// The API is gone, or says something odd.
+    /// The stream ended while the container runs, or the API is gone.
     Broken,
 }
 
@@ -82,14 +90,18 @@ impl Tap {
             // What cannot be made shows when places are saved.
             let _ = std::fs::create_dir_all(parent);
         }
-        let new_since_ns = (!places.exists()).then(|| clock.now_ns());
-        let parts = Mutex::new(Parts { inlet, places: Places::open(places), is_failing: false });
-        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new(), new_since_ns }))
+        let parts = Mutex::new(Parts { inlet, places: Places::open(places, clock.now_ns()), is_failing: false });
+        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new() }))
     }
 
-    /// When the source was run for the first time, if that is now.
-    pub(super) fn new_since_ns(&self) -> Option<i64> {
-        self.new_since_ns
+    /// When the source was run for the first time, nanoseconds since 1970; 0: nobody knows.
+    pub(super) fn begun_ns(&self) -> i64 {
+        self.parts().places.begun_ns()
+    }
+
+    /// These containers exist, and no others.
+    pub(super) fn living(&self, ids: &HashSet<String>) {
+        self.parts().places.living(ids);
     }
 
     /// Makes what was taken last, and then the places. Blocks for the disk.
@@ -122,19 +134,19 @@ impl Tap {
         }
     }
 
-    fn places(&self, id: &str) -> [Place; STREAMS] {
+    fn taken(&self, id: &str) -> Taken {
         self.parts().places.of(id)
     }
 
     /// Puts records into the inlet, as soon as it takes them. The place moves with them.
-    async fn put(&self, id: &str, piece: &[u8], records: u64, places: [Place; STREAMS]) {
+    async fn put(&self, id: &str, piece: &[u8], records: u64, taken: Taken) {
         loop {
             {
                 let mut parts = self.parts();
                 // Both or neither: nothing waits in between.
                 if records == 0 || parts.inlet.append(piece, records).is_ok() {
-                    if parts.places.of(id) != places {
-                        parts.places.set(id, places);
+                    if parts.places.of(id) != taken {
+                        parts.places.set(id, taken);
                         self.dirty.notify_one();
                     }
                     return;
@@ -151,30 +163,109 @@ impl Tap {
 }
 
 /// Takes a container's log until it ends.
-pub(super) async fn take(api: &Api, tap: &Tap, container: &Tapped) -> End {
-    match try_take(api, tap, container).await {
-        Ok(()) => End::Over,
+pub(super) async fn take(api: &Api, tap: &Tap, status: &Status, container: &Tapped) -> End {
+    match Taking::new(tap, status, container).run(api).await {
+        Ok(true) => End::Over,
+        Ok(false) => End::Broken,
         Err(error) if error.is_not_found() => End::Gone,
-        Err(error @ ApiError::Status { .. }) => End::Unreadable(error.to_string()),
-        Err(error @ ApiError::Answer { .. }) => End::Unreadable(error.to_string()),
+        Err(error) if error.is_of_one() => End::Unreadable(error.to_string()),
         Err(_) => End::Broken,
     }
 }
 
-async fn try_take(api: &Api, tap: &Tap, container: &Tapped) -> Result<(), ApiError> {
-    let Tapped { id, is_raw, labels, line_bytes, since_ns: first_ns } = container;
-    let places = tap.places(id);
-    let since_ns = since_ns(&places).max(*first_ns);
-    let mut stream = api.logs(id, since_ns).await?;
-    let mut catches = places.map(Catch::new);
-    let mut frames = Frames::new(*is_raw, *line_bytes);
-    let (mut piece, mut records) = (Vec::new(), 0);
-    loop {
-        let bytes = stream.next().await?;
+/// A container's log while it is taken.
+struct Taking<'a> {
+    tap: &'a Tap,
+    status: &'a Status,
+    container: &'a Tapped,
+    /// How far it was taken when this began.
+    before: Taken,
+    catches: [Catch; STREAMS],
+    frames: Frames,
+    /// What goes to the inlet next.
+    piece: Vec<u8>,
+    records: u64,
+    /// What waits in each stream, and since when.
+    waiting: [Option<((i64, usize), Instant)>; STREAMS],
+}
+
+impl<'a> Taking<'a> {
+    fn new(tap: &'a Tap, status: &'a Status, container: &'a Tapped) -> Self {
+        let before = tap.taken(&container.id);
+        Taking {
+            tap,
+            status,
+            container,
+            before,
+            catches: before.places.map(Catch::new),
+            frames: Frames::new(container.is_raw, container.line_bytes),
+            piece: Vec::new(),
+            records: 0,
+            waiting: [None; STREAMS],
+        }
+    }
+
+    /// Takes it until it ends. False: the container runs on.
+    async fn run(mut self, api: &Api) -> Result<bool, ApiError> {
+        let id = &self.container.id;
+        let mut stream = api.logs(id, since_ns(&self.before).unwrap_or(self.container.since_ns)).await?;
+        // A problem of before is none any more.
+        self.status.container_works(id);
+        loop {
+            let quiet_at = self.waiting.iter().flatten().map(|(_, since)| *since).min();
+            let quiet_at = quiet_at.map(|since| since + Duration::from_millis(QUIET_MS));
+            let bytes = tokio::select! {
+                bytes = stream.next() => bytes?,
+                () = sleep_until(quiet_at) => {
+                    self.quiet();
+                    self.put().await;
+                    continue;
+                }
+            };
+            let Some(bytes) = bytes else { break };
+            let fed = self.read(|frames, take| frames.feed(&bytes, take));
+            self.put().await;
+            fed.map_err(|error| stream.odd(&error.to_string()))?;
+        }
+        // The last line may be without an end; but a stream that just breaks off says nothing of that.
+        let is_running = match api.inspect(id).await {
+            Ok(answer) => Description::of(&answer, None).is_some_and(|now| now.is_running),
+            Err(error) if error.is_not_found() => false,
+            Err(error) => return Err(error),
+        };
+        if !is_running {
+            for stream in 0..STREAMS {
+                self.read(|frames, take| frames.end(stream, take));
+            }
+            self.put().await;
+        }
+        Ok(!is_running)
+    }
+
+    /// What has waited for too long is given as it is.
+    fn quiet(&mut self) {
+        let now = Instant::now();
+        for stream in 0..STREAMS {
+            let waits = self.waiting.get(stream).copied().flatten();
+            if waits.is_some_and(|(_, since)| now.duration_since(since) >= Duration::from_millis(QUIET_MS)) {
+                self.read(|frames, take| frames.end(stream, take));
+            }
+        }
+    }
+
+    /// Makes records of lines.
+    fn read<T>(&mut self, feed: impl FnOnce(&mut Frames, &mut dyn FnMut(Found<'_>)) -> T) -> T {
+        let Taking { tap, status, container, before, catches, frames, piece, records, .. } = self;
         let received_ns = tap.clock.now_ns();
-        let mut write = |stream: usize, time_ns: i64, text: &[u8]| {
-            let (Some(catch), Some(labels)) = (catches.get_mut(stream), labels.get(stream)) else { return };
-            if !catch.takes(time_ns) {
+        let mut take = |found: Found<'_>| {
+            let (stream, time_ns, text) = match found {
+                Found::Line(stream, time_ns, text) => (stream, time_ns, text),
+                Found::Said(text) => return said(status, container, text),
+            };
+            let (Some(catch), Some(labels)) = (catches.get_mut(stream), container.labels.get(stream)) else { return };
+            // What nobody has asked for is there where the other stream was taken before.
+            let is_new = before.places.get(stream).is_some_and(|place| *place == Place::default());
+            if (is_new && time_ns < container.since_ns) || !catch.takes(time_ns) {
                 return;
             }
             let Some(labels) = labels else { return };
@@ -182,19 +273,40 @@ async fn try_take(api: &Api, tap: &Tap, container: &Tapped) -> Result<(), ApiErr
             let ordinal = i64::try_from(catch.place().lines.saturating_sub(1)).unwrap_or_default();
             let time_ns = Some(time_ns.saturating_add(ordinal));
             let pieces = Pieces { kind: Kind::Docker, received_ns, time_ns, tenant: None, peer: None, message: text };
-            encode(&pieces, labels.iter(), [], &mut piece);
-            records += 1;
+            encode(&pieces, labels.iter(), [], piece);
+            *records += 1;
         };
-        let is_over = bytes.is_none();
-        match bytes {
-            Some(bytes) => frames.feed(&bytes, &mut write).map_err(|error| stream.odd(&error.to_string()))?,
-            None => frames.end(&mut write),
+        let fed = feed(frames, &mut take);
+        for (now, known) in frames.waiting().into_iter().zip(&mut self.waiting) {
+            if now != known.map(|(waiting, _)| waiting) {
+                *known = now.map(|waiting| (waiting, Instant::now()));
+            }
         }
-        tap.put(id, &piece, records, catches.map(|catch| catch.place())).await;
-        piece.clear();
-        records = 0;
-        if is_over {
-            return Ok(());
-        }
+        fed
+    }
+
+    async fn put(&mut self) {
+        let places = self.catches.map(|catch| catch.place());
+        let taken = Taken { places, waiting_ns: self.frames.waiting_ns().unwrap_or_default() };
+        self.tap.put(&self.container.id, &self.piece, self.records, taken).await;
+        self.piece.clear();
+        self.records = 0;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The daemon says something in place of lines.
+fn said(status: &Status, container: &Tapped, text: &[u8]) {
+    status.said.add(1);
+    let text = String::from_utf8_lossy(text.get(..SAID_BYTES).unwrap_or(text)).into_owned();
+    let problem = format!("container {}: Docker says in its log: {}", container.name, head(&text, SAID_BYTES));
+    if status.container_fails(&container.id, &problem) {
+        tracing::warn!(container = %container.name, "{problem}; what it can read is read all the same");
     }
 }

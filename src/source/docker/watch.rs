@@ -3,7 +3,8 @@
 //! It says of itself that it is degraded while there is nobody to listen to, tries again with pauses, and asks for the events since the last one
 //! that it has seen. The list is asked for now and then all the same, so that nothing missed lasts.
 //!
-//! Promises: never ends by itself; a container that is gone before it could be asked about is no error. Leaves to others: logs on disk.
+//! Promises: never ends by itself; a container that is gone before it could be asked about is no error; one that the API fails to tell about, or whose
+//! log breaks off, keeps nobody from the others, and is asked for again. Leaves to others: logs on disk.
 
 use super::api::{Api, ApiError, Event};
 use super::containers::Containers;
@@ -12,10 +13,11 @@ use super::settings::Host;
 use super::tap::{self, End, Tapped};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
-use crate::base::limits::DOCKER_RETRY_MS;
+use crate::base::limits::{DOCKER_LOG_RETRY_MS, DOCKER_RETRY_MS};
 use crate::base::text::head;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use tokio::time::Instant;
 
 /// The driver that keeps nothing.
 const NOWHERE: &str = "none";
+/// What problems with networks are noted under.
+const NETWORKS: &str = "networks";
 
 /// Listens until it is dropped.
 pub async fn watch(containers: Arc<Containers>, clock: Clock) {
@@ -31,8 +35,12 @@ pub async fn watch(containers: Arc<Containers>, clock: Clock) {
     let mut backoff = Backoff::new(Duration::from_millis(min), Duration::from_millis(max));
     // What happens from now on; what was before is in the list.
     let mut since_ns = clock.now_ns();
+    let status = containers.status();
+    if !status.has_worked() && std::fs::read_dir(&containers.settings().containers).is_err() {
+        let host = &containers.settings().host;
+        status.fails(&format!("Docker's API at {host} has not answered yet"), true);
+    }
     loop {
-        let status = containers.status();
         let Err(error) = listen(&containers, &mut since_ns, &mut backoff).await;
         if status.up.get() > 0.0 {
             status.lost.add(1);
@@ -57,10 +65,21 @@ struct Session<'a> {
     containers: &'a Containers,
     /// A task for each log that is taken, with its container; dropping the session ends them.
     tasks: JoinSet<(Tapped, End)>,
-    /// Whose logs are taken, or were taken to the end. `true`: it was started again meanwhile.
-    tapped: HashMap<String, bool>,
-    /// Whose logs are taken now.
-    taking: HashSet<String>,
+    /// Containers that were asked about, and what is done about their logs.
+    known: HashMap<String, Log>,
+}
+
+/// What is done about the log of a container.
+#[derive(Debug, Default)]
+struct Log {
+    /// It is taken now, or will be soon.
+    is_taken: bool,
+    /// It was started again meanwhile.
+    again: bool,
+    /// Pauses before it is asked for again, where it breaks off.
+    backoff: Option<Backoff>,
+    /// When it was last asked for.
+    begun: Option<Instant>,
 }
 
 /// Listens until there is an error.
@@ -71,8 +90,7 @@ async fn listen(containers: &Containers, since_ns: &mut i64, backoff: &mut Backo
     // Before the list, so that nothing falls between.
     let mut events = api.events(*since_ns).await?;
     let api = Arc::new(api);
-    let mut session =
-        Session { api, containers, tasks: JoinSet::new(), tapped: HashMap::new(), taking: HashSet::new() };
+    let mut session = Session { api, containers, tasks: JoinSet::new(), known: HashMap::new() };
     session.refresh().await?;
     backoff.reset();
     if containers.status().works() {
@@ -105,6 +123,8 @@ impl Session<'_> {
     async fn take(&mut self, event: &Event) -> Result<(), ApiError> {
         match event.action.as_str() {
             "start" => self.describe(&event.id, true).await,
+            // What was not wanted may be now.
+            "rename" | "connect" => self.describe(&event.id, false).await,
             // When it is made the file that its log goes to is not there yet.
             "create" if !self.containers.is_described(&event.id) => self.describe(&event.id, false).await,
             "destroy" => {
@@ -121,30 +141,49 @@ impl Session<'_> {
         let ids = self.api.containers().await?;
         for id in &ids {
             // A session asks once about each: its log may be one to be taken.
-            if !self.tapped.contains_key(id) {
+            if !self.known.contains_key(id) {
                 self.describe(id, false).await?;
             }
         }
-        self.tapped.retain(|id, _| ids.contains(id));
+        let ids: HashSet<String> = ids.into_iter().collect();
+        self.known.retain(|id, _| ids.contains(id));
         self.containers.listed(&ids);
         Ok(())
     }
 
     async fn learn_networks(&self) -> Result<(), ApiError> {
         if self.containers.wants_details() {
-            self.containers.set_networks(networks(&self.api.networks().await?));
+            match self.api.networks().await {
+                Ok(list) => {
+                    self.containers.set_networks(networks(&list));
+                    self.containers.status().container_works(NETWORKS);
+                }
+                // Such as one that is not allowed to tell.
+                Err(error) if error.is_of_one() => self.tell(NETWORKS, &format!("networks are not known: {error}")),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
-    /// Asks about a container, and does what follows. `has_started`: just now.
+    /// Asks about a container, and does what follows. `has_started`: just now. An error is one of the API as a whole.
     async fn describe(&mut self, id: &str, has_started: bool) -> Result<(), ApiError> {
         if !self.containers.is_described(id) {
             self.learn_networks().await?;
         }
         let answer = match self.api.inspect(id).await {
+            Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(()),
-            answer => answer?,
+            Err(error) if error.is_of_one() => {
+                // It is asked about again with the next list.
+                self.tell(id, &format!("container {}: {error}", head(id, 12)));
+                match self.known.get_mut(id) {
+                    Some(log) if log.is_taken => log.again |= has_started,
+                    _ => _ = self.known.remove(id),
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         };
         let Some(description) = Description::of(&answer, None) else { return Ok(()) };
         let is_on_disk = is_on_disk(self.containers, &description);
@@ -160,48 +199,58 @@ impl Session<'_> {
             Some(problem) => self.tell(id, &format!("container {short_name}: {problem}")),
             None => self.containers.status().container_works(id),
         }
-        let is_known = self.tapped.get_mut(id).map(|again| *again = has_started).is_some();
+        let is_known = self.known.contains_key(id);
+        let log = self.known.entry(id.to_owned()).or_default();
+        log.again |= has_started;
         match tapped {
-            Some(tapped) if !is_known => self.begin(tapped),
-            _ if !is_known => _ = self.tapped.insert(id.to_owned(), false),
-            Some(tapped) if has_started && !self.is_taking(id) => self.begin(tapped),
+            // What is wanted only now is not taken yet, whether it has just started or not.
+            Some(tapped) if !log.is_taken && (has_started || !is_known || log.begun.is_none()) => {
+                self.begin(tapped, Duration::ZERO);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn is_taking(&self, id: &str) -> bool {
-        self.taking.contains(id)
-    }
-
-    /// Begins to take a log.
-    fn begin(&mut self, tapped: Tapped) {
+    /// Begins to take a log, in a while.
+    fn begin(&mut self, tapped: Tapped, pause: Duration) {
         let Some(tap) = self.containers.tap().cloned() else { return };
-        self.tapped.insert(tapped.id.clone(), false);
-        self.taking.insert(tapped.id.clone());
-        let api = Arc::clone(&self.api);
+        let log = self.known.entry(tapped.id.clone()).or_default();
+        (log.is_taken, log.again, log.begun) = (true, false, Some(Instant::now() + pause));
+        let (api, status) = (Arc::clone(&self.api), self.containers.status().clone());
         self.tasks.spawn(async move {
-            let end = tap::take(&api, &tap, &tapped).await;
+            tokio::time::sleep(pause).await;
+            let end = tap::take(&api, &tap, &status, &tapped).await;
             (tapped, end)
         });
     }
 
-    /// A log is taken to its end.
+    /// A log was taken to its end, or as far as it is told now.
     fn ended(&mut self, tapped: Tapped, end: End) {
-        let id = tapped.id.clone();
-        self.taking.remove(&id);
+        let Some(log) = self.known.get_mut(&tapped.id) else { return };
+        log.is_taken = false;
         match end {
-            End::Over => {
-                // Started again while the last of it was taken.
-                if self.tapped.get(&id).copied().unwrap_or_default() {
-                    self.begin(tapped);
-                }
+            // Started again while the last of it was taken.
+            End::Over if log.again => self.begin(tapped, Duration::ZERO),
+            End::Over | End::Gone => {}
+            End::Broken => self.begin_again(tapped),
+            End::Unreadable(problem) => {
+                self.tell(&tapped.id, &format!("container {}: {problem}", tapped.name));
+                self.begin_again(tapped);
             }
-            End::Gone => {}
-            End::Unreadable(problem) => self.tell(&id, &format!("container {}: {problem}", head(&id, 12))),
-            // The next session goes on, or the next look at the list.
-            End::Broken => _ = self.tapped.remove(&id),
         }
+    }
+
+    fn begin_again(&mut self, tapped: Tapped) {
+        let Some(log) = self.known.get_mut(&tapped.id) else { return };
+        let (min, max) = DOCKER_LOG_RETRY_MS;
+        let max = Duration::from_millis(max);
+        let backoff = log.backoff.get_or_insert_with(|| Backoff::new(Duration::from_millis(min), max));
+        if log.begun.is_some_and(|begun| begun.elapsed() > max) {
+            backoff.reset();
+        }
+        let pause = backoff.next_pause();
+        self.begin(tapped, pause);
     }
 
     fn tell(&self, id: &str, problem: &str) {
@@ -225,7 +274,10 @@ fn is_on_disk(containers: &Containers, description: &Description) -> bool {
     if directory != expected && !is_same() {
         return false;
     }
-    match std::fs::File::open(&description.log_path) {
+    // Whatever it is, it is not waited for.
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits();
+    let flags = i32::try_from(flags).unwrap_or_default();
+    match std::fs::File::options().read(true).custom_flags(flags).open(&description.log_path) {
         Ok(_) => true,
         Err(error) => error.kind() == std::io::ErrorKind::NotFound && std::fs::read_dir(expected).is_ok(),
     }

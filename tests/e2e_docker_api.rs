@@ -1,0 +1,289 @@
+//! The docker source where Docker's API tells the logs, and fails at it: by a script, and with a real Docker Engine.
+
+#[path = "support/docker.rs"]
+mod docker;
+#[path = "support/docker_api.rs"]
+mod docker_api;
+mod support;
+
+use docker::{docker, docker_alone};
+use docker_api::{Answer, FakeApi, frame, id, inspected, said};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use support::agent::{Agent, Config, FileSource, Rig};
+use support::loki::{Loki, Options};
+use support::wait::{holds_within, wait_until};
+
+const DRAIN: Duration = Duration::from_secs(120);
+const STOP: Duration = Duration::from_secs(10);
+
+fn config(loki: &Loki, socket: &Path, containers: Option<&Path>, prefix: &str, more: &str) -> Config {
+    let containers = containers.map(|path| format!(", containers: {}", path.display())).unwrap_or_default();
+    let filter = format!("filters: [{{ name: name, values: [\"^{prefix}\"] }}]");
+    let value = format!("{{ host: \"unix://{}\"{containers}, {filter}{more} }}", socket.display());
+    Config::new(&loki.url()).source(FileSource::docker("docker", &value))
+}
+
+fn kept() -> Loki {
+    Loki::start_with(Options { keep: true, ..Options::default() })
+}
+
+/// An agent that has only this to ask.
+fn asking(rig: &Rig, loki: &Loki, api: &FakeApi) -> Agent {
+    rig.start(&config(loki, &api.socket(), Some(&api.nowhere()), "", ", refresh_interval: 1s"))
+}
+
+#[track_caller]
+fn wait_lines(loki: &Loki, want: &[&str]) {
+    let lines = || {
+        let mut lines = loki.lines();
+        lines.sort();
+        lines
+    };
+    let _ = holds_within(DRAIN, || lines().len() >= want.len());
+    let mut want = want.to_vec();
+    want.sort_unstable();
+    let short =
+        |lines: Vec<String>| lines.iter().map(|l| (l.len(), l[..l.len().min(40)].to_owned())).collect::<Vec<_>>();
+    assert_eq!(short(lines()), short(want.iter().map(|line| (*line).to_owned()).collect()));
+    assert_eq!(lines(), want);
+}
+
+#[test]
+fn one_container_that_cannot_be_asked_about_keeps_nobody_from_the_others() {
+    let loki = kept();
+    let (bad, late) = (id('b'), id('c'));
+    let of = [(bad.clone(), "bad"), (late.clone(), "late"), (id('a'), "good")];
+    let api = FakeApi::start(&of, move |path, before| match path {
+        _ if path == format!("/containers/{bad}/json") => {
+            Some(Answer::Whole(500, r#"{"message":"RWLayer is unexpectedly nil"}"#.into()))
+        }
+        _ if path == format!("/containers/{late}/json") && before == 0 => Some(Answer::Whole(500, String::new())),
+        _ if path.contains(&format!("{late}/logs")) => Some(Answer::GoesOn(frame(1, 2, "of late\n"))),
+        _ if path.contains("/logs") => Some(Answer::GoesOn(frame(1, 1, "of good\n"))),
+        _ => None,
+    });
+    let rig = Rig::new();
+    let agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["of good", "of late"]);
+    agent.wait_ready();
+    assert_eq!(agent.metric("lugger_docker_up"), Some(1.0));
+    let status = agent.ask("GET", "/api/status", &[]).body;
+    assert!(status.contains("RWLayer is unexpectedly nil"), "{status}");
+    loki.assert_no_defects();
+}
+
+#[test]
+fn a_log_that_is_refused_or_breaks_off_is_asked_for_again() {
+    let loki = kept();
+    let (refused, ends) = (id('a'), id('b'));
+    let api = FakeApi::start(&[(refused.clone(), "refused"), (ends.clone(), "ends")], move |path, before| {
+        if path.contains(&format!("{refused}/logs")) {
+            let deadline = r#"{"message":"context deadline exceeded"}"#;
+            return Some(if before < 2 {
+                Answer::Whole(500, deadline.into())
+            } else {
+                Answer::GoesOn(frame(1, 1, "granted\n"))
+            });
+        }
+        path.contains(&format!("{ends}/logs")).then(|| {
+            // A line that has not ended when the stream does is taken as a whole later on.
+            let first = [frame(1, 2, "first\n"), frame(2, 3, &"x".repeat(16384))].concat();
+            match before {
+                0 => Answer::Ends(first),
+                _ => Answer::GoesOn([first, frame(2, 3, "end\n"), frame(1, 4, "second\n")].concat()),
+            }
+        })
+    });
+    let rig = Rig::new();
+    let _agent = asking(&rig, &loki, &api);
+    let long = "x".repeat(16384) + "end";
+    wait_lines(&loki, &["granted", "first", "second", &long]);
+    loki.assert_no_defects();
+}
+
+#[test]
+fn a_container_that_has_ended_is_not_asked_for_again() {
+    let loki = kept();
+    let ended = id('a');
+    let api = FakeApi::start(&[(ended.clone(), "ended")], move |path, _| {
+        if path == format!("/containers/{ended}/json") {
+            return Some(Answer::Whole(200, inspected(&ended, "ended", false)));
+        }
+        path.contains("/logs").then(|| Answer::Ends([frame(1, 1, "one\n"), frame(1, 2, "unended")].concat()))
+    });
+    let rig = Rig::new();
+    let _agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["one", "unended"]);
+    let lists = api.asked("/containers/json");
+    wait_until("further lists", DRAIN, || api.asked("/containers/json") > lists + 2);
+    assert_eq!(api.asked("/logs"), 1);
+}
+
+#[test]
+fn what_the_daemon_says_in_a_log_is_counted_and_the_log_goes_on() {
+    let loki = kept();
+    let api = FakeApi::start(&[(id('a'), "torn")], |path, _| {
+        let error = "Error grabbing logs: unexpected EOF\n";
+        path.contains("/logs")
+            .then(|| Answer::GoesOn([frame(1, 1, "first\n"), said(3, error), frame(1, 2, "second\n")].concat()))
+    });
+    let rig = Rig::new();
+    let agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["first", "second"]);
+    assert_eq!(agent.metric("lugger_docker_log_errors_total"), Some(1.0));
+    let status = agent.ask("GET", "/api/status", &[]).body;
+    assert!(status.contains("container torn") && status.contains("unexpected EOF"), "{status}");
+}
+
+#[test]
+fn lines_before_what_is_no_log_are_taken() {
+    let loki = kept();
+    let api = FakeApi::start(&[(id('a'), "odd")], |path, before| {
+        let odd = [&frame(1, 1, "first\n")[..], b"\x09\x09\x09\x09\x09\x09\x09\x09"].concat();
+        path.contains("/logs").then(|| match before {
+            0 => Answer::GoesOn(odd),
+            _ => Answer::GoesOn([frame(1, 1, "first\n"), frame(1, 2, "second\n")].concat()),
+        })
+    });
+    let rig = Rig::new();
+    let _agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["first", "second"]);
+}
+
+#[test]
+fn who_accepts_and_says_nothing_is_not_ready() {
+    let loki = kept();
+    let api = FakeApi::start(&[], |path, _| path.contains("/events").then_some(Answer::Nothing));
+    let rig = Rig::new();
+    let agent = asking(&rig, &loki, &api);
+    wait_until("the question", DRAIN, || api.asked("/events") > 0);
+    let ready = agent.ready().unwrap();
+    assert!(ready.status == 503 && ready.body.contains("has not answered yet"), "{}", ready.body);
+    wait_until("it to be given up", DRAIN, || agent.ready().unwrap().body.contains("does not answer /events within"));
+    assert_eq!(agent.metric("lugger_docker_up"), Some(0.0));
+    // Health checks are no events of interest.
+    let questions = api.questions("/events");
+    assert!(questions[0].contains("%22event%22") && questions[0].contains("%22start%22"), "{questions:?}");
+}
+
+/// A line of two parts, of which the second comes when everything was killed; the other stream has gone on meanwhile.
+#[test]
+fn what_waits_for_its_end_is_asked_for_again_after_a_kill() {
+    let loki = kept();
+    let api = FakeApi::start(&[(id('a'), "parts")], |path, before| {
+        let since: f64 = path.split("since=").nth(1)?.parse().ok()?;
+        // 2026-01-01T00:00:00Z
+        let first_ns = 1_767_225_600.0;
+        let (part, end) = (frame(2, 100, &"y".repeat(16384)), frame(2, 100, "END\n"));
+        let out: Vec<u8> = (200..260).flat_map(|n| frame(1, n, &format!("out {n}\n"))).collect();
+        let out = if since <= first_ns + 20.0 { out } else { Vec::new() };
+        // As Docker does: nothing from before that time.
+        let (part, end) = if since <= first_ns + 10.1 { (part, end) } else { Default::default() };
+        path.contains("/logs").then(|| match before {
+            0 => Answer::GoesOn([part, out].concat()),
+            _ => Answer::GoesOn([part, out, end].concat()),
+        })
+    });
+    let rig = Rig::new();
+    let mut agent = asking(&rig, &loki, &api);
+    wait_until("the other stream", DRAIN, || loki.lines().len() >= 60);
+    agent.kill();
+    let _agent = asking(&rig, &loki, &api);
+    let long = "y".repeat(16384) + "END";
+    let out: Vec<String> = (200..260).map(|n| format!("out {n}")).collect();
+    wait_lines(&loki, &out.iter().map(String::as_str).chain([&*long]).collect::<Vec<_>>());
+    loki.assert_no_defects();
+}
+
+/// Docker's own driver `local`, of which the last part of a line has no newline, with and without a terminal.
+#[test]
+fn long_lines_of_the_driver_local() {
+    let docker = docker();
+    let loki = kept();
+    let rig = Rig::new();
+    let agent = config(&loki, &docker.socket(), Some(&docker.containers()), "longest", "");
+    let script = |name: &str| {
+        format!("sleep 1; head -c 40000 /dev/zero | tr '\\0' x; echo {name}; sleep 1; echo after {name}; sleep 1000")
+    };
+    let spin = "head -c 100000 /dev/zero | tr '\\0' '\\r'; echo; sleep 1; echo after spin; sleep 1000";
+    docker.run("longest-pipe", &["--log-driver=local"], &script("pipe"));
+    docker.run("longest-terminal", &["--log-driver=local", "--tty"], &script("terminal"));
+    docker.run("longest-spin", &["--log-driver=local", "--tty"], spin);
+    let _agent = rig.start(&agent);
+    let x = "x".repeat(40_000);
+    let (pipe, terminal, spin) = (format!("{x}pipe"), format!("{x}terminal"), "\r".repeat(100_000));
+    wait_lines(&loki, &[&pipe, "after pipe", &terminal, "after terminal", &spin, "after spin"]);
+    docker.remove(&["longest-pipe", "longest-terminal", "longest-spin"]);
+}
+
+#[test]
+fn what_is_said_while_the_agent_is_down_is_read_after_a_start_at_the_end() {
+    let docker = docker();
+    let loki = kept();
+    let rig = Rig::new();
+    docker.run("ending-before", &["--log-driver=local"], "echo before; sleep 1000");
+    wait_until("the line", DRAIN, || docker.do_it(&["logs", "ending-before"]).contains("before"));
+    let config = config(&loki, &docker.socket(), Some(&docker.containers()), "ending", ", start_at: end");
+    let mut agent = rig.start(&config);
+    wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
+    assert_eq!(agent.stop(STOP).code, Some(0));
+    docker.run("ending-after", &["--log-driver=local"], "seq 1 5; sleep 1000");
+    wait_until("its lines", DRAIN, || docker.do_it(&["logs", "ending-after"]).contains('5'));
+    let _agent = rig.start(&config);
+    wait_lines(&loki, &["1", "2", "3", "4", "5"]);
+    docker.remove(&["ending-before", "ending-after"]);
+}
+
+/// Docker is asked where it keeps its containers, and does not answer when the configuration is read again, nor at the next start.
+#[test]
+fn a_slow_docker_moves_no_logs_from_disk_to_the_api() {
+    let docker = docker_alone();
+    let loki = kept();
+    let rig = Rig::new();
+    let pipe = docker.pipe("slow");
+    docker.run("slow", &[&pipe.volume()], "cat /in/pipe");
+    let mut stdin = pipe.open();
+    writeln!(stdin, "one").unwrap();
+    let config = config(&loki, &docker.socket(), None, "slow", "");
+    let mut agent = rig.start(&config);
+    wait_lines(&loki, &["one"]);
+    let quiet = docker.freeze();
+    agent.reload();
+    drop(quiet);
+    writeln!(stdin, "two").unwrap();
+    wait_lines(&loki, &["one", "two"]);
+    assert_eq!(agent.stop(STOP).code, Some(0));
+    let quiet = docker.freeze();
+    let agent = rig.start(&config);
+    drop(quiet);
+    writeln!(stdin, "three").unwrap();
+    wait_lines(&loki, &["one", "two", "three"]);
+    wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
+    writeln!(stdin, "four").unwrap();
+    wait_lines(&loki, &["one", "two", "three", "four"]);
+    assert!(!std::fs::read_to_string(rig.state().join("docker/docker.json")).unwrap().contains("lines"));
+    assert_eq!(agent.metric("lugger_source_lines_total{source=\"docker:api\"}").unwrap_or_default(), 0.0);
+    docker.remove(&["slow"]);
+}
+
+#[test]
+fn who_is_renamed_to_a_name_that_is_wanted_is_read() {
+    let docker = docker();
+    let loki = kept();
+    let rig = Rig::new();
+    let other = docker.pipe("plain-file");
+    docker.run("plain-file", &[&other.volume()], "cat /in/pipe");
+    docker.run("plain-local", &["--log-driver=local"], "echo local; sleep 1000");
+    let mut stdin = other.open();
+    writeln!(stdin, "first").unwrap();
+    let agent = rig.start(&config(&loki, &docker.socket(), Some(&docker.containers()), "renamed", ""));
+    wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
+    docker.do_it(&["rename", "plain-file", "renamed-file"]);
+    docker.do_it(&["rename", "plain-local", "renamed-local"]);
+    wait_until("what the API tells", DRAIN, || loki.lines().len() == 1);
+    writeln!(stdin, "second").unwrap();
+    wait_lines(&loki, &["first", "local", "second"]);
+    docker.remove(&["renamed-file", "renamed-local"]);
+}
