@@ -3,10 +3,12 @@
 //! Containers have the driver `local`, so that the API tells their logs. Every connection has one question, as HTTP/1.1 with `connection: close`.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+use crate::support::wait::now_ns;
+use lugger::format::civil::format_rfc3339_ns;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is said to one question.
 pub enum Answer {
@@ -33,9 +35,16 @@ pub fn id(letter: char) -> String {
     letter.to_string().repeat(64)
 }
 
-/// A line's time, in a frame of a stream; `n` orders them.
-pub fn frame(stream: u8, n: u32, text: &str) -> Vec<u8> {
-    said(stream, &format!("2026-01-01T00:00:{:02}.{:09}Z {text}", n / 10, n))
+/// A while ago: the same for the whole process. Seconds since 1970.
+pub fn long_ago() -> i64 {
+    static THEN: OnceLock<i64> = OnceLock::new();
+    *THEN.get_or_init(|| now_ns() / 1_000_000_000 - 3600)
+}
+
+/// A line in a frame of a stream, `n` tenths of a second and as many nanoseconds after that.
+pub fn frame(stream: u8, n: i64, text: &str) -> Vec<u8> {
+    let time = format_rfc3339_ns((long_ago() * 10 + n) * 100_000_000 + n);
+    said(stream, &format!("{time} {text}"))
 }
 
 /// A frame without a time.
