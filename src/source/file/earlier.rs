@@ -10,7 +10,7 @@
 
 use super::begin::alive_ns;
 use super::follow::{Follow, fail};
-use super::identity::{Identity, Stat, stat_path};
+use super::identity::{Identity, Stat, stat_file, stat_path};
 use super::tracked::{Tracked, open_for_reading};
 use super::tree::DirId;
 use crate::base::limits::TWIN_BYTES;
@@ -64,15 +64,20 @@ impl Follow {
     fn track_packed(&mut self, number: u16, path: &Path, origin: &Path) {
         let unpacked = stat_path(path).and_then(|stat| {
             let (mut writer, reader) = self.store.nameless_file()?;
-            let mut content = MultiGzDecoder::new(BufReader::new(open_for_reading(path)?)).take(TWIN_BYTES);
+            let mut content = MultiGzDecoder::new(BufReader::new(open_for_reading(path)?)).take(TWIN_BYTES + 1);
             let size = io::copy(&mut content, &mut writer)?;
+            if size > TWIN_BYTES {
+                return Err(io::Error::other(format!("it has more than {TWIN_BYTES} bytes")));
+            }
             writer.flush()?;
-            Ok((stat, reader, size))
+            // What is followed is the file without a name. The compressed one will have other names, and must not be taken for it.
+            let identity = Identity { born_ns: stat.identity.born_ns, ..stat_file(&reader)?.identity };
+            Ok((identity, reader, size))
         });
         match unpacked {
-            Ok((stat, reader, size)) => {
+            Ok((identity, reader, size)) => {
                 let generation = self.files.next_generation();
-                let mut file = Tracked::new(number, stat.identity, generation);
+                let mut file = Tracked::new(number, identity, generation);
                 file.size = size;
                 file.set_origin(Some(origin.into()));
                 file.file = Some(reader);
