@@ -42,8 +42,8 @@ impl Follow {
             }
             // The file itself may be rotated just now.
             let is_it = |stat: Stat| stat.identity != *met && stat.modified_ns >= since_ns;
-            match stat_path(&parent.join(&other)) {
-                Ok(stat) if is_it(stat) => {}
+            let identity = match stat_path(&parent.join(&other)) {
+                Ok(stat) if is_it(stat) => stat.identity,
                 // It was compressed since the directory was listed.
                 Err(error) if !is_packed && error.kind() == io::ErrorKind::NotFound => {
                     let mut packed = other;
@@ -52,11 +52,18 @@ impl Follow {
                     continue;
                 }
                 _ => continue,
-            }
+            };
             if is_packed {
                 self.track_packed(source, &parent.join(&other), origin);
             } else {
                 self.present(source, dir, &other, Some(origin));
+                // It may be compressed, and gone, before its turn comes.
+                let id = self.files.by_identity(source, &identity);
+                if !id.is_some_and(|id| self.open_file(id)) && !parent.join(&other).exists() {
+                    let mut packed = other;
+                    packed.push(".gz");
+                    self.track_packed(source, &parent.join(packed), origin);
+                }
             }
         }
     }
