@@ -507,7 +507,7 @@ fn idle_cost() {
     pipe.open().write_all(numbered("idle", 0..100).as_bytes()).unwrap();
     let journal = rig.path().join("journal");
     std::fs::create_dir(&journal).unwrap();
-    let journal = FileSource::journal("journal", &format!("{{ path: {} }}", journal.display()));
+    let journal = FileSource::journal("journal", &format!("{{ path: {} }}", journal.display())).label("job", "journal");
     let alone = Config::new(&loki.url()).source(source(&docker, "idle", ""));
     for (what, config) in [("one container", alone.clone()), ("one container and a journal", alone.source(journal))] {
         let mut agent = rig.start(&config);
