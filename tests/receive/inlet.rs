@@ -160,7 +160,10 @@ fn files_are_removed_only_when_they_are_stored() {
         agent = rig.start(&config);
     }
     book.wait_all(COUNT, DRAIN);
-    book.lock().verdict(COUNT).assert_perfect(COUNT);
+    let verdict = book.lock().verdict(COUNT);
+    let faults = [verdict.missing, verdict.duplicated_visible, verdict.torn, verdict.alien, verdict.reordered_by_time];
+    // Files may overlap where they arrive; their times tell the order.
+    assert_eq!((faults, verdict.tied), ([0; 5], 0), "{verdict:?}");
     wait_until("nothing stays", DRAIN, || names(&inlet(&rig)) == ["inlet.log"]);
     loki.assert_no_defects();
 }
