@@ -8,6 +8,7 @@ use super::identity::{encode_key, stat_file};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -204,8 +205,19 @@ impl Follow {
     fn settle_of_inlet(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
         let source = file.source;
+        if file.place.is_none() && file.file.is_none() {
+            // The inlet gave it up before it was opened: nothing more can be learned, and others wait for it.
+            self.files.finished(id);
+            self.let_go(id, true);
+            return true;
+        }
         let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
         if !file.at_end || file.size > file.offset || file.failing().is_some() || is_holding {
+            return false;
+        }
+        let has_links = |handle: &File| stat_file(handle).is_ok_and(|stat| stat.links > 0);
+        if file.place.is_none() && file.file.as_ref().is_some_and(has_links) {
+            // It was given its number a moment ago: it is told under which name.
             return false;
         }
         let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
