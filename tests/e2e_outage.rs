@@ -19,6 +19,9 @@ const DRAIN: Duration = Duration::from_secs(180);
 const MEMORY: u64 = 64 * 1024 * 1024;
 /// Lines a second that are written all the time, 200 bytes each.
 const RATE: u64 = 20_000;
+/// Timeouts of requests. Where nothing may be sent twice, none ends because the host is slow.
+const HASTY: &str = "2s";
+const PATIENT: &str = "60s";
 
 fn duration() -> Duration {
     let seconds = std::env::var("LUGGER_OUTAGE_S").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
@@ -27,12 +30,12 @@ fn duration() -> Duration {
 
 /// Runs one outage under load: `begin` breaks the receiver, `end` mends it. `repeats`: whether the fault makes Loki store twice.
 #[track_caller]
-fn outage(name: &str, begin: impl FnOnce(&Loki), end: impl FnOnce(&Loki), repeats: bool) {
+fn outage(name: &str, begin: impl FnOnce(&Loki), end: impl FnOnce(&Loki), repeats: bool, timeout: &str) {
     let loki = Loki::start();
     let book = Book::keep(&loki, name);
     let rig = Rig::new();
     let path = rig.log("app.log");
-    let config = Config::new(&loki.url()).source(FileSource::new("app", &path));
+    let config = Config::new(&loki.url()).endpoint("timeout", timeout).source(FileSource::new("app", &path));
     let mut writer = Writer::new(&path, name).with_line_bytes(200);
     let agent = rig.start(&config);
     agent.wait_ready();
@@ -71,13 +74,14 @@ fn outage(name: &str, begin: impl FnOnce(&Loki), end: impl FnOnce(&Loki), repeat
 
 #[track_caller]
 fn fault(name: &str, answer: Answer, repeats: bool) {
-    outage(name, move |loki| loki.script(move |_| answer.clone()), Loki::behave, repeats);
+    let timeout = if repeats { HASTY } else { PATIENT };
+    outage(name, move |loki| loki.script(move |_| answer.clone()), Loki::behave, repeats, timeout);
 }
 
 /// The port is closed.
 #[test]
 fn down() {
-    outage("down", Loki::pause, Loki::resume, true);
+    outage("down", Loki::pause, Loki::resume, true, HASTY);
 }
 
 /// The receiver reads 200 KB a second: far below what is written.
@@ -105,6 +109,7 @@ fn hanging() {
             loki.resume();
         },
         false,
+        HASTY,
     );
 }
 
@@ -162,6 +167,7 @@ fn everything_at_once() {
         },
         Loki::behave,
         true,
+        HASTY,
     );
 }
 

@@ -24,7 +24,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -329,6 +329,19 @@ impl Drop for Loki {
     }
 }
 
+/// Takes a port that was listened to a moment ago, so that nobody else gets it: whoever connects is refused.
+async fn keep(address: SocketAddr) -> TcpSocket {
+    for _ in 0..1000 {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("a socket's option");
+        if socket.bind(address).is_ok() {
+            return socket;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{address} is taken by somebody else");
+}
+
 /// The server's life: accepts while it listens, obeys commands.
 async fn serve(
     first: std::net::TcpListener,
@@ -338,6 +351,8 @@ async fn serve(
     let address = first.local_addr().expect("a bound port has an address");
     first.set_nonblocking(true).expect("a listener can be non-blocking");
     let mut listener = Some(TcpListener::from_std(first).expect("a listener in the runtime"));
+    // Keeps the port for us while nobody listens there.
+    let mut kept = None;
     let mut connections = JoinSet::new();
     loop {
         let accept = async {
@@ -351,11 +366,14 @@ async fn serve(
                 let Some((command, done)) = command else { return };
                 match command {
                     Control::Pause | Control::Stop => {
-                        listener = None;
+                        if listener.take().is_some() && matches!(command, Control::Pause) {
+                            kept = Some(keep(address).await);
+                        }
                         connections.shutdown().await;
                     }
                     Control::Resume if listener.is_none() => {
-                        listener = Some(TcpListener::bind(address).await.expect("the same port again"));
+                        let socket = kept.take().expect("a port that was kept");
+                        listener = Some(socket.listen(1024).expect("the same port again"));
                     }
                     Control::Resume => {}
                 }

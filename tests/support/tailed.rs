@@ -341,7 +341,7 @@ impl World {
                 self.incarnations[i].orphan = !self.incarnations[i].left;
             }
         }
-        self.leave_lost_names(&names);
+        self.leave_lost_names(&names)?;
         // Whether what the link led to is replaced before the agent has surely met it there.
         let was_read = |i: &usize| self.is_up() && self.shelf.has_read(Some(*i));
         let is_stale = link.filter(|to| {
@@ -361,16 +361,24 @@ impl World {
     }
 
     /// A writer's events come under the name that it opened: one that goes on under a name that is gone or not followed, while the file has
-    /// another, is seen by the sweep only, which is too rare for a story. It opens the file anew.
-    fn leave_lost_names(&mut self, names: &Names) {
+    /// another, is seen by the sweep only, which is too rare for a story. It opens the file anew. The same goes for what was written under a name that
+    /// is gone before the agent has looked at it: that is waited for.
+    fn leave_lost_names(&mut self, names: &Names) -> Result<(), Failed> {
         for i in 0..self.incarnations.len() {
             let lost = self.names.iter().any(|(at, of)| *of == i && names.get(at) != Some(&i));
             let is_linked = self.names.values().filter(|of| **of == i).count() > 1;
-            if lost && is_linked && self.incarnations[i].writer.is_some() {
+            if !lost || !is_linked {
+                continue;
+            }
+            if self.incarnations[i].writer.is_some() {
                 self.complete(i);
                 self.incarnations[i].writer = None;
             }
+            if self.is_up() && self.is_visible(i, &self.names, self.link) {
+                self.wait_for(i)?;
+            }
         }
+        Ok(())
     }
 
     fn mark_left(&mut self) {

@@ -6,7 +6,7 @@
 
 use super::encoding::Encoding;
 use super::follow::{Follow, fail};
-use super::identity::{Mark, Stat, content_matches, encode_key, marks_at, stat_path};
+use super::identity::{Identity, Mark, Stat, content_matches, encode_key, marks_at, stat_file, stat_path};
 use super::saved::{Known, path_to_bytes};
 use super::settings::StartAt;
 use super::tracked::{FileId, Place, Tracked, open_for_reading};
@@ -196,6 +196,7 @@ impl Follow {
                                         0,
                                         &Mark { head_len: head, head: newest.mark.head, tail: 0 },
                                     )
+                                    .unwrap_or(false)
                             })
                         };
                         (is_new && !is_copy()).then_some((stat.identity.born_ns, found))
@@ -256,19 +257,8 @@ impl Follow {
         } else {
             self.files.succeeds(id, path);
         }
-        if let Some((real_dir, real_name)) = link_target(path) {
-            let real_dir = self.tree.alias(&real_dir);
-            // The target was looked at before it was watched: it may have grown, or be another, since then.
-            is_quiet = false;
-            if self.files.named(number, real_dir, &real_name).is_none() {
-                self.files.name(id, real_dir, &real_name);
-                if let Some(file) = self.files.get_mut(id) {
-                    file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
-                }
-            } else {
-                self.tree.unalias(real_dir);
-            }
-        }
+        // The target was looked at before it was watched: it may have grown, or be another, since then.
+        is_quiet &= !self.watch_target(number, id, path, stat);
         if is_quiet && !rotated {
             if let Some(file) = self.files.get_mut(id) {
                 file.at_end = true;
@@ -276,6 +266,28 @@ impl Follow {
         } else if self.is_starting || self.open_file(id) {
             self.files.make_ready(id);
         }
+    }
+
+    /// If `path` is a link, what it leads to is watched, so that what is written there is noticed. False: it is none.
+    pub(super) fn watch_target(&mut self, number: u16, id: FileId, path: &Path, stat: &Stat) -> bool {
+        let Some((real_dir, real_name)) = link_target(path) else { return false };
+        let real_dir = self.tree.alias(&real_dir);
+        let is_there = |path: PathBuf| stat_path(&path).is_ok_and(|now| now.identity == stat.identity);
+        if self.files.named(number, real_dir, &real_name).is_some_and(|other| other != id)
+            && self.path_of(real_dir, &real_name).is_some_and(is_there)
+        {
+            // Who had that name is not there any more, though nobody has told yet.
+            self.lost_name(number, real_dir, &real_name);
+        }
+        if self.files.named(number, real_dir, &real_name).is_none() {
+            self.files.name(id, real_dir, &real_name);
+            if let Some(file) = self.files.get_mut(id) {
+                file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
+            }
+        } else {
+            self.tree.unalias(real_dir);
+        }
+        true
     }
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read
@@ -304,13 +316,13 @@ impl Follow {
         file.slot = self.store.claim(known.slot, &was).then_some(known.slot);
         file.set_origin((*known.origin != *path).then(|| known.origin.as_path().into()));
         // With a birth time the inode is the same file. Its bytes are compared when it is read; one that seems to have nothing to read, and
-        // was written to since the agent was last at work, may have been filled again to the same size.
+        // was written to since the agent was last at work, may have been filled again to the same size. One that cannot be looked at now, or is
+        // not under this name any more, is not for that another one.
         let will_be_read = file.size > known.position;
         let is_untouched = stat.modified_ns < alive_ns(&self.store);
         let certain = known.identity == file.identity && file.identity.born_ns != 0 && (will_be_read || is_untouched);
         let same = file.size >= known.position
-            && (certain
-                || open_for_reading(path).is_ok_and(|handle| content_matches(&handle, known.position, &known.mark)));
+            && (certain || content_at(path, &file.identity, known.position, &known.mark).unwrap_or(true));
         if same {
             file.offset = known.position;
             file.stored = known.position;
@@ -331,6 +343,16 @@ impl Follow {
             self.store.renew(slot, &key, path_to_bytes(&known.origin));
         }
     }
+}
+
+/// Whether what is at `path` has the content that was read up to `offset`. `None`: it cannot be read, or is not this file.
+fn content_at(path: &Path, identity: &Identity, offset: u64, mark: &Mark) -> Option<bool> {
+    let handle = open_for_reading(path).ok()?;
+    let found = stat_file(&handle).ok()?.identity;
+    if (found.device, found.inode) != (identity.device, identity.inode) {
+        return None;
+    }
+    content_matches(&handle, offset, mark).ok()
 }
 
 /// The agent may have been killed before it wrote down what it met last, or with an older sign of life on disk than it gave: nanoseconds.
@@ -393,6 +415,25 @@ pub(super) fn start_at_end(path: &Path, size: u64, encoding: Encoding) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_under_its_name_any_more_is_not_for_that_another_one() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (path, aside) = (dir.path().join("app.log"), dir.path().join("app.log.1"));
+        std::fs::write(&path, "one\ntwo\n")?;
+        let identity = stat_path(&path)?.identity;
+        let mark = marks_at(&File::open(&path)?, 8)?;
+        assert_eq!(content_at(&path, &identity, 8, &mark), Some(true));
+        std::fs::rename(&path, &aside)?;
+        assert_eq!(content_at(&path, &identity, 8, &mark), None, "nothing is there");
+        std::fs::write(&path, "another\n")?;
+        assert_eq!(content_at(&path, &identity, 8, &mark), None, "another file is there");
+        std::fs::write(&aside, "other\nbytes\n")?;
+        assert_eq!(content_at(&aside, &identity, 8, &mark), Some(false));
+        std::fs::write(&aside, "one\n")?;
+        assert_eq!(content_at(&aside, &identity, 8, &mark), Some(false), "it is shorter");
+        Ok(())
+    }
 
     #[test]
     fn names_that_rotation_gives() {

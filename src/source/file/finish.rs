@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a link without target is looked at often; then the sweep does.
 const DANGLING: Duration = Duration::from_secs(60);
+/// Links without target that are looked at often.
+pub(super) const DANGLING_MAX: usize = 1000;
 
 impl Follow {
     /// A read found the end. True when the rest without newline is to be read as a line.
@@ -127,7 +129,7 @@ impl Follow {
                 .named(source, dir, &name)
                 .and_then(|id| self.files.get(id))
                 .is_some_and(|f| f.alias().is_some());
-            if !is_back && since.elapsed() < DANGLING {
+            if !is_back && since.elapsed() < DANGLING && self.is_link(dir, &name) {
                 self.dangling.push((source, dir, name, since));
             }
         }

@@ -8,6 +8,7 @@
 //! Leaves to others: reading (`read`), scheduling (`worker`).
 
 use super::files::Files;
+use super::finish::DANGLING_MAX;
 use super::identity::{Identity, stat_file, stat_path};
 use super::records::Decoder;
 use super::saved::SavedFiles;
@@ -343,6 +344,10 @@ impl Follow {
         let matched = self.tree.matches(dir, name);
         for source in &matched {
             self.present(*source, dir, name, None);
+            if self.files.named(*source, dir, name).is_none() && self.is_link(dir, name) {
+                // Its target may have moved on already, and a new one may come.
+                self.dangles(*source, dir, name);
+            }
         }
         let mut others: Vec<u16> = self.files.sources_in(dir).chain(was.iter().map(|(s, _)| *s)).collect();
         others.sort_unstable();
@@ -416,13 +421,17 @@ impl Follow {
     }
 
     /// A name does not lead to its file any more.
-    fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
+    pub(super) fn lost_name(&mut self, source: u16, dir: DirId, name: &OsStr) {
         let path = self.path_of(dir, name);
         self.lost_path(source, dir, name, path.as_deref());
     }
 
     /// The same, of a directory that may be gone.
     fn lost_path(&mut self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) {
+        if self.is_at_alias(source, dir, name, path) {
+            // What is told of a link's target may be older than what is known of it.
+            return;
+        }
         let Some(id) = self.files.unname(source, dir, name) else { return };
         if let Some(file) = self.files.get_mut(id)
             && file.place.is_none()
@@ -439,10 +448,36 @@ impl Follow {
         let link = self.files.get(id).filter(is_alias).and_then(|file| file.place.clone());
         if let Some(link) = link {
             // The target of a link moved: the link may lead to a new file by now, or in a moment.
-            self.dangling.push((source, link.dir, link.name.to_os_string(), Instant::now()));
+            self.dangles(source, link.dir, &link.name);
             self.present(source, link.dir, &link.name, None);
         }
         self.placed(id);
+    }
+
+    /// A link leads nowhere, perhaps for a moment only: it is looked at again and again for some time.
+    fn dangles(&mut self, source: u16, dir: DirId, name: &OsStr) {
+        let since = Instant::now();
+        let is_it = |(s, d, n, _): &&mut (u16, DirId, OsString, Instant)| (*s, *d) == (source, dir) && *n == *name;
+        if let Some(known) = self.dangling.iter_mut().find(is_it) {
+            known.3 = since;
+        } else if self.dangling.len() < DANGLING_MAX {
+            self.dangling.push((source, dir, name.to_owned(), since));
+        }
+    }
+
+    /// Whether a name is a symbolic link, wherever it leads.
+    pub(super) fn is_link(&self, dir: DirId, name: &OsStr) -> bool {
+        let meta = self.path_of(dir, name).and_then(|path| path.symlink_metadata().ok());
+        meta.is_some_and(|meta| meta.is_symlink())
+    }
+
+    /// Whether the file that a link was found to lead to under this name is there now.
+    fn is_at_alias(&self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) -> bool {
+        let file = self.files.named(source, dir, name).and_then(|id| self.files.get(id));
+        file.is_some_and(|file| {
+            let is_alias = file.alias().is_some_and(|a| a.dir == dir && *a.name == *name);
+            is_alias && path.is_some_and(|path| stat_path(path).is_ok_and(|stat| stat.identity == file.identity))
+        })
     }
 
     /// After a name came or went: a file that is not at its path any more is rotated.
@@ -560,6 +595,10 @@ impl Follow {
                     }
                     self.files.name(id, dir, name);
                     self.placed(id);
+                    if self.files.get(id).is_some_and(|file| file.alias().is_none()) {
+                        // A followed file that a link leads to by now.
+                        self.watch_target(source, id, &path, &stat);
+                    }
                 }
                 let differs = self.files.get_mut(id).is_some_and(|file| {
                     file.size = stat.size;

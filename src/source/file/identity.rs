@@ -118,15 +118,19 @@ impl Mark {
     }
 }
 
-/// Whether `file` still has the content that was read up to `offset`. An error counts as no.
-pub(super) fn content_matches(file: &File, offset: u64, mark: &Mark) -> bool {
+/// Whether `file` still has the content that was read up to `offset`. A file that is shorter has not.
+pub(super) fn content_matches(file: &File, offset: u64, mark: &Mark) -> io::Result<bool> {
     let mut buffer = [0; HEAD_BYTES];
-    let mut same = |len: usize, at: u64, checksum: u32| match buffer.get_mut(..len) {
-        Some(part) => file.read_exact_at(part, at).is_ok() && crc32fast::hash(part) == checksum,
-        None => false,
+    let mut same = |len: usize, at: u64, checksum: u32| {
+        let Some(part) = buffer.get_mut(..len) else { return Ok(false) };
+        match file.read_exact_at(part, at) {
+            Ok(()) => Ok(crc32fast::hash(part) == checksum),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
     };
     let tail = tail_len(offset);
-    same(usize::from(mark.head_len), 0, mark.head) && same(tail, offset - tail as u64, mark.tail)
+    Ok(same(usize::from(mark.head_len), 0, mark.head)? && same(tail, offset - tail as u64, mark.tail)?)
 }
 
 /// The marks of a file at `offset`, as its content is now.
@@ -199,17 +203,17 @@ mod tests {
         let mut file = tempfile::tempfile()?;
         file.write_all(&[b'a'; 1000])?;
         let mark = marks_at(&file, 600)?;
-        assert!(content_matches(&file, 600, &mark));
+        assert!(content_matches(&file, 600, &mark)?);
         file.write_all_at(b"x", 700)?;
-        assert!(content_matches(&file, 600, &mark));
+        assert!(content_matches(&file, 600, &mark)?);
         file.write_all_at(b"x", 590)?;
-        assert!(!content_matches(&file, 600, &mark));
+        assert!(!content_matches(&file, 600, &mark)?);
         let mark = marks_at(&file, 600)?;
         file.write_all_at(b"x", 10)?;
-        assert!(!content_matches(&file, 600, &mark));
+        assert!(!content_matches(&file, 600, &mark)?);
         let mark = marks_at(&file, 600)?;
         file.set_len(500)?;
-        assert!(!content_matches(&file, 600, &mark));
+        assert!(!content_matches(&file, 600, &mark)?);
         Ok(())
     }
 }
