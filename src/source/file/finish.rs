@@ -4,7 +4,7 @@
 //! deleted, only when nobody writes to it any more. Leaves to others: noticing that a file was rotated (`follow`).
 
 use super::follow::{Follow, fail};
-use super::identity::{encode_key, stat_file};
+use super::identity::{encode_key, stat_file, stat_path};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
@@ -225,7 +225,9 @@ impl Follow {
         let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
         // The one that is written to is never finished.
         if let Some(path) = path.filter(|path| self.inlet_path(source, path).is_some()) {
-            match std::fs::remove_file(&path) {
+            // Another file that has the name by now is not touched.
+            let is_it = stat_path(&path).map(|stat| file.identity.is_still(&stat.identity));
+            match is_it.and_then(|is_it| if is_it { std::fs::remove_file(&path) } else { Ok(()) }) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     if let Some(source) = self.sources.get(usize::from(source)) {
                         fail(source, &path, "remove", &error);
