@@ -39,10 +39,8 @@ use std::path::Path;
 /// How far the file at a path was read and is on its way, or stored, bytes: what is before it does not need the file as long as this process lives.
 /// 0 where that is not known.
 pub fn taken(store: &Checkpoints, source: &str, path: &Path) -> u64 {
-    saved(store, source, path, |saved| {
-        let under_way = saved.intents.iter().map(|intent| intent.end).max();
-        saved.position.max(under_way.unwrap_or(0))
-    })
+    let (position, slot) = saved(store, source, path, |saved| (saved.position, Some(saved.slot)));
+    slot.map_or(0, |slot| position.max(store.read_to(slot)))
 }
 
 /// How far the file at a path is stored by all endpoints that a source goes to, bytes. 0 where that is not known.
@@ -50,8 +48,8 @@ pub fn stored(store: &Checkpoints, source: &str, path: &Path) -> u64 {
     saved(store, source, path, |saved| saved.position)
 }
 
-fn saved(store: &Checkpoints, source: &str, path: &Path, of: impl Fn(&Saved) -> u64) -> u64 {
-    let Ok(stat) = identity::stat_path(path) else { return 0 };
+fn saved<T: Default>(store: &Checkpoints, source: &str, path: &Path, of: impl Fn(&Saved) -> T) -> T {
+    let Ok(stat) = identity::stat_path(path) else { return T::default() };
     let key = identity::encode_key(source, &stat.identity);
-    store.saved(&key).iter().find(|saved| *saved.key == *key).map_or(0, of)
+    store.saved(&key).iter().find(|saved| *saved.key == *key).map_or_else(T::default, of)
 }

@@ -13,8 +13,8 @@
 //!   [`Inlet::sync`] that succeeded. The owner syncs every second. What either tears is cut at the last newline when it is opened, and
 //!   counted.
 //! - Files and memory together are never above the bound, for as long as nobody else writes there. [`Policy`] says what gives way. With
-//!   [`Policy::DropOldest`] whole files go; their records behind what was delivered are counted. One that its reader has in hand
-//!   meanwhile counts as dropped even if it arrives.
+//!   [`Policy::DropOldest`] whole files go; their records behind what was delivered, or was read and is on its way, are counted. What was
+//!   on its way and its file gone when the process is killed is lost without a count.
 //! - Where the disk does not let an end be repaired when it is opened, it stays torn until it can be written to or is opened again.
 //! - A full or failing disk costs what does not fit into memory meanwhile, and that is refused or counted.
 //!
