@@ -95,6 +95,8 @@ fn entries_that_would_have_no_labels_are_refused() {
             answer.body
         );
     }
+    let answer = of("\"foo-bar\":\"1\",\"foo.bar\":\"2\"");
+    assert!(answer.status == 400 && answer.body.contains("no name of a label"), "{}: {}", answer.status, answer.body);
     // What a rule drops is not missed.
     assert_eq!(of("\"away\":\"yes\"").status, 204);
     assert_eq!(of("\"app\":\"x\"").status, 204);

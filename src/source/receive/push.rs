@@ -20,6 +20,7 @@ use crate::base::shutdown::Shutdown;
 use crate::format::loki::{DecodeError, decode_snappy_within, parse_labels};
 use crate::format::push_json::{Decoder, Found};
 use crate::format::record::{Kind, Pieces, encode};
+use crate::model::labels::{LabelCaps, LabelError, check_name};
 use crate::model::tenant::{TENANT_RULE, is_tenant};
 use crate::store::inlet::{AppendError, Kept};
 use bytes::Bytes;
@@ -307,7 +308,10 @@ impl Gathered<'_> {
                 return;
             }
             let checked = match found {
-                Found::Stream(labels) => self.stream(labels.iter()),
+                Found::Stream(labels) => match labels.iter().find(|(name, _)| !is_name(name)) {
+                    Some((name, _)) => Err(Refusal::bad(format!("{name:?} is no name of a label"))),
+                    None => self.stream(labels.iter()),
+                },
                 Found::Entry(entry) => {
                     let labels: Vec<(&str, &str)> = entry.labels.iter().collect();
                     let metadata: Vec<(&str, &str)> = entry.metadata.iter().collect();
@@ -396,6 +400,11 @@ impl Gathered<'_> {
         self.chunk.records += 1;
         Ok(())
     }
+}
+
+/// As in protobuf, where it is checked with the form of the labels: two names must not become one.
+fn is_name(name: &str) -> bool {
+    !matches!(check_name(name, LabelCaps::default()), Err(LabelError::Name(_)))
 }
 
 fn gunzip(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
