@@ -4,24 +4,29 @@
 //! (`source::receive`), reading (`source::file`).
 
 use super::{Agent, Joints};
-use crate::base::limits::END_LOOK_MS;
+use crate::base::limits::{END_LOOK_MS, REMOVED_DRAIN_MS};
 use crate::base::units::format_size;
 use crate::config::plan::{Plan, Receiver};
+use crate::pipeline::settings::{MatchAction, Stage};
 use crate::source::docker::told_name;
-use crate::source::file::{settings::Settings, stored};
-use crate::source::receive::{self, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
+use crate::source::file::{settings::Settings, stored, taken};
+use crate::source::receive::{self, Naming, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
 use crate::store::checkpoint::Checkpoints;
 use crate::store::inlet::{Delivered, NAME};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Digits of the number of an inlet's file: there are no more in 64 bits.
+const NUMBER_DIGITS: usize = 20;
 
 /// What the file source is told of a receiver's inlet.
 pub(super) fn inlet_of(state_dir: &Path, receiver: &Receiver) -> Settings {
     let directory = inlet_path(state_dir, &receiver.settings.name);
     let directory = globset::escape(&directory.to_string_lossy());
-    // The file that is written to first: the others were it.
-    let include = vec![format!("{directory}/{NAME}"), format!("{directory}/{NAME}.*")];
+    // The file that is written to first: the others were it. Those have numbers; whatever else lies there is not ours.
+    let numbered = (0..NUMBER_DIGITS).map(|more| format!("{directory}/{NAME}.[1-9]{}", "[0-9]".repeat(more)));
+    let include = std::iter::once(format!("{directory}/{NAME}")).chain(numbered).collect();
     Settings { include, ..receiver.records.clone() }
 }
 
@@ -35,10 +40,17 @@ pub(super) struct Preparation {
 impl Preparation {
     pub(super) fn new(joints: &Joints, plan: &Plan, store: &Checkpoints) -> Self {
         let planned = |receiver: &Receiver| {
-            let records = receiver.records.records.as_ref();
-            let own = records.is_some_and(|records| !records.labels.is_empty() || !records.outer_labels.is_empty());
-            let has_labels = own || !receiver.records.late_labels.is_empty();
-            Planned { settings: receiver.settings.clone(), has_labels }
+            let read = &receiver.records;
+            let records = read.records.as_ref();
+            let has_outer = records.is_some_and(|records| !records.outer_labels.is_empty());
+            let labels = Naming {
+                // Stages may give labels.
+                is_sure: has_outer || !read.late_labels.is_empty() || read.stages.iter().any(gives_labels),
+                own: records.map(|records| records.labels.clone()).unwrap_or_default(),
+                relabel: records.map(|records| records.relabel.clone()).unwrap_or_default(),
+                caps: read.label_caps,
+            };
+            Planned { settings: receiver.settings.clone(), labels }
         };
         let planned = plan.receivers.iter().map(planned).collect();
         Preparation { planned, joints: joints.clone(), store: store.clone() }
@@ -50,7 +62,7 @@ impl Preparation {
         let delivered = |source: &str| -> Delivered {
             let (store, source) = (store.clone(), source.to_owned());
             let directory = inlet_path(&joints.state_dir, &source);
-            Box::new(move |name| stored(&store, &source, &directory.join(name)))
+            Box::new(move |name| taken(&store, &source, &directory.join(name)))
         };
         let around = Surroundings {
             state_dir: &joints.state_dir,
@@ -70,6 +82,20 @@ impl Joints {
         there: &[There],
     ) -> Result<Vec<Prepared>, ReceiveError> {
         Preparation::new(self, plan, store).run(there)
+    }
+}
+
+/// Whether a stage may give an entry a label that it did not have.
+fn gives_labels(stage: &Stage) -> bool {
+    match stage {
+        Stage::Match(matching) => match &matching.action {
+            MatchAction::Keep(stages) => stages.iter().any(gives_labels),
+            _ => false,
+        },
+        Stage::Docker | Stage::Cri(_) | Stage::Labels(_) | Stage::StaticLabels(_) => true,
+        #[cfg(feature = "geoip")]
+        Stage::GeoIp(_) => true,
+        _ => false,
     }
 }
 
@@ -104,6 +130,16 @@ impl Agent {
             if self.receivers.have_ended() && names().all(|name| self.is_stored(&name)) {
                 return;
             }
+            tokio::time::sleep(Duration::from_millis(END_LOOK_MS)).await;
+        }
+    }
+
+    /// Lets what was received for sources that are removed be sent, for a moment. What is not stays in their inlets.
+    pub(super) async fn empty_inlets(&self, sources: &[String]) {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(REMOVED_DRAIN_MS)
+            && !sources.iter().all(|source| self.is_stored(source))
+        {
             tokio::time::sleep(Duration::from_millis(END_LOOK_MS)).await;
         }
     }

@@ -196,7 +196,8 @@ impl Agent {
         let next = Next::new(sources, outputs(&groups, &self.groups));
         let next_journals = journal::reload::Next::new(journals, outputs(&journal_groups, &self.journal_groups));
         // Their last messages are there before nobody reads them any more.
-        self.receivers.retire(&received).await;
+        let removed = self.receivers.retire(&received).await;
+        self.empty_inlets(&removed).await;
         let names = |agent: &Agent| -> Vec<String> {
             let files = agent.worker.status.iter().map(|(name, _)| name);
             files.chain(agent.journals.status.iter().map(|(name, _)| name)).cloned().collect()

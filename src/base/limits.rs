@@ -242,10 +242,20 @@ pub const RECEIVE_LOOK_MS: u64 = 1_000;
 pub const END_LOOK_MS: u64 = 50;
 /// Time that receivers get to take what the kernel has when they stop, milliseconds.
 pub const RECEIVE_STOP_MS: u64 = 500;
+/// How long a receiver that stops takes what goes on coming, milliseconds: less than [`RECEIVE_STOP_MS`].
+pub const RECEIVE_LAST_MS: u64 = 250;
+/// Time that receivers get to end, all of them together, milliseconds. It is more than [`HTTP_STOP_MS`].
+pub const RECEIVE_END_MS: u64 = 1_500;
+/// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed.
+pub const RECEIVE_UNFINISHED_BYTES: usize = 16 * 1024 * 1024;
+/// What happens again and again to a receiver's connections is told at most this often, seconds.
+pub const RECEIVE_REPORT_S: u64 = 60;
 /// Time for a TLS handshake, milliseconds.
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 /// Longest path of a unix socket, bytes: what the kernel takes, without the NUL.
 pub const UNIX_PATH_BYTES: usize = 107;
+/// Default of `idle_timeout`, milliseconds; it is Promtail's.
+pub const IDLE_TIMEOUT_MS_DEFAULT: u64 = 120_000;
 /// Smallest and largest `idle_timeout`, milliseconds.
 pub const IDLE_TIMEOUT_MS_RANGE: (u64, u64) = (1_000, 30 * 24 * 3600 * 1000);
 /// How long a connection is quiet before the kernel asks whether the other side is there, seconds.
@@ -257,7 +267,15 @@ pub const PUSH_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 /// Smallest and largest `max_send_msg_size`, bytes.
 pub const PUSH_BYTES_RANGE: (u64, u64) = (64 * 1024, 100 * 1024 * 1024);
 /// Entries of a push.
-pub const PUSH_ENTRIES: usize = 1_000_000;
+pub const PUSH_ENTRIES: usize = 250_000;
+/// Streams, entries and pairs of metadata of a push in protobuf, which takes up to a hundred bytes of memory for each.
+pub const PUSH_MESSAGES: usize = 2 * PUSH_ENTRIES;
+/// Bytes of a push as records, each with the labels of its stream, in times its largest body; at least [`PUSH_RECORDS_BYTES_MIN`].
+pub const PUSH_RECORDS: usize = 2;
+/// See [`PUSH_RECORDS`].
+pub const PUSH_RECORDS_BYTES_MIN: usize = 4 * 1024 * 1024;
+/// How long a push waits until others are decoded, milliseconds.
+pub const PUSH_TURN_MS: u64 = 10_000;
 /// Bytes of bodies that a push source reads at the same time, in times its largest one.
 pub const PUSH_BODIES: usize = 2;
 /// How long a push waits for a disk that takes nothing before it is refused, milliseconds.

@@ -9,8 +9,8 @@ use super::plan::Receiver;
 use super::raw::{BasicAuth, ClientCert, Log, PushLog, ServerTls, Size, SyslogLog};
 use super::tree::Node;
 use crate::base::limits::{
-    IDLE_TIMEOUT_MS_RANGE, MESSAGE_BYTES_MIN, PUSH_BYTES_DEFAULT, PUSH_BYTES_RANGE, QUEUE_BYTES_DEFAULT,
-    QUEUE_BYTES_RANGE, UNIX_PATH_BYTES,
+    IDLE_TIMEOUT_MS_DEFAULT, IDLE_TIMEOUT_MS_RANGE, MESSAGE_BYTES_MIN, PUSH_BYTES_DEFAULT, PUSH_BYTES_RANGE,
+    QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE, UNIX_PATH_BYTES,
 };
 use crate::format::syslog::CONNECTION_HOSTNAME;
 use crate::format::time::Zone;
@@ -178,8 +178,8 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
     };
     let is_stream = matches!(address, Address::Tcp(_) | Address::UnixStream(_));
     let idle_timeout =
-        raw.idle_timeout.map(|time| check.time(Some(time), place.child("idle_timeout"), 0, IDLE_TIMEOUT_MS_RANGE));
-    if idle_timeout.is_some() && !is_stream {
+        check.time(raw.idle_timeout, place.child("idle_timeout"), IDLE_TIMEOUT_MS_DEFAULT, IDLE_TIMEOUT_MS_RANGE);
+    if raw.idle_timeout.is_some() && !is_stream {
         let help = "remove it";
         check.warn(place.key_span("idle_timeout"), "`idle_timeout` has no effect: there are no connections", help);
     }

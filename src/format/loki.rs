@@ -119,6 +119,14 @@ pub enum DecodeError {
         /// Uncompressed bytes.
         bytes: usize,
     },
+    /// More messages than are taken.
+    #[error("the body has {messages} streams, entries and pairs, the limit is {limit}: send smaller ones")]
+    TooLong {
+        /// Streams, entries and pairs.
+        messages: usize,
+        /// What is allowed.
+        limit: usize,
+    },
     /// Not a raw snappy block.
     #[error("the body is not one raw snappy block: {0}")]
     Snappy(#[from] snap::Error),
@@ -135,12 +143,20 @@ pub enum DecodeError {
 
 /// Decodes one raw snappy block of a push request of at most `max_bytes` uncompressed.
 pub fn decode_snappy(body: &[u8], max_bytes: usize) -> Result<PushRequest, DecodeError> {
+    decode_snappy_within(body, max_bytes, usize::MAX)
+}
+
+/// The same of at most `max_messages` streams, entries and pairs, which bounds the memory it takes.
+pub fn decode_snappy_within(body: &[u8], max_bytes: usize, max_messages: usize) -> Result<PushRequest, DecodeError> {
     let announced = snap::raw::decompress_len(body)?;
     if announced > max_bytes {
         return Err(DecodeError::TooLarge { announced, limit: max_bytes });
     }
     let raw = snap::raw::Decoder::new().decompress_vec(body)?;
     let messages = count_messages(&raw);
+    if messages > max_messages {
+        return Err(DecodeError::TooLong { messages, limit: max_messages });
+    }
     if messages > raw.len() / PUSH_BYTES_A_MESSAGE_MIN + 1 {
         return Err(DecodeError::TooMany { messages, bytes: raw.len() });
     }

@@ -405,7 +405,13 @@ impl Emit for Sorter<'_, '_> {
             form.labels_too_long.add(repairs.value_too_long);
             (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
         });
-        let Some(stream) = stream else { return count(&self.counters.no_labels, entry) };
+        let Some(stream) = stream else {
+            if self.counters.no_labels.0.get() == 0 {
+                let source = self.source;
+                tracing::warn!(%source, "an entry has no labels, and Loki takes no such stream: such lines are dropped; give the source `labels`");
+            }
+            return count(&self.counters.no_labels, entry);
+        };
         let line = form.push_line(entries, entry.line_text());
         let first = entries.metadata.len() as u32;
         for (name, value) in entry.metadata() {

@@ -24,6 +24,7 @@ use crate::base::limits::{CHECKPOINT_RETRY_MS, JOURNAL_BUFFER_BYTES, JOURNAL_BYT
 use crate::base::metrics::{Counter, Registry};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -117,6 +118,8 @@ struct Shared {
     clock: Clock,
     /// See [`Checkpoints::last_written_ns`].
     last_written_ns: i64,
+    /// See [`Checkpoints::note_read`]; by slot.
+    reads: Mutex<BTreeMap<u32, u64>>,
     _lock: File,
 }
 
@@ -195,6 +198,7 @@ impl Checkpoints {
             write_errors,
             clock,
             last_written_ns,
+            reads: Mutex::default(),
             _lock: lock,
         });
         match shared.compact() {
@@ -266,6 +270,7 @@ impl Checkpoints {
         let now_s = now_s(&self.shared.clock);
         let mut state = self.shared.lock();
         let slot = state.table.define(key, meta, position, mark);
+        self.shared.reads().remove(&slot);
         state.put(&Record::Define { slot, seen_s: now_s, key, meta });
         state.put(&Record::Move { slot, position, mark });
         self.shared.gather(state);
@@ -325,6 +330,7 @@ impl Checkpoints {
         let mut state = self.shared.lock();
         let Some(cursor) = state.table.get_mut(slot) else { return };
         cursor.restart(position, mark);
+        self.shared.reads().remove(&slot);
         state.put(&Record::Restart { slot, position, mark });
         self.shared.append(state);
     }
@@ -332,10 +338,21 @@ impl Checkpoints {
     /// The cursor is not needed any more. Reaches the kernel as a definition does.
     pub fn forget(&self, slot: u32) {
         let mut state = self.shared.lock();
+        self.shared.reads().remove(&slot);
         if state.table.forget(slot) {
             state.put(&Record::Forget { slot });
             self.shared.gather(state);
         }
+    }
+
+    /// Notes how far a source has read, for [`Checkpoints::read_to`]. Only in memory, and only for those who say so.
+    pub fn note_read(&self, slot: u32, position: u64) {
+        self.shared.reads().insert(slot, position);
+    }
+
+    /// What was noted last of a cursor that is there; 0: nothing.
+    pub fn read_to(&self, slot: u32) -> u64 {
+        self.shared.reads().get(&slot).copied().unwrap_or(0)
     }
 
     /// Hands what was gathered to the kernel, so that a kill does not lose it. Costs nothing when there is nothing.
@@ -408,6 +425,10 @@ impl State {
 }
 
 impl Shared {
+    fn reads(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Cursors are changed by whole assignments; a panic between them costs at most one record of the journal.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

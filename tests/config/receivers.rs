@@ -29,6 +29,13 @@ fn addresses() {
         assert_eq!(loaded.plan.receivers[0].settings.name, "syslog");
         assert_eq!(loaded.plan.receivers[0].settings.queue_bytes, 64 << 20);
     }
+    for (more, want) in [("", 120), (", idle_timeout: 1h", 3_600)] {
+        let entry = format!("{{ syslog: {{ listen: \"tcp://0.0.0.0:1514\"{more} }}, labels: {{ a: b }} }}");
+        let From::Syslog(syslog) = good(&file(&entry)).plan.receivers[0].settings.from.clone() else {
+            panic!("{entry}")
+        };
+        assert_eq!(syslog.idle_timeout.as_secs(), want);
+    }
     let plan = good(&file(
         "{ push: { listen: 127.0.0.1:3500 } }\n  - { gelf: {}, labels: { a: b } }\n  - { stdin: {}, labels: { a: b } }",
     ))

@@ -106,8 +106,7 @@ fn the_oldest_gives_way_and_is_counted() {
     );
     // What its reader had in hand may arrive although it is counted.
     wait_until("the rest arrives", DRAIN, || book.seen() + given_up >= COUNT);
-    let last = book.lock().has(COUNT - 1);
-    assert!(last, "the newest are kept");
+    wait_until("the newest are kept", DRAIN, || book.lock().has(COUNT - 1));
     let verdict = book.lock().verdict(COUNT);
     assert_eq!((verdict.duplicated_visible, verdict.torn, verdict.alien), (0, 0, 0));
     assert!(book.seen() + given_up <= COUNT + 1_000, "{} and {given_up}", book.seen());
@@ -160,7 +159,70 @@ fn files_are_removed_only_when_they_are_stored() {
         agent = rig.start(&config);
     }
     book.wait_all(COUNT, DRAIN);
-    book.lock().verdict(COUNT).assert_perfect(COUNT);
+    let verdict = book.lock().verdict(COUNT);
+    let faults = [verdict.missing, verdict.duplicated_visible, verdict.torn, verdict.alien, verdict.reordered_by_time];
+    // Files may overlap where they arrive; their times tell the order.
+    assert_eq!((faults, verdict.tied), ([0; 5], 0), "{verdict:?}");
     wait_until("nothing stays", DRAIN, || names(&inlet(&rig)) == ["inlet.log"]);
+    loki.assert_no_defects();
+}
+
+/// Only files that lugger names are its own: what somebody else put beside them is neither sent nor removed.
+#[test]
+fn files_of_others_are_left_alone() {
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "inlet");
+    let inlet = inlet(&rig);
+    fs::create_dir_all(&inlet).unwrap();
+    let foreign = ["inlet.log.1.gz", "inlet.log.bak", "inlet.log.07", "inlet.log.0", "notes"];
+    for name in foreign {
+        fs::write(inlet.join(name), records(5_000..5_010, 100)).unwrap();
+    }
+    fs::write(inlet.join("inlet.log.3"), records(0..1_000, 100)).unwrap();
+    fs::write(inlet.join("inlet.log.12"), records(1_000..2_000, 100)).unwrap();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"tcp://{address}\" }}")));
+    // One that appears while it runs.
+    fs::write(inlet.join("inlet.log.old"), records(6_000..6_010, 100)).unwrap();
+    let mut stream = connect(address);
+    for n in 2_000..2_100 {
+        stream.write_all(format!("{}\n", message("inlet", n, 100)).as_bytes()).unwrap();
+    }
+    book.wait_all(2_100, DRAIN);
+    let ours = |name: &String| !foreign.contains(&name.as_str()) && name != "inlet.log.old";
+    let left = || names(&inlet).into_iter().filter(ours).collect::<Vec<_>>();
+    wait_until("its own are removed", DRAIN, || left() == ["inlet.log"]);
+    assert_eq!(names(&inlet).len(), foreign.len() + 2);
+    assert_eq!(book.seen(), 2_100);
+    assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
+}
+
+/// What was read and waits for the endpoint is not lost when its file gives way, and is not counted as lost.
+#[test]
+fn what_is_on_its_way_is_not_counted_as_lost() {
+    const COUNT: u64 = 20_000;
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "way");
+    let address = free_port();
+    let value = format!("{{ listen: \"udp://{address}\", queue: 1MiB }}");
+    let agent = agent(&rig, &loki, source("syslog", &value));
+    loki.pause();
+    let sender = Udp::to(address);
+    let received = || agent.metric("lugger_receive_messages_total").unwrap() as u64;
+    for n in 0..COUNT {
+        sender.send(message("way", n, 200).as_bytes());
+        if n % 200 == 199 {
+            wait_until("they are received", DRAIN, || received() + 400 >= n);
+        }
+    }
+    wait_until("all are received", DRAIN, || received() == COUNT);
+    let given_up = dropped(&agent, "full");
+    loki.resume();
+    wait_until("the rest arrives", DRAIN, || book.seen() + given_up >= COUNT);
+    wait_until("the newest are kept", DRAIN, || book.lock().has(COUNT - 1));
+    println!("{} arrived, {given_up} are counted as lost", book.seen());
+    assert!(book.seen() + given_up <= COUNT + COUNT / 10, "{} arrived, {given_up} counted", book.seen());
     loki.assert_no_defects();
 }

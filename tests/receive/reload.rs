@@ -129,3 +129,106 @@ fn a_start_that_cannot_listen_says_why() {
     );
     assert!(said.contains("choose another port"), "{said}");
 }
+
+/// Sends numbered messages over one connection after the other, as senders do, until it is told to stop; how many.
+fn send_on(to: std::net::SocketAddr, text: &str, done: &AtomicBool) -> u64 {
+    let mut sent = 0;
+    let mut stream = None;
+    while !done.load(Ordering::Acquire) {
+        let connected = stream.take().or_else(|| std::net::TcpStream::connect(to).ok());
+        let Some(mut connected) = connected else {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        };
+        if connected.write_all(format!("<14>Aug  1 10:00:00 h p: {text} {sent}\n").as_bytes()).is_ok() {
+            sent += 1;
+            stream = Some(connected);
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    sent
+}
+
+/// A source that is removed lets go of a connection that keeps sending; it can come back at the same or another port, and what is counted there arrives.
+#[test]
+fn a_busy_connection_ends_with_its_source() {
+    let rig = Rig::new();
+    let loki = kept();
+    let (first, second) = (free_port(), free_port());
+    let app = || Config::new(&loki.url()).source(FileSource::new("app", rig.log("*.log")));
+    let with = |name: &str, to: std::net::SocketAddr| app().source(syslog(name, &format!("tcp://{to}"), ""));
+    let agent = rig.start(&with("a", first));
+    let count = |word: &str| loki.lines().iter().filter(|line| line.starts_with(word)).count() as u64;
+    for (text, to, name) in [("same", first, "a"), ("other", second, "a"), ("renamed", second, "b")] {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| send_on(first, "busy", &done));
+            if name == "a" {
+                let before = count("busy");
+                wait_until("it is busy", DRAIN, || count("busy") > before + 100);
+                rig.change(&agent, &app());
+                assert!(std::net::TcpStream::connect(first).is_err(), "{text}: somebody still listens");
+            }
+            rig.change(&agent, &with(name, to));
+            done.store(true, Ordering::Release);
+            sender.join().unwrap();
+        });
+        let received = || agent.metric("lugger_receive_messages_total").unwrap() as u64;
+        let before = received();
+        let mut stream = connect(to);
+        for n in 0..1_000 {
+            stream.write_all(format!("<14>Aug  1 10:00:00 h p: {text} {n}\n").as_bytes()).unwrap();
+        }
+        wait_until("all are received", DRAIN, || received() >= before + 1_000);
+        wait_until("all that is received arrives", DRAIN, || count(text) == 1_000);
+        drop(stream);
+        rig.change(&agent, &with("a", first));
+    }
+}
+
+/// Under another name at the same address a busy sender has to connect anew at most: the source of the new name goes on.
+#[test]
+fn a_source_that_is_renamed_goes_on() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let config = |name: &str| Config::new(&loki.url()).source(syslog(name, &format!("tcp://{address}"), ""));
+    let agent = rig.start(&config("a"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| send_on(address, "line", &done));
+        wait_until("some", DRAIN, || loki.lines().len() > 200);
+        rig.change(&agent, &config("b"));
+        let renamed = || loki.entries().iter().filter(|entry| entry.stream.contains("job=\"b\"")).count();
+        wait_until("some of the new name", DRAIN, || renamed() > 500);
+        done.store(true, Ordering::Release);
+        sender.join().unwrap();
+        let received = agent.metric("lugger_receive_messages_total").unwrap() as usize;
+        wait_until("all of the new name", DRAIN, || renamed() >= received);
+    });
+    let left: u64 = std::fs::read_dir(rig.state().join("inlets/a"))
+        .map_or(0, |files| files.map(|file| file.unwrap().metadata().unwrap().len()).sum());
+    println!("{left} bytes are left under the old name");
+    assert!(!agent.stderr().contains("not ended yet"), "{}", agent.stderr());
+}
+
+/// A connection that outlived a change of its source's options ends when the source goes, also if it is silent.
+#[test]
+fn a_silent_connection_that_was_left_ends_with_its_source() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let app = || Config::new(&loki.url()).source(FileSource::new("app", rig.log("*.log")));
+    let with = |more: &str| app().source(syslog("a", &format!("tcp://{address}"), more));
+    let agent = rig.start(&with(""));
+    let mut stream = connect(address);
+    stream.write_all(b"<14>Aug  1 10:00:00 h p: one\n").unwrap();
+    loki.wait_for("the first", DRAIN, |line| line == "one");
+    rig.change(&agent, &with(", idle_timeout: 1h"));
+    stream.write_all(b"<14>Aug  1 10:00:00 h p: two\n").unwrap();
+    loki.wait_for("the second", DRAIN, |line| line == "two");
+    rig.change(&agent, &app());
+    stream.set_read_timeout(Some(DRAIN)).unwrap();
+    assert_eq!(std::io::Read::read(&mut stream, &mut [0]).expect("it is closed"), 0);
+    drop(TcpListener::bind(address).expect("the address is free"));
+}

@@ -67,7 +67,8 @@ pub fn logger(arguments: &[&str], text: &str) {
     assert!(child.wait().unwrap().success(), "logger {arguments:?}");
 }
 
-/// rsyslogd that reads what is written to a unix socket and forwards it. Killed when dropped.
+/// rsyslogd that reads what is written to a unix socket and forwards it. Give its action a queue for all messages: when a small one is full it loses one now
+/// and then, whatever it forwards to. Killed when dropped.
 pub struct Rsyslog {
     child: Child,
     socket: PathBuf,

@@ -249,7 +249,7 @@ fn rsyslog_forwards_over_tcp() {
     let _agent = rig.start(&config);
     let action = format!(
         "action(type=\"omfwd\" Target=\"127.0.0.1\" Port=\"{}\" Protocol=\"tcp\" TCP_Framing=\"octet-counted\" \
-         action.resumeRetryCount=\"-1\" queue.type=\"LinkedList\")",
+         action.resumeRetryCount=\"-1\" queue.type=\"LinkedList\" queue.size=\"200000\")",
         address.port()
     );
     let rsyslog = Rsyslog::start(rig.path(), "", &action);

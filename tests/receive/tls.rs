@@ -4,7 +4,7 @@ use crate::senders::{Rsyslog, local_message};
 use crate::support::agent::{Config, Rig, free_port};
 use crate::support::ledger::Book;
 use crate::support::loki::Loki;
-use crate::support::wait::wait_until;
+use crate::support::wait::{holds_within, wait_until};
 use crate::{DRAIN, agent, kept, source};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::fs;
@@ -111,7 +111,7 @@ fn rsyslog_forwards_over_tls_with_a_certificate() {
     let address = free_port();
     let tls = files.server(&format!(", client_ca_file: {}", files.path("ca.pem")));
     let value = format!("{{ listen: \"tls://{address}\", tls_config: {tls} }}");
-    let _agent = rig.start(&Config::new(&loki.url()).source(source("syslog", &value)));
+    let agent = rig.start(&Config::new(&loki.url()).source(source("syslog", &value)));
     let global = format!(
         "global(DefaultNetstreamDriver=\"gtls\" DefaultNetstreamDriverCAFile=\"{}\" DefaultNetstreamDriverCertFile=\"{}\" \
          DefaultNetstreamDriverKeyFile=\"{}\")\n\
@@ -124,11 +124,15 @@ fn rsyslog_forwards_over_tls_with_a_certificate() {
     let action = format!(
         "action(type=\"omfwd\" Target=\"127.0.0.1\" Port=\"{}\" Protocol=\"tcp\" TCP_Framing=\"octet-counted\" \
          StreamDriver=\"gtls\" StreamDriverMode=\"1\" StreamDriverAuthMode=\"x509/certvalid\" \
-         template=\"protocol\" action.resumeRetryCount=\"-1\" queue.type=\"LinkedList\")",
+         template=\"protocol\" action.resumeRetryCount=\"-1\" queue.type=\"LinkedList\" queue.size=\"200000\")",
         address.port()
     );
     let rsyslog = Rsyslog::start(rig.path(), &global, &action);
     rsyslog.send((0..COUNT).map(|n| local_message("gnutls", n, 100)));
+    let received = || agent.metric("lugger_receive_messages_total");
+    let _ = holds_within(DRAIN, || received() == Some(COUNT as f64));
+    let said = std::fs::read_to_string(rig.path().join("rsyslog.log")).unwrap();
+    assert_eq!(received(), Some(COUNT as f64), "rsyslog says: {said}");
     book.wait_all(COUNT, DRAIN);
     book.lock().verdict(COUNT).assert_perfect(0);
     loki.assert_no_defects();

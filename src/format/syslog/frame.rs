@@ -75,6 +75,11 @@ impl Framer {
         self.held.len() + self.head.len()
     }
 
+    /// Whether no message has begun that has not ended.
+    pub fn is_between(&self) -> bool {
+        self.held.is_empty() && self.state == State::Frame
+    }
+
     /// Takes in what was read, and gives each message that is complete with it.
     pub fn push(&mut self, input: &[u8], mut take: impl FnMut(Frame<'_>)) {
         if self.held.is_empty() {

@@ -144,7 +144,9 @@ impl Follow {
         // By directory and name, so that the few that begin like a path's file are found without looking at all. Made when it is needed.
         let mut by_name: Vec<u32> = Vec::new();
         let key = |at: &u32| found.get(*at as usize).map(|found| (found.dir, found.name));
-        for (number, source) in (0u16..).zip(&self.sources).filter(|(_, source)| !source.carried) {
+        for (number, source) in
+            (0u16..).zip(&self.sources).filter(|(_, source)| !source.carried && !source.settings.removes_done())
+        {
             let name = source.settings.name.as_str();
             let is_away = |known: &Known| {
                 !sorted.at_path.contains(&known.slot)

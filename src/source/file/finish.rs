@@ -4,10 +4,11 @@
 //! deleted, only when nobody writes to it any more. Leaves to others: noticing that a file was rotated (`follow`).
 
 use super::follow::{Follow, fail};
-use super::identity::{encode_key, stat_file};
+use super::identity::{encode_key, stat_file, stat_path};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -206,14 +207,27 @@ impl Follow {
     fn settle_of_inlet(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
         let source = file.source;
+        if file.place.is_none() && file.file.is_none() {
+            // The inlet gave it up before it was opened: nothing more can be learned, and others wait for it.
+            self.files.finished(id);
+            self.let_go(id, true);
+            return true;
+        }
         let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
         if !file.at_end || file.size > file.offset || file.failing().is_some() || is_holding {
+            return false;
+        }
+        let has_links = |handle: &File| stat_file(handle).is_ok_and(|stat| stat.links > 0);
+        if file.place.is_none() && file.file.as_ref().is_some_and(has_links) {
+            // It was given its number a moment ago: it is told under which name.
             return false;
         }
         let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
         // The one that is written to is never finished.
         if let Some(path) = path.filter(|path| self.inlet_path(source, path).is_some()) {
-            match std::fs::remove_file(&path) {
+            // Another file that has the name by now is not touched.
+            let is_it = stat_path(&path).map(|stat| file.identity.is_still(&stat.identity));
+            match is_it.and_then(|is_it| if is_it { std::fs::remove_file(&path) } else { Ok(()) }) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     if let Some(source) = self.sources.get(usize::from(source)) {
                         fail(source, &path, "remove", &error);

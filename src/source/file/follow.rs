@@ -626,7 +626,7 @@ impl Follow {
     /// Where a file of an inlet was before it got its number. `None`: it has none, or is of no inlet.
     pub(super) fn inlet_path(&self, source: u16, path: &Path) -> Option<PathBuf> {
         self.sources.get(usize::from(source)).filter(|source| source.settings.removes_done())?;
-        (path.file_name()? != inlet::NAME).then(|| path.with_file_name(inlet::NAME))
+        inlet::is_finished(path.file_name()?).then(|| path.with_file_name(inlet::NAME))
     }
 
     /// Opens a file under its name. False when that was not possible; then it is tried again, or the name leads elsewhere.

@@ -34,12 +34,23 @@ mod tree;
 mod twin;
 pub mod worker;
 
-use crate::store::checkpoint::Checkpoints;
+use crate::store::checkpoint::{Checkpoints, Saved};
 use std::path::Path;
+
+/// How far the file at a path was read and is on its way, or stored, bytes: what is before it does not need the file as long as this process lives.
+/// 0 where that is not known.
+pub fn taken(store: &Checkpoints, source: &str, path: &Path) -> u64 {
+    let (position, slot) = saved(store, source, path, |saved| (saved.position, Some(saved.slot)));
+    slot.map_or(0, |slot| position.max(store.read_to(slot)))
+}
 
 /// How far the file at a path is stored by all endpoints that a source goes to, bytes. 0 where that is not known.
 pub fn stored(store: &Checkpoints, source: &str, path: &Path) -> u64 {
-    let Ok(stat) = identity::stat_path(path) else { return 0 };
+    saved(store, source, path, |saved| saved.position)
+}
+
+fn saved<T: Default>(store: &Checkpoints, source: &str, path: &Path, of: impl Fn(&Saved) -> T) -> T {
+    let Ok(stat) = identity::stat_path(path) else { return T::default() };
     let key = identity::encode_key(source, &stat.identity);
-    store.saved(&key).iter().find(|saved| *saved.key == *key).map_or(0, |saved| saved.position)
+    store.saved(&key).iter().find(|saved| *saved.key == *key).map_or_else(T::default, of)
 }

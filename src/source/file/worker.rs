@@ -324,6 +324,17 @@ impl Worker {
         source.and_then(|s| self.outputs.get(s.output)).is_some_and(|o| o.has_room())
     }
 
+    /// Lets an inlet know how far it is read: what is on its way need not be kept for its reader.
+    fn note_read(&self, id: FileId) {
+        let Some(file) = self.follow.files.get(id) else { return };
+        let source = self.follow.sources.get(usize::from(file.source));
+        if let Some(slot) = file.slot
+            && source.is_some_and(|source| source.settings.removes_done())
+        {
+            self.follow.store.note_read(slot, file.offset);
+        }
+    }
+
     /// Reads one chunk of a file.
     fn read_file(&mut self, id: FileId) {
         if !self.follow.open_file(id) {
@@ -361,6 +372,7 @@ impl Worker {
                     } else {
                         self.hand_on(id, &piece, is_over);
                     }
+                    self.note_read(id);
                     if more {
                         self.follow.files.make_ready(id);
                     } else if !(has_stages && self.waits_at_end(id)) && self.follow.at_end(id) {

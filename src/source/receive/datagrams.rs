@@ -8,7 +8,8 @@
 use super::port::{Chunk, Port};
 use super::socket::kernel_drops;
 use crate::base::limits::{
-    GELF_WAIT_MS, RECEIVE_CHUNK_BYTES, RECEIVE_GATHERED_BYTES, RECEIVE_LOOK_MS, RECEIVE_READ_BYTES, RECEIVE_WAIT_MS,
+    GELF_WAIT_MS, RECEIVE_CHUNK_BYTES, RECEIVE_GATHERED_BYTES, RECEIVE_LAST_MS, RECEIVE_LOOK_MS, RECEIVE_READ_BYTES,
+    RECEIVE_WAIT_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::gelf::{Assembler, Outcome, Unpacker};
@@ -102,8 +103,16 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
     let mut peer = Peer::default();
     let mut drops = Drops::of(&source);
     let mut look_at: Option<Instant> = None;
+    let mut last_at: Option<Instant> = None;
     loop {
         let is_stopping = stop.is_raised();
+        if is_stopping {
+            // What goes on coming is for whoever listens next.
+            let last_at = *last_at.get_or_insert_with(|| Instant::now() + Duration::from_millis(RECEIVE_LAST_MS));
+            if last_at <= Instant::now() {
+                break;
+            }
+        }
         port.begin();
         let is_empty = loop {
             match source.try_recv(&mut buffer) {

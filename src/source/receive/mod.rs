@@ -5,9 +5,11 @@
 //! `tls` what a server shows. One thread, `lugger-receive`, runs all of them; an inlet is synced beside it.
 //!
 //! Promises: a change of the configuration closes no socket whose address stays, and no connection; what fails names the address and what to do, and
-//! changes nothing; when a receiver ends it takes first what the kernel has for it. Leaves to others: what messages mean (`file/records`).
+//! changes nothing; when a receiver ends it takes first what the kernel has for it; an inlet is open once at most, also while a source goes and
+//! comes back. Leaves to others: what messages mean (`file/records`).
 
 mod datagrams;
+mod judge;
 mod port;
 mod push;
 pub mod settings;
@@ -17,18 +19,21 @@ mod stdin;
 mod streams;
 mod tls;
 
+pub use judge::Naming;
 pub use socket::BindError;
 pub use tls::TlsError;
 
 use crate::base::clock::Clock;
-use crate::base::limits::RECEIVE_STOP_MS;
+use crate::base::limits::RECEIVE_END_MS;
 use crate::base::metrics::Registry;
 use crate::base::secret::Secret;
 use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::wake::Wake;
 use crate::format::record::Kind;
+use crate::pipeline::relabel::RelabelError;
 use crate::store::inlet::{Counters, Delivered, Directory, Inlet, InletError, Limits, Policy};
 use datagrams::Take;
+use judge::Judge;
 use port::Port;
 use rustls::ServerConfig;
 use settings::{Address, From, Settings};
@@ -41,7 +46,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// The directory of inlets in the state directory.
 const NAME: &str = "inlets";
@@ -85,6 +90,14 @@ pub enum Problem {
     /// Its inlet.
     #[error(transparent)]
     Inlet(#[from] InletError),
+    /// The one of this name that was removed.
+    #[error(
+        "one of this name was removed and has not ended yet, as the disk does not answer; reload again when it does"
+    )]
+    Ending,
+    /// What decides which pushes have labels.
+    #[error(transparent)]
+    Relabel(#[from] RelabelError),
     /// The host is out of means.
     #[error("cannot receive: {0}")]
     Io(#[from] io::Error),
@@ -95,8 +108,8 @@ pub enum Problem {
 pub struct Planned {
     /// Its settings.
     pub settings: Settings,
-    /// Whether its entries get labels that are no stream's of a push.
-    pub has_labels: bool,
+    /// What labels its entries have beside those of a push.
+    pub labels: Naming,
 }
 
 /// A receiver that can be started: nothing of it can fail any more.
@@ -109,16 +122,18 @@ pub struct Prepared {
     tls: Option<Arc<ServerConfig>>,
     /// Who may push.
     wanted: Option<Secret>,
+    judge: Option<Arc<Judge>>,
     wake: Option<Wake>,
 }
 
-/// What there is of a receiver that runs, for one that takes its place.
+/// What there is of a receiver that runs, for one that takes its place, or of one that has been removed and not ended yet.
 #[derive(Debug, Clone)]
 pub struct There {
     name: String,
     address: Option<Address>,
     socket: Option<Socket>,
-    port: Arc<Port>,
+    /// `None`: it has not ended yet.
+    port: Option<Arc<Port>>,
 }
 
 /// What inlets are opened with.
@@ -154,6 +169,10 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
         From::Push(push) => push::credentials(push)?,
         _ => None,
     };
+    let judge = match &settings.from {
+        From::Push(_) => Some(Arc::new(Judge::new(&planned.labels)?)),
+        _ => None,
+    };
     let address = settings.address();
     // Sockets are told apart by address alone, as two sources may exchange theirs; but a free port is another one for each source.
     let is_free = address.as_ref().is_some_and(Address::is_free);
@@ -170,7 +189,8 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
     };
     let known = there.iter().find(|there| there.name == settings.name);
     let (port, is_new) = match known {
-        Some(known) => (Arc::clone(&known.port), false),
+        Some(There { port: Some(port), .. }) => (Arc::clone(port), false),
+        Some(There { port: None, .. }) => return Err(Problem::Ending),
         None => {
             let directory = Directory::new(&inlet_path(around.state_dir, &settings.name));
             let counters = Counters::new(around.registry, &settings.name);
@@ -181,7 +201,7 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
-    Ok(Prepared { planned, port, is_new, socket, tls, wanted, wake })
+    Ok(Prepared { planned, port, is_new, socket, tls, wanted, judge, wake })
 }
 
 /// Who can be held up waits; over UDP the oldest gives way.
@@ -202,12 +222,14 @@ pub struct Receivers {
     running: Vec<Running>,
     /// Those that take no more connections and have some.
     leaving: Vec<Running>,
+    /// Names of those that were removed and have not ended yet.
+    ending: Vec<(String, JoinHandle<()>)>,
 }
 
 #[derive(Debug)]
 struct Running {
     settings: Settings,
-    has_labels: bool,
+    labels: Naming,
     socket: Option<Socket>,
     port: Arc<Port>,
     /// Takes no more connections; those there are go on.
@@ -244,7 +266,7 @@ impl Receivers {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("lugger-receive".into()).spawn(run)?;
-        Ok(Receivers { runtime: handle, quit, thread, running: Vec::new(), leaving: Vec::new() })
+        Ok(Receivers { runtime: handle, quit, thread, running: Vec::new(), leaving: Vec::new(), ending: Vec::new() })
     }
 
     /// Starts the first ones.
@@ -261,9 +283,11 @@ impl Receivers {
             name: running.settings.name.clone(),
             address: running.settings.address(),
             socket: running.socket.clone(),
-            port: Arc::clone(&running.port),
+            port: Some(Arc::clone(&running.port)),
         };
-        self.running.iter().map(there).collect()
+        let unended = self.ending.iter().filter(|(_, task)| !task.is_finished());
+        let unended = unended.map(|(name, _)| There { name: name.clone(), address: None, socket: None, port: None });
+        self.running.iter().map(there).chain(unended).collect()
     }
 
     /// The status of each source, by name.
@@ -273,12 +297,22 @@ impl Receivers {
         self.running.iter().map(of).collect()
     }
 
-    /// Ends those that the next ones do not have; what the kernel has for them is taken first.
-    pub async fn retire(&mut self, next: &[Prepared]) {
-        let stays = |running: &Running| next.iter().any(|next| next.planned.settings.name == running.settings.name);
-        let (stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(stays);
-        self.running = stay;
-        end(gone).await;
+    /// Ends those that the next ones do not have, with all their connections; what the kernel has for them is taken first. Gives their names.
+    pub async fn retire(&mut self, next: &[Prepared]) -> Vec<String> {
+        let is_next = |name: &str| next.iter().any(|next| next.planned.settings.name == name);
+        let gone = self.take(|name| !is_next(name));
+        let names = gone.iter().map(|running| running.settings.name.clone()).collect();
+        self.end(gone, true).await;
+        names
+    }
+
+    /// Those of such names, and those of them that are leaving.
+    fn take(&mut self, is_it: impl Fn(&str) -> bool) -> Vec<Running> {
+        let mut taken = Vec::new();
+        for list in [&mut self.running, &mut self.leaving] {
+            taken.extend(list.extract_if(.., |running| is_it(&running.settings.name)));
+        }
+        taken
     }
 
     /// Changes to the next set. What is as before is not touched.
@@ -295,7 +329,7 @@ impl Receivers {
             };
             prepared.port.set_limits(limits(&prepared.planned.settings), prepared.planned.settings.message_bytes);
             let is_same = before.settings.from == prepared.planned.settings.from
-                && before.has_labels == prepared.planned.has_labels
+                && before.labels == prepared.planned.labels
                 // Files may have others in them.
                 && prepared.tls.is_none()
                 && prepared.wanted.is_none();
@@ -311,15 +345,47 @@ impl Receivers {
                 // Its connections go on.
                 self.leaving.push(before);
             } else {
+                // Nor do those of its connections that were left before.
+                let name = before.settings.name.clone();
+                ended.extend(self.leaving.extract_if(.., |running| running.settings.name == name));
                 ended.push(before);
             }
         }
         self.leaving.retain(|running| !running.task.is_finished());
-        end(ended).await;
+        self.end(ended, false).await;
+    }
+
+    /// Ends receivers, and lets their inlets go if it `closes` them. They have a time for it, all together.
+    async fn end(&mut self, gone: Vec<Running>, closes: bool) {
+        let mut ports: Vec<Gone> = Vec::new();
+        for running in gone {
+            running.leave.raise();
+            running.stop.raise();
+            if let Some(wake) = &running.wake {
+                wake.wake();
+            }
+            let Running { settings, port, task, syncing, .. } = running;
+            match ports.iter_mut().find(|known| Arc::ptr_eq(&known.port, &port)) {
+                Some(known) => known.tasks.push((task, syncing)),
+                None => ports.push(Gone { name: settings.name, port, tasks: vec![(task, syncing)] }),
+            }
+        }
+        let ending: Vec<_> =
+            ports.into_iter().map(|gone| (gone.name.clone(), self.runtime.spawn(gone.end(closes)))).collect();
+        let end_at = Instant::now() + Duration::from_millis(RECEIVE_END_MS);
+        self.ending.retain(|(_, task)| !task.is_finished());
+        for (name, mut task) in ending {
+            if timeout_at(end_at, &mut task).await.is_err() && closes {
+                // A disk that does not answer, most likely.
+                tracing::warn!(source = %name, "the source is removed and has not ended yet");
+                self.ending.push((name, task));
+            }
+        }
     }
 
     fn launch(&self, prepared: Prepared, syncing: Option<Arc<AbortOnDrop>>) -> Running {
-        let Prepared { planned: Planned { settings, has_labels }, port, socket, tls, wanted, wake, is_new } = prepared;
+        let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, wake, is_new } =
+            prepared;
         if is_new && let Some(socket) = &socket {
             tracing::info!(source = %settings.name, address = %socket.address(), "listening");
         }
@@ -349,7 +415,7 @@ impl Receivers {
             }
             (_, None) => self.runtime.spawn(async {}),
             (from, Some(socket)) => {
-                let server = Server { tls, wanted, has_labels };
+                let server = Server { tls, wanted, judge };
                 let work = work(from.clone(), server, socket.clone(), Arc::clone(&port), leaving, stopping);
                 let name = settings.name.clone();
                 self.runtime.spawn(async move {
@@ -359,7 +425,7 @@ impl Receivers {
                 })
             }
         };
-        Running { settings, has_labels, socket, port, leave, stop, task, syncing, ended, wake }
+        Running { settings, labels, socket, port, leave, stop, task, syncing, ended, wake }
     }
 
     /// Whether there are sources, all of them are stdin, and that has ended.
@@ -383,29 +449,37 @@ impl Receivers {
 
     /// Takes what the kernel has, and ends.
     pub async fn stop(mut self) {
-        let mut all = std::mem::take(&mut self.running);
-        all.append(&mut self.leaving);
-        end(all).await;
+        let all = self.take(|_| true);
+        self.end(all, true).await;
         self.quit.raise();
         // It does not wait for anything.
         let _ = self.thread.join();
     }
 }
 
-async fn end(gone: Vec<Running>) {
-    for running in &gone {
-        running.leave.raise();
-        running.stop.raise();
-        if let Some(wake) = &running.wake {
-            wake.wake();
+/// A port whose receivers have been told to end.
+struct Gone {
+    name: String,
+    port: Arc<Port>,
+    tasks: Vec<(JoinHandle<()>, Arc<AbortOnDrop>)>,
+}
+
+impl Gone {
+    /// Waits for them, and makes what they took last.
+    async fn end(self, closes: bool) {
+        let Gone { port, tasks, .. } = self;
+        for (task, syncing) in tasks {
+            // An error is a panic, which has been shown.
+            let _ = task.await;
+            drop(syncing);
         }
-    }
-    for running in gone {
-        // An error is a panic, which has been shown, or a disk that does not answer.
-        let _ = timeout(Duration::from_millis(RECEIVE_STOP_MS), running.task).await;
-        let port = running.port;
-        let sync = tokio::task::spawn_blocking(move || port.sync());
-        let _ = timeout(Duration::from_millis(RECEIVE_STOP_MS), sync).await;
+        let last = move || {
+            port.sync();
+            if closes {
+                port.close();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(last).await;
     }
 }
 
@@ -413,7 +487,7 @@ async fn end(gone: Vec<Running>) {
 struct Server {
     tls: Option<Arc<ServerConfig>>,
     wanted: Option<Secret>,
-    has_labels: bool,
+    judge: Option<Arc<Judge>>,
 }
 
 /// Receives until it is told to stop.
@@ -425,17 +499,23 @@ async fn work(
     leave: Shutdown,
     stop: Shutdown,
 ) -> io::Result<()> {
-    let Server { tls, wanted, has_labels } = server;
+    let Server { tls, wanted, judge } = server;
+    // Where connections go on after nobody listens any more, the socket does not stay.
     match (from, socket) {
         (From::Push(push), Socket::Tcp(listener)) => {
-            push::receive(listener.try_clone()?, (push, wanted, has_labels), tls, port, leave).await;
+            let own = listener.try_clone()?;
+            drop(listener);
+            let Some(judge) = judge else { return Ok(()) };
+            push::receive(own, (push, wanted, judge), tls, port, leave).await;
         }
         (From::Syslog(syslog), Socket::Tcp(listener)) => {
             let source = streams::Source::Tcp(TcpListener::from_std(listener.try_clone()?)?, tls);
+            drop(listener);
             streams::receive(source, syslog.idle_timeout, port, leave, stop).await;
         }
         (From::Syslog(syslog), Socket::UnixStream(listener)) => {
             let source = streams::Source::Unix(UnixListener::from_std(listener.0.try_clone()?)?);
+            drop(listener);
             streams::receive(source, syslog.idle_timeout, port, leave, stop).await;
         }
         (From::Syslog(_), Socket::Udp(socket)) => {

@@ -5,19 +5,20 @@
 
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
+use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
 use crate::store::inlet::{AppendError, Inlet, Kept, Limits};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Port {
-    inlet: Mutex<Inlet>,
+    /// `None`: it is closed.
+    inlet: Mutex<Option<Inlet>>,
     limits: Mutex<Limits>,
     clock: Clock,
     /// The time of the next record.
@@ -25,6 +26,10 @@ pub(super) struct Port {
     message_bytes: AtomicUsize,
     pub(super) status: Status,
     written: Notify,
+    /// Connections of streams, whichever of its receivers has them.
+    pub(super) slots: Arc<Semaphore>,
+    /// What they hold of messages that have not ended, bytes.
+    pub(super) unfinished: Arc<AtomicUsize>,
 }
 
 /// Records that are to be appended together.
@@ -50,20 +55,24 @@ impl Chunk {
 impl Port {
     pub(super) fn new(inlet: Inlet, limits: Limits, message_bytes: usize, clock: Clock, status: Status) -> Self {
         Port {
-            inlet: Mutex::new(inlet),
+            inlet: Mutex::new(Some(inlet)),
             limits: Mutex::new(limits),
             clock,
             next_ns: AtomicI64::new(0),
             message_bytes: AtomicUsize::new(message_bytes),
             status,
             written: Notify::new(),
+            slots: Arc::new(Semaphore::new(RECEIVE_CONNECTIONS)),
+            unfinished: Arc::default(),
         }
     }
 
     /// Goes on under other bounds.
     pub(super) fn set_limits(&self, limits: Limits, message_bytes: usize) {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
-        self.lock().set_limits(limits);
+        if let Some(inlet) = self.lock().as_mut() {
+            inlet.set_limits(limits);
+        }
         self.message_bytes.store(message_bytes, Ordering::Relaxed);
     }
 
@@ -74,10 +83,10 @@ impl Port {
 
     /// What is received from here on is received now.
     pub(super) fn begin(&self) {
-        let (now, next) = (self.clock.now_ns(), self.next_ns.load(Ordering::Relaxed));
-        if next < now || next.saturating_sub(now) > CLOCK_AHEAD_NS {
-            self.next_ns.store(now, Ordering::Relaxed);
-        }
+        let now = self.clock.now_ns();
+        // Others may stamp at the same time: what they were given is not given again.
+        let later = |next: i64| (next < now || next.saturating_sub(now) > CLOCK_AHEAD_NS).then_some(now);
+        let _ = self.next_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
     /// A time of receipt of its own.
@@ -113,14 +122,14 @@ impl Port {
         Some([head, mark.as_bytes()].concat())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inlet> {
+    fn lock(&self) -> MutexGuard<'_, Option<Inlet>> {
         // An inlet is usable after any of its calls.
         self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends a chunk, if the inlet takes it.
     pub(super) fn append(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
-        let kept = self.lock().append(&chunk.bytes, chunk.records);
+        let kept = append(&mut self.lock(), chunk);
         self.count(chunk, kept.is_ok());
         kept
     }
@@ -132,7 +141,7 @@ impl Port {
             Err(TryLockError::Poisoned(inlet)) => inlet.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        let kept = inlet.append(&chunk.bytes, chunk.records);
+        let kept = append(&mut inlet, chunk);
         self.count(chunk, kept.is_ok());
         Some(kept)
     }
@@ -186,26 +195,36 @@ impl Port {
     pub(super) fn append_above(&self, chunk: &Chunk) {
         let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inlet = self.lock();
-        let room = inlet.bytes().saturating_add(chunk.bytes.len() as u64).max(limits.bytes);
-        inlet.set_limits(Limits { bytes: room, ..limits });
-        let kept = inlet.append(&chunk.bytes, chunk.records);
+        if let Some(inlet) = inlet.as_mut() {
+            let room = inlet.bytes().saturating_add(chunk.bytes.len() as u64).max(limits.bytes);
+            inlet.set_limits(Limits { bytes: room, ..limits });
+        }
+        let kept = append(&mut inlet, chunk);
         self.count(chunk, kept.is_ok());
         if let Err(error) = kept {
             self.status.refuse("disk", chunk.records);
             tracing::warn!(%error, records = chunk.records, "messages that were received are lost");
         }
-        inlet.set_limits(limits);
+        if let Some(inlet) = inlet.as_mut() {
+            inlet.set_limits(limits);
+        }
     }
 
     /// What is taken and not in a file yet, bytes. `None`: it is being synced.
     pub(super) fn held_bytes(&self) -> Option<usize> {
-        self.inlet.try_lock().ok().map(|inlet| inlet.held_bytes())
+        self.inlet.try_lock().ok().map(|inlet| inlet.as_ref().map_or(0, Inlet::held_bytes))
     }
 
     /// Makes what is in files last.
     pub(super) fn sync(&self) -> bool {
         // What fails is counted and told by the inlet.
-        self.lock().sync().is_ok()
+        self.lock().as_mut().is_none_or(|inlet| inlet.sync().is_ok())
+    }
+
+    /// Lets the inlet go, so that another may open its directory: nothing is taken any more.
+    pub(super) fn close(&self) {
+        let inlet = self.lock().take();
+        drop(inlet);
     }
 
     /// Syncs every second for as long as anything is written, beside the thread that receives.
@@ -218,5 +237,12 @@ impl Port {
                 self.written.notify_one();
             }
         }
+    }
+}
+
+fn append(inlet: &mut Option<Inlet>, chunk: &Chunk) -> Result<Kept, AppendError> {
+    match inlet {
+        Some(inlet) => inlet.append(&chunk.bytes, chunk.records),
+        None => Err(AppendError::Closed),
     }
 }

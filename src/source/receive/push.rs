@@ -2,21 +2,25 @@
 //!
 //! Promises: an answer of 204 says that all of a push is in the inlet, whatever happens to the process afterwards; any other answer that none of it
 //! is, but for a disk that takes nothing (503), where some of it may come twice if it is sent again. A push that finds no room is answered with 429 and
-//! a time to wait. Leaves to others: labels and stages (`file/records`), HTTP (`base/serve`).
+//! a time to wait; one with entries that have no labels with 400, as they could not be stored. Pushes are decoded one at a time and beside the thread that
+//! receives: what one takes of memory is bounded, however well it is compressed. Leaves to others: labels and stages (`file/records`), HTTP
+//! (`base/serve`).
 
+use super::judge::{Judge, Judging};
 use super::port::{Chunk, Port};
 use super::settings::{Password, Push};
 use crate::base::base64;
 use crate::base::limits::{
-    PUSH_BODIES, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_RETRY_S, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS,
-    RECORD_PAIRS_BYTES,
+    PUSH_BODIES, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_MESSAGES, PUSH_RECORDS, PUSH_RECORDS_BYTES_MIN, PUSH_RETRY_S,
+    PUSH_TURN_MS, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS, RECORD_PAIRS_BYTES,
 };
 use crate::base::secret::Secret;
 use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
 use crate::base::shutdown::Shutdown;
-use crate::format::loki::{decode_snappy, parse_labels};
+use crate::format::loki::{DecodeError, decode_snappy_within, parse_labels};
 use crate::format::push_json::{Decoder, Found};
 use crate::format::record::{Kind, Pieces, encode};
+use crate::model::labels::{LabelCaps, LabelError, check_name};
 use crate::model::tenant::{TENANT_RULE, is_tenant};
 use crate::store::inlet::{AppendError, Kept};
 use bytes::Bytes;
@@ -28,7 +32,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const PATHS: &str = "/loki/api/v1/push, /api/v1/raw (also as /promtail/api/v1/raw), /ready";
 
@@ -40,8 +44,9 @@ struct Server {
     wanted: Option<Secret>,
     port: Arc<Port>,
     room: Arc<Semaphore>,
-    /// Entries without labels of their own have those of the source.
-    has_labels: bool,
+    /// One push is decoded at a time.
+    turn: Arc<Semaphore>,
+    judge: Arc<Judge>,
 }
 
 /// Why a push is not taken: the reason for its counter, the status, the text.
@@ -60,7 +65,7 @@ impl Refusal {
 /// Answers until it is told to stop.
 pub(super) async fn receive(
     socket: std::net::TcpListener,
-    (settings, wanted, has_labels): (Push, Option<Secret>, bool),
+    (settings, wanted, judge): (Push, Option<Secret>, Arc<Judge>),
     tls: Option<Arc<ServerConfig>>,
     port: Arc<Port>,
     leave: Shutdown,
@@ -75,7 +80,8 @@ pub(super) async fn receive(
         None => listener,
     };
     let room = Arc::new(Semaphore::new(settings.body_bytes.saturating_mul(PUSH_BODIES)));
-    let server = Arc::new(Server { settings, wanted, port, room, has_labels });
+    let turn = Arc::new(Semaphore::new(1));
+    let server = Arc::new(Server { settings, wanted, port, room, turn, judge });
     let handler = move |request| {
         let server = Arc::clone(&server);
         async move { server.answer(request).await }
@@ -128,7 +134,7 @@ impl Server {
         }
         let max = self.settings.body_bytes;
         // The second value keeps the room for as long as the body is there.
-        let (body, _room) = read_body(body, max, &self.room).await.map_err(|error| {
+        let (body, room) = read_body(body, max, &self.room).await.map_err(|error| {
             let status = error.status();
             let reason = match status {
                 StatusCode::PAYLOAD_TOO_LARGE => "too_large",
@@ -137,38 +143,51 @@ impl Server {
             };
             Refusal(reason, status, error.to_string())
         })?;
-        let is_large = body.len() > RECEIVE_CHUNK_BYTES / 4;
-        let server = Arc::clone(&self);
-        let work = move || server.decode(&head.headers, &body, is_raw);
-        // A large one takes long enough that others of this thread would have to wait.
-        let chunk = if is_large {
-            let failed =
-                |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
-            tokio::task::spawn_blocking(work).await.map_err(failed)??
-        } else {
-            work()?
+        let turn = timeout(Duration::from_millis(PUSH_TURN_MS), Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(turn) = turn else {
+            let why = "other pushes take too long: try again".to_owned();
+            return Err(Refusal("full", StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        self.keep(&chunk).await
+        let server = Arc::clone(&self);
+        // Gone with this request: who hangs up is not answered, and sends it again.
+        let waits = Arc::new(());
+        let is_waited_for = Arc::downgrade(&waits);
+        // Others of this thread would have to wait for it. The room and the turn are kept until the memory is given back.
+        let work = move || {
+            let chunk = server.decode(&head.headers, &body, is_raw)?;
+            let kept = if chunk.is_empty() || is_waited_for.strong_count() == 0 {
+                Ok(Kept::Written)
+            } else {
+                server.port.append(&chunk)
+            };
+            drop((chunk, body, room, turn));
+            kept.map_err(|error| server.refused(&error))
+        };
+        let failed =
+            |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
+        let kept = tokio::task::spawn_blocking(work).await.map_err(failed)??;
+        drop(waits);
+        self.keep(kept).await
     }
 
-    /// Appends a push, whole. It is answered when it is in a file.
-    async fn keep(&self, chunk: &Chunk) -> Result<(), Refusal> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        match self.port.append_soon(chunk).await {
-            Ok(Kept::Written) => return Ok(()),
-            Ok(Kept::Held | Kept::Dropped) => {}
-            Err(error @ AppendError::Full { .. }) => {
+    /// Why a push is not in the inlet.
+    fn refused(&self, error: &AppendError) -> Refusal {
+        match error {
+            AppendError::Full { .. } => {
                 self.port.status.held_up.add(1);
-                return Err(Refusal("full", StatusCode::TOO_MANY_REQUESTS, error.to_string()));
+                Refusal("full", StatusCode::TOO_MANY_REQUESTS, error.to_string())
             }
-            Err(error @ (AppendError::TooLarge { .. } | AppendError::NotWhole { .. })) => {
-                return Err(Refusal::large(error.to_string()));
+            AppendError::TooLarge { .. } | AppendError::NotWhole { .. } => Refusal::large(error.to_string()),
+            AppendError::Disk(_) | AppendError::Closed => {
+                Refusal("disk", StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
-            Err(error @ AppendError::Disk(_)) => {
-                return Err(Refusal("disk", StatusCode::SERVICE_UNAVAILABLE, error.to_string()));
-            }
+        }
+    }
+
+    /// Waits until all that is taken is in a file.
+    async fn keep(&self, kept: Kept) -> Result<(), Refusal> {
+        if kept == Kept::Written {
+            return Ok(());
         }
         let end = Instant::now() + Duration::from_millis(PUSH_HELD_MS);
         while Instant::now() < end {
@@ -192,14 +211,13 @@ impl Server {
 
     /// The records of a push.
     fn decode(&self, headers: &HeaderMap, body: &Bytes, is_raw: bool) -> Result<Chunk, Refusal> {
-        let word = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
-        let kind = word(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let kind = word(headers, header::CONTENT_TYPE)?.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         let is_json = kind == "application/json";
         if !is_raw && !is_json && kind != "application/x-protobuf" && !kind.is_empty() {
             let why = format!("content type {kind:?} is not taken: send application/x-protobuf or application/json");
             return Err(Refusal::bad(why));
         }
-        let encoding = word(header::CONTENT_ENCODING).trim().to_ascii_lowercase();
+        let encoding = word(headers, header::CONTENT_ENCODING)?.trim().to_ascii_lowercase();
         let max = self.settings.body_bytes;
         let body = match encoding.as_str() {
             "gzip" => Bytes::from(gunzip(body, max)?),
@@ -212,7 +230,7 @@ impl Server {
                 return Err(Refusal::bad(why));
             }
         };
-        let tenant = word(HeaderName::from_static("x-scope-orgid")).trim();
+        let tenant = word(headers, HeaderName::from_static("x-scope-orgid"))?.trim();
         if !tenant.is_empty() && !is_tenant(tenant) {
             return Err(Refusal::bad(format!("X-Scope-OrgID names no tenant: {TENANT_RULE}")));
         }
@@ -220,10 +238,12 @@ impl Server {
         let mut into = Gathered {
             server: self,
             tenant: Some(tenant).filter(|tenant| !tenant.is_empty()),
+            judging: self.judge.of_push(),
+            most: max.saturating_mul(PUSH_RECORDS).max(PUSH_RECORDS_BYTES_MIN),
             chunk: Chunk::default(),
         };
         if is_raw {
-            into.lines(&body);
+            into.lines(&body)?;
         } else if is_json {
             into.json(&body)?;
         } else {
@@ -231,6 +251,17 @@ impl Server {
         }
         Ok(into.chunk)
     }
+}
+
+/// The text of a header; empty: it is not there.
+fn word(headers: &HeaderMap, name: HeaderName) -> Result<&str, Refusal> {
+    let mut all = headers.get_all(&name).iter();
+    let (first, second) = (all.next(), all.next());
+    let Some(first) = first else { return Ok("") };
+    if second.is_some() {
+        return Err(Refusal::bad(format!("the header {name} is there twice")));
+    }
+    first.to_str().map_err(|_| Refusal::bad(format!("the header {name} is not ASCII")))
 }
 
 /// What the header of those says who may push, behind `Basic`. Reads the file of the password.
@@ -252,17 +283,22 @@ pub(super) fn credentials(settings: &Push) -> std::io::Result<Option<Secret>> {
 struct Gathered<'a> {
     server: &'a Server,
     tenant: Option<&'a str>,
+    judging: Judging<'a>,
+    /// The longest chunk, bytes; an entry may come on top.
+    most: usize,
     chunk: Chunk,
 }
 
 impl Gathered<'_> {
-    fn lines(&mut self, body: &[u8]) {
+    fn lines(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        self.stream(std::iter::empty())?;
         for line in body.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {
-                self.entry((Kind::Line, None), line, &[], &[]);
+                self.entry((Kind::Line, None), line, &[], &[])?;
             }
         }
+        Ok(())
     }
 
     fn json(&mut self, body: &[u8]) -> Result<(), Refusal> {
@@ -272,7 +308,10 @@ impl Gathered<'_> {
                 return;
             }
             let checked = match found {
-                Found::Stream(labels) => self.stream(labels.is_empty()),
+                Found::Stream(labels) => match labels.iter().find(|(name, _)| !is_name(name)) {
+                    Some((name, _)) => Err(Refusal::bad(format!("{name:?} is no name of a label"))),
+                    None => self.stream(labels.iter()),
+                },
                 Found::Entry(entry) => {
                     let labels: Vec<(&str, &str)> = entry.labels.iter().collect();
                     let metadata: Vec<(&str, &str)> = entry.metadata.iter().collect();
@@ -290,13 +329,16 @@ impl Gathered<'_> {
         if snap::raw::decompress_len(body).is_ok_and(|len| len > max) {
             return Err(Refusal::large(format!("the push has more than {max} bytes after decompression")));
         }
-        let request = decode_snappy(body, max).map_err(|error| Refusal::bad(error.to_string()))?;
+        let request = decode_snappy_within(body, max, PUSH_MESSAGES).map_err(|error| match error {
+            DecodeError::TooLong { .. } => Refusal::large(error.to_string()),
+            _ => Refusal::bad(error.to_string()),
+        })?;
         for (i, stream) in request.streams.iter().enumerate() {
             let labels =
                 parse_labels(&stream.labels).map_err(|error| Refusal::bad(format!("streams[{i}]: {error}")))?;
-            self.stream(labels.is_empty())?;
             let labels: Vec<(&str, &str)> =
                 labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            self.stream(labels.iter().copied())?;
             for entry in &stream.entries {
                 let pairs = entry.structured_metadata.iter();
                 let metadata: Vec<(&str, &str)> = pairs.map(|pair| (pair.name.as_str(), pair.value.as_str())).collect();
@@ -307,10 +349,10 @@ impl Gathered<'_> {
     }
 
     /// A stream without labels cannot be stored, unless the source has some.
-    fn stream(&self, is_bare: bool) -> Result<(), Refusal> {
-        if is_bare && !self.server.has_labels {
+    fn stream<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Refusal> {
+        if self.judging.is_bare(labels) {
             return Err(Refusal::bad(
-                "a stream has no labels, and the source has none for it: Loki takes no such stream",
+                "a stream has no labels that Loki takes, and the source has none for it: send some, or give the source `labels`",
             ));
         }
         Ok(())
@@ -329,11 +371,7 @@ impl Gathered<'_> {
                 format!("an entry has {bytes} bytes of labels and metadata, at most {RECORD_PAIRS_BYTES} are taken");
             return Err(Refusal::bad(why));
         }
-        if self.chunk.records >= PUSH_ENTRIES as u64 {
-            return Err(Refusal::large(format!("the push has more than {PUSH_ENTRIES} entries: send smaller ones")));
-        }
-        self.entry((Kind::Push, time_ns), line, labels, metadata);
-        Ok(())
+        self.entry((Kind::Push, time_ns), line, labels, metadata)
     }
 
     fn entry(
@@ -342,7 +380,17 @@ impl Gathered<'_> {
         line: &[u8],
         labels: &[(&str, &str)],
         metadata: &[(&str, &str)],
-    ) {
+    ) -> Result<(), Refusal> {
+        if self.chunk.records >= PUSH_ENTRIES as u64 {
+            return Err(Refusal::large(format!("the push has more than {PUSH_ENTRIES} entries: send smaller ones")));
+        }
+        if self.chunk.bytes.len() > self.most {
+            let why = format!(
+                "the push has more than {} bytes, counting the labels of a stream for each of its entries: send smaller ones",
+                self.most
+            );
+            return Err(Refusal::large(why));
+        }
         let port = &self.server.port;
         self.chunk.message_bytes = self.chunk.message_bytes.saturating_add(line.len() as u64);
         let cut = port.cut(line, 0);
@@ -350,7 +398,13 @@ impl Gathered<'_> {
         let pieces = Pieces { kind, received_ns: port.stamp(), time_ns, tenant: self.tenant, peer: None, message };
         encode(&pieces, labels.iter().copied(), metadata.iter().copied(), &mut self.chunk.bytes);
         self.chunk.records += 1;
+        Ok(())
     }
+}
+
+/// As in protobuf, where it is checked with the form of the labels: two names must not become one.
+fn is_name(name: &str) -> bool {
+    !matches!(check_name(name, LabelCaps::default()), Err(LabelError::Name(_)))
 }
 
 fn gunzip(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {

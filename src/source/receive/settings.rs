@@ -38,8 +38,8 @@ pub struct Syslog {
     pub address: Address,
     /// TLS, over TCP only.
     pub tls: Option<Tls>,
-    /// A connection that is silent for so long is closed; `None`: never.
-    pub idle_timeout: Option<Duration>,
+    /// A connection that is silent for so long is closed, and one whose message takes longer.
+    pub idle_timeout: Duration,
 }
 
 /// Where a socket is bound.

@@ -19,6 +19,8 @@ pub struct Status {
     pub held_up: Counter,
     /// Connections that are open.
     pub connections: Gauge,
+    /// Connections that were silent or slow for too long, or held too much of messages that had not ended.
+    pub closed: Counter,
     /// TLS handshakes that failed.
     pub handshakes_failed: Counter,
     /// Messages and requests that were not taken, by reason.
@@ -52,6 +54,11 @@ impl Status {
                 &source,
             ),
             connections: registry.gauge("lugger_receive_connections", "Connections that are open.", &source),
+            closed: registry.counter(
+                "lugger_receive_connections_closed_total",
+                "Connections that were closed because they were silent or slow for too long, or held too much of messages that had not ended.",
+                &source,
+            ),
             handshakes_failed: registry.counter(
                 "lugger_receive_handshakes_failed_total",
                 "TLS handshakes that failed.",

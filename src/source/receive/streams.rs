@@ -3,14 +3,16 @@
 //! A read of a connection is one append. While the inlet is full nothing is read, so that the kernel holds the sender up.
 //!
 //! Promises: a message that was read is in the inlet before the connection is read again; one bad connection ends nothing else. TCP syslog has no
-//! answers: what the kernel had taken and nobody had read when the process was killed is gone. When it stops, it takes what is there first. Leaves to
-//! others: cutting the stream (`format/syslog/frame`), what a message says.
+//! answers: what the kernel had taken and nobody had read when the process was killed is gone. When it stops, it takes what is there first, for a
+//! moment. Connections are bounded in number, in the time that they are silent or a message takes, and in what they hold of messages that have not
+//! ended. Leaves to others: cutting the stream (`format/syslog/frame`), what a message says.
 
 use super::datagrams::Peer;
 use super::port::{Chunk, Port};
 use super::socket::keep_alive;
 use crate::base::limits::{
-    HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_STOP_MS, RECEIVE_STREAM_BYTES, TLS_HANDSHAKE_MS,
+    HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_LAST_MS, RECEIVE_REPORT_S, RECEIVE_STOP_MS,
+    RECEIVE_STREAM_BYTES, RECEIVE_UNFINISHED_BYTES, TLS_HANDSHAKE_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::Kind;
@@ -19,12 +21,12 @@ use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 /// Where connections come from.
@@ -55,16 +57,18 @@ impl Source {
 }
 
 /// Takes connections until `leave` is raised, and serves those it has until they end or `stop` is raised.
-pub(super) async fn receive(
-    source: Source,
-    idle: Option<Duration>,
-    port: Arc<Port>,
-    mut leave: Shutdown,
-    stop: Shutdown,
-) {
-    let slots = Arc::new(Semaphore::new(RECEIVE_CONNECTIONS));
+pub(super) async fn receive(source: Source, idle: Duration, port: Arc<Port>, mut leave: Shutdown, stop: Shutdown) {
+    let slots = Arc::clone(&port.slots);
     let mut connections = JoinSet::new();
+    let mut told: Option<Instant> = None;
     loop {
+        if slots.available_permits() == 0 && told.is_none_or(|at| at.elapsed().as_secs() >= RECEIVE_REPORT_S) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                connections = RECEIVE_CONNECTIONS, idle_timeout = ?idle,
+                "there are as many connections as are taken: further senders wait until one ends or is silent for idle_timeout"
+            );
+        }
         // The semaphore is never closed, so that an error cannot happen; if it did, stopping would be right.
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => match slot { Ok(slot) => slot, Err(_) => break },
@@ -77,7 +81,8 @@ pub(super) async fn receive(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(accepted) => {
-                let connection = Connection { idle, port: Arc::clone(&port), stop: stop.clone() };
+                let held = Held { all: Arc::clone(&port.unfinished), own: 0 };
+                let connection = Connection { idle, port: Arc::clone(&port), stop: stop.clone(), held };
                 let tls = source.tls();
                 connections.spawn(async move {
                     connection.port.status.connections.add(1.0);
@@ -99,13 +104,36 @@ pub(super) async fn receive(
 }
 
 struct Connection {
-    idle: Option<Duration>,
+    idle: Duration,
     port: Arc<Port>,
     stop: Shutdown,
+    held: Held,
+}
+
+/// What a connection holds of a message that has not ended, as a part of what all of its source hold, bytes.
+struct Held {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl Held {
+    /// False if all of them hold too much, and this one more than its share.
+    fn set(&mut self, bytes: usize) -> bool {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        let all = self.all.fetch_sub(self.own, Ordering::Relaxed).saturating_sub(self.own);
+        self.own = bytes;
+        all <= RECEIVE_UNFINISHED_BYTES || bytes <= RECEIVE_UNFINISHED_BYTES / RECEIVE_CONNECTIONS
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
-    async fn serve(self, accepted: Accepted, tls: Option<TlsAcceptor>) {
+    async fn serve(mut self, accepted: Accepted, tls: Option<TlsAcceptor>) {
         let mut peer = Peer::default();
         match (accepted, tls) {
             (Accepted::Unix(stream), _) => self.read(stream, None, Kind::SyslogLocal).await,
@@ -116,7 +144,12 @@ impl Connection {
             (Accepted::Tcp(stream, from), Some(tls)) => {
                 keep_alive(&stream);
                 let peer = peer.of(from);
-                match timeout(Duration::from_millis(TLS_HANDSHAKE_MS), tls.accept(stream)).await {
+                let shaken = tokio::select! {
+                    shaken = timeout(Duration::from_millis(TLS_HANDSHAKE_MS), tls.accept(stream)) => shaken,
+                    // It has sent nothing yet.
+                    () = self.stop.raised() => return,
+                };
+                match shaken {
                     Ok(Ok(stream)) => self.read(stream, Some(peer), Kind::Syslog).await,
                     Ok(Err(error)) => {
                         self.port.status.handshakes_failed.add(1);
@@ -135,15 +168,27 @@ impl Connection {
         let mut buffer = vec![0; RECEIVE_STREAM_BYTES];
         let mut framer = Framer::new(self.port.message_bytes());
         let mut chunk = Chunk::default();
+        // When the message began that has not ended.
+        let mut begun: Option<Instant> = None;
+        let mut last_at: Option<Instant> = None;
         loop {
+            let now = Instant::now();
             let got = if self.stop.is_raised() {
-                // What is there is taken, and nothing is waited for.
-                timeout(Duration::from_millis(RECEIVE_STOP_MS / 10), stream.read(&mut buffer)).await.unwrap_or(Ok(0))
+                // What is there is taken, and nothing is waited for; a sender that goes on has to connect anew.
+                let last_at = *last_at.get_or_insert_with(|| now + Duration::from_millis(RECEIVE_LAST_MS));
+                if last_at <= now {
+                    break;
+                }
+                let quiet_at = now + Duration::from_millis(RECEIVE_STOP_MS / 10);
+                timeout_at(last_at.min(quiet_at), stream.read(&mut buffer)).await.unwrap_or(Ok(0))
             } else {
                 tokio::select! {
                     got = stream.read(&mut buffer) => got,
                     () = self.stop.raised() => continue,
-                    () = sleep(self.idle) => break,
+                    () = tokio::time::sleep_until(begun.unwrap_or(now) + self.idle) => {
+                        self.port.status.closed.add(1);
+                        break;
+                    }
                 }
             };
             let got = match got {
@@ -157,18 +202,20 @@ impl Connection {
             framer.push(buffer.get(..got).unwrap_or_default(), |frame| {
                 port.put(kind, peer, frame.bytes, frame.missing, &mut chunk);
             });
+            if framer.is_between() {
+                begun = None;
+            } else if !chunk.is_empty() || begun.is_none() {
+                begun = Some(now);
+            }
             self.port.append_all(&mut chunk, &mut self.stop).await;
+            if !self.held.set(framer.held()) {
+                self.port.status.closed.add(1);
+                break;
+            }
         }
         self.port.begin();
         let port = &self.port;
         framer.finish(|frame| port.put(kind, peer, frame.bytes, frame.missing, &mut chunk));
         self.port.append_all(&mut chunk, &mut self.stop).await;
-    }
-}
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -13,8 +13,8 @@
 //!   [`Inlet::sync`] that succeeded. The owner syncs every second. What either tears is cut at the last newline when it is opened, and
 //!   counted.
 //! - Files and memory together are never above the bound, for as long as nobody else writes there. [`Policy`] says what gives way. With
-//!   [`Policy::DropOldest`] whole files go; their records behind what was delivered are counted. One that its reader has in hand
-//!   meanwhile counts as dropped even if it arrives.
+//!   [`Policy::DropOldest`] whole files go; their records behind what was delivered, or was read and is on its way, are counted. What was
+//!   on its way and its file gone when the process is killed is lost without a count.
 //! - Where the disk does not let an end be repaired when it is opened, it stays torn until it can be written to or is opened again.
 //! - A full or failing disk costs what does not fit into memory meanwhile, and that is refused or counted.
 //!
@@ -37,6 +37,7 @@ use crate::base::limits::{INLET_FILE_BYTES, INLET_FILE_BYTES_MIN, INLET_FILES};
 use crate::store::spool::disk::{Disk, DiskFile};
 use counters::Report;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
 
 /// The file that is appended to. Finished ones have this name, a dot and their number.
@@ -69,7 +70,7 @@ impl Limits {
     }
 }
 
-/// How much of a finished file is delivered, bytes from its beginning, by the file's name in the directory. 0 where it is not known.
+/// How much of a finished file is delivered or on its way, bytes from its beginning, by the file's name in the directory. 0 where it is not known.
 pub type Delivered = Box<dyn Fn(&str) -> u64 + Send>;
 
 /// The disk failed. The inlet is usable all the same; what was tried can be tried again.
@@ -107,6 +108,9 @@ pub enum AppendError {
     /// The disk takes nothing, and memory holds as much as it may.
     #[error(transparent)]
     Disk(#[from] InletError),
+    /// Whoever had it open has closed it.
+    #[error("this source was removed from the configuration")]
+    Closed,
 }
 
 /// A finished file.
@@ -351,6 +355,11 @@ impl<D: Disk> Drop for Inlet<D> {
 
 fn finished_name(number: u64) -> String {
     format!("{NAME}.{number}")
+}
+
+/// Whether a finished file has this name. Other names in an inlet's directory are none of ours.
+pub fn is_finished(name: &OsStr) -> bool {
+    name.to_str().and_then(parse_name).is_some()
 }
 
 /// The number of a finished file; only names that [`finished_name`] makes.

@@ -1,0 +1,188 @@
+//! Bounds: what pushes and connections take, however they are made, and what is refused instead of being lost.
+
+use crate::senders::connect;
+use crate::support::agent::{FileSource, Rig, free_port};
+use crate::support::pusher::{Answer, request};
+use crate::support::wait::{now_ns, wait_until};
+use crate::{DRAIN, agent, kept, source};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn push(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    request(to, "POST", path, headers, body).unwrap()
+}
+
+/// Waits until the other side closes, and tells whether it does.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(DRAIN)).unwrap();
+    !matches!(stream.read(&mut [0]), Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+}
+
+/// Labels that are written into each record, and very many short lines: both are small as they are sent.
+#[test]
+fn small_pushes_that_become_large_are_refused_before_they_take_memory() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{address}\" }}")));
+    let mut text = format!("{{\"streams\":[{{\"stream\":{{\"a\":\"{}\"}},\"values\":[", "x".repeat(60_000));
+    for n in 0..15_000 {
+        let comma = if n == 0 { "" } else { "," };
+        write!(text, "{comma}[\"1754042400000000000\",\"{n}\"]").unwrap();
+    }
+    text.push_str("]}]}");
+    let labelled = gzip(text.as_bytes());
+    let lines = gzip(&b"a\n".repeat(8_000_000));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let answer = push(address, "/loki/api/v1/push", &[JSON, GZIP], &labelled);
+                assert!(matches!(answer.status, 413 | 503), "{}: {}", answer.status, answer.body);
+            });
+            scope.spawn(|| {
+                let answer = push(address, "/api/v1/raw", &[GZIP], &lines);
+                assert!(matches!(answer.status, 413 | 503), "{}: {}", answer.status, answer.body);
+            });
+        }
+    });
+    let answer = push(address, "/loki/api/v1/push", &[JSON, GZIP], &labelled);
+    assert!(answer.status == 413 && answer.body.contains("counting the labels"), "{}", answer.body);
+    let answer = push(address, "/api/v1/raw", &[GZIP], &lines);
+    assert!(answer.status == 413 && answer.body.contains("entries"), "{}", answer.body);
+    let peak = agent.peak_memory();
+    println!("{} MiB at most", peak >> 20);
+    assert!(peak < 256 << 20, "{} MiB", peak >> 20);
+    assert_eq!(push(address, "/api/v1/raw", &[], b"one").status, 204);
+    loki.wait_for("what is small", DRAIN, |line| line == "one");
+    assert_eq!(loki.lines().len(), 1);
+}
+
+/// A source without labels takes what brings some, and says what does not.
+#[test]
+fn entries_that_would_have_no_labels_are_refused() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let rules = "[ { regex: gone, action: labeldrop }, { source_labels: [away], regex: yes, action: drop } ]";
+    let bare = FileSource::other("push", "push", &format!("{{ listen: \"{address}\" }}"));
+    let agent = agent(&rig, &loki, bare.option("relabel_configs", rules));
+    let answer = push(address, "/api/v1/raw", &[], b"one\ntwo\n");
+    assert!(answer.status == 400 && answer.body.contains("no labels"), "{}: {}", answer.status, answer.body);
+    let at = now_ns();
+    let of = |labels: &str| {
+        let body = format!("{{\"streams\":[{{\"stream\":{{{labels}}},\"values\":[[\"{at}\",\"text\"]]}}]}}");
+        push(address, "/loki/api/v1/push", &[JSON], body.as_bytes())
+    };
+    for labels in ["", "\"__a\":\"x\"", "\"a\":\"\"", "\"gone\":\"x\""] {
+        let answer = of(labels);
+        assert!(
+            answer.status == 400 && answer.body.contains("no labels"),
+            "{labels}: {}: {}",
+            answer.status,
+            answer.body
+        );
+    }
+    let answer = of("\"foo-bar\":\"1\",\"foo.bar\":\"2\"");
+    assert!(answer.status == 400 && answer.body.contains("no name of a label"), "{}: {}", answer.status, answer.body);
+    // What a rule drops is not missed.
+    assert_eq!(of("\"away\":\"yes\"").status, 204);
+    assert_eq!(of("\"app\":\"x\"").status, 204);
+    loki.wait_for("what has a label", DRAIN, |line| line == "text");
+    assert_eq!(loki.lines().len(), 1);
+    assert_eq!(agent.metric("lugger_source_dropped_lines_total{reason=\"no_labels\"}"), Some(0.0));
+}
+
+#[test]
+fn a_tenant_that_cannot_be_read_is_refused() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let _agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{address}\" }}")));
+    let answer = push(address, "/api/v1/raw", &[("X-Scope-OrgID", "t\u{e4}")], b"one");
+    assert!(answer.status == 400 && answer.body.contains("x-scope-orgid"), "{}", answer.body);
+    let twice = [("X-Scope-OrgID", "a"), ("X-Scope-OrgID", "b")];
+    let answer = push(address, "/api/v1/raw", &twice, b"one");
+    assert!(answer.status == 400 && answer.body.contains("twice"), "{}", answer.body);
+}
+
+/// As many silent connections as are taken make room after a while, and it is told that there is none.
+#[test]
+fn silent_connections_make_room_for_others() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    // Long enough that all of them are there at once, also on a busy machine.
+    let value = format!("{{ listen: \"tcp://{address}\", idle_timeout: 8s }}");
+    let agent = agent(&rig, &loki, source("syslog", &value));
+    let silent: Vec<TcpStream> = (0..256).map(|_| connect(address)).collect();
+    let mut late = connect(address);
+    late.write_all(b"<14>Aug  1 10:00:00 h p: late\n").unwrap();
+    loki.wait_for("the message of one more", DRAIN, |line| line == "late");
+    assert!(agent.metric("lugger_receive_connections_closed_total").unwrap() >= 1.0);
+    assert!(agent.stderr().contains("as many connections as are taken"), "{}", agent.stderr());
+    assert!(silent.iter().all(is_closed));
+}
+
+/// A message that never ends, byte by byte, is no reason to stay.
+#[test]
+fn a_message_that_takes_too_long_ends_its_connection() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let value = format!("{{ listen: \"tcp://{address}\", idle_timeout: 1s }}");
+    let agent = agent(&rig, &loki, source("syslog", &value));
+    let mut stream = connect(address);
+    stream.set_nodelay(true).unwrap();
+    // One whole message at a time keeps a connection for as long as it likes.
+    let mut busy = connect(address);
+    let closed = || agent.metric("lugger_receive_connections_closed_total").unwrap();
+    let mut said = 0;
+    wait_until("it is closed", DRAIN, || {
+        let _ = stream.write_all(b"x");
+        busy.write_all(b"<14>Aug  1 10:00:00 h p: busy\n").unwrap();
+        said += 1;
+        std::thread::sleep(Duration::from_millis(20));
+        closed() >= 1.0
+    });
+    assert!(is_closed(&stream));
+    busy.write_all(b"<14>Aug  1 10:00:00 h p: still there\n").unwrap();
+    loki.wait_for("what the other says", DRAIN, |line| line == "still there");
+    assert!(closed() < 2.0, "{said}");
+}
+
+/// Messages that do not end are held for a few connections, not for all at once.
+#[test]
+fn unfinished_messages_are_bounded_over_all_connections() {
+    const EACH: usize = 200_000;
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"tcp://{address}\" }}")));
+    let message = vec![b'x'; EACH];
+    let streams: Vec<TcpStream> = (0..160)
+        .map(|_| {
+            let mut stream = connect(address);
+            let _ = stream.write_all(&message);
+            stream
+        })
+        .collect();
+    let closed = || agent.metric("lugger_receive_connections_closed_total").unwrap() as usize;
+    // What is left holds no more than the bound.
+    wait_until("enough of them are closed", DRAIN, || (streams.len() - closed()) * EACH <= 17 << 20);
+    assert!(closed() < 120, "{}", closed());
+    let received = || agent.metric("lugger_receive_messages_total").unwrap() as usize;
+    wait_until("what they had sent is received", DRAIN, || received() >= closed());
+}
