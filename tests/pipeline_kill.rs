@@ -22,6 +22,7 @@ use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
 use lugger::source::file::worker::{self, Handle, Parts};
+use lugger::source::handle;
 use lugger::store::checkpoint::Checkpoints;
 use random::Random;
 use std::collections::BTreeSet;
@@ -125,7 +126,8 @@ impl World {
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
-        self.agent = Some(worker::start(Parts { next, store, wake, clock, registry, alive }).unwrap());
+        let kept = handle::Kept::new(&registry, clock.clone()).list();
+        self.agent = Some(worker::start(Parts { next, store, wake, clock, kept, registry, alive }).unwrap());
     }
 
     /// What `kill -9` does: nothing counts from this moment on, and the next agent finds the files of the state as they are now.

@@ -29,9 +29,10 @@ use crate::sink::queue::Queue;
 use crate::sink::settings::Endpoint;
 use crate::sink::spill::{News, Store};
 use crate::source::file::import;
-use crate::source::file::reload::{Next, NextOutput, Sources};
-use crate::source::file::settings::Settings;
+use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
+use crate::source::handle::{Kept, NextOutput};
+use crate::source::{file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The file sources.
     #[error(transparent)]
     Files(#[from] worker::StartError),
+    /// The journal sources.
+    #[error(transparent)]
+    Journals(#[from] journal::worker::StartError),
     /// The host is out of descriptors.
     #[error("cannot make an eventfd: {0}; raise the limit of open files")]
     Wake(std::io::Error),
@@ -60,9 +64,12 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Agent {
     worker: worker::Handle,
+    journals: journal::worker::Handle,
     endpoints: Vec<Running>,
     /// By the number of their output.
     groups: Vec<Group>,
+    /// Those of the journal sources: they are read by another thread, which has outputs of its own.
+    journal_groups: Vec<Group>,
     /// Groups that no source writes to any more and that may still have batches in flight.
     left: Vec<Group>,
     routes: Routes,
@@ -70,8 +77,10 @@ pub struct Agent {
     unended: Vec<(String, Store)>,
     joints: Joints,
     reloads: reload::Outcomes,
-    /// Raised when the worker's thread has ended.
+    /// Raised when the thread that reads files has ended.
     worker_ended: Shutdown,
+    /// Raised when the one that reads journals has.
+    journals_ended: Shutdown,
     /// Raised when a sender has ended.
     sender_ended: Shutdown,
     probe: Probe,
@@ -86,9 +95,26 @@ struct Running {
     stop: Trigger,
 }
 
-/// Sources that go to the same endpoints: they share a batcher, so that their lines are encoded and compressed once, together.
+/// A thread that reads sources, and writes to outputs of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Files,
+    Journals,
+}
+
+/// The sources of a plan, each with the number of the set of endpoints that it goes to; and these sets, by who reads for them.
+#[derive(Debug, Default)]
+struct Arranged {
+    files: Vec<(file::settings::Settings, usize)>,
+    file_sets: Vec<Vec<String>>,
+    journals: Vec<(journal::settings::Settings, usize)>,
+    journal_sets: Vec<Vec<String>>,
+}
+
+/// Sources of one thread that go to the same endpoints: they share a batcher, so that their lines are encoded and compressed once, together.
 #[derive(Debug, Clone)]
 struct Group {
+    reader: Reader,
     /// Names of endpoints, sorted.
     to: Vec<String>,
     budget: Budget,
@@ -103,6 +129,8 @@ struct Joints {
     dead_letters: DeadLetters,
     budget: Budget,
     wake: Wake,
+    /// That of the thread that reads journals.
+    journal_wake: Wake,
     clock: Clock,
     /// Raised when a sender ends that was not told to.
     ended: Arc<Trigger>,
@@ -118,6 +146,7 @@ impl Agent {
         let dead_letters = DeadLetters::new(&plan.state_dir, &registry, clock.clone());
         let (ended, sender_ended) = shutdown::channel();
         let wake = Wake::new().map_err(StartError::Wake)?;
+        let journal_wake = Wake::new().map_err(StartError::Wake)?;
         let in_flight =
             registry.gauge("lugger_in_flight_bytes", "Compressed bytes that are sealed and not yet stored.", &[]);
         let budget = Budget::new(plan.memory_bytes / IN_FLIGHT_SHARE, in_flight);
@@ -128,6 +157,7 @@ impl Agent {
             dead_letters,
             budget: budget.clone(),
             wake: wake.clone(),
+            journal_wake: journal_wake.clone(),
             clock: clock.clone(),
             ended: Arc::new(ended),
             news: News::default(),
@@ -140,35 +170,58 @@ impl Agent {
             let spool = joints.spool(&settings.name, bytes, plan.spool_age);
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
-        let (sources, sets) = joints.arrange(&plan);
-        let routes = Routes::new(&sources, &sets);
-        let sources = Sources::parse(sources)?;
+        let arranged = joints.arrange(&plan);
+        let routes = Routes::new(&arranged);
+        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let sources = Sources::parse(files)?;
+        let journals = journal::reload::Sources::parse(journals)?;
         import::take_over(&store, &sources, &plan.imports);
-        let groups: Vec<Group> =
-            sets.iter().map(|to| Group { to: to.clone(), budget: budget.share(sets.len()) }).collect();
-        let outputs = groups.iter().map(|group| NextOutput::New(joints.output(group, &plan, &endpoints))).collect();
+        let shares = file_sets.len() + journal_sets.len();
+        let group = |reader: Reader, to: Vec<String>| Group { reader, to, budget: budget.share(shares) };
+        let groups: Vec<Group> = file_sets.into_iter().map(|to| group(Reader::Files, to)).collect();
+        let journal_groups: Vec<Group> = journal_sets.into_iter().map(|to| group(Reader::Journals, to)).collect();
+        let outputs = |groups: &[Group]| -> Vec<NextOutput> {
+            groups.iter().map(|group| NextOutput::New(joints.output(group, &plan, &endpoints))).collect()
+        };
         let (alive, worker_ended) = shutdown::channel();
+        let kept = Kept::new(&registry, clock.clone());
+        let (journals_alive, journals_ended) = shutdown::channel();
+        let journals = journal::worker::start(journal::worker::Parts {
+            next: journal::reload::Next::new(journals, outputs(&journal_groups)),
+            store: store.clone(),
+            wake: journal_wake,
+            clock: clock.clone(),
+            registry: registry.clone(),
+            kept: kept.list(),
+            alive: journals_alive,
+        })?;
         let worker = worker::start(worker::Parts {
-            next: Next::new(sources, outputs),
+            next: Next::new(sources, outputs(&groups)),
             store,
             wake,
             clock: clock.clone(),
             registry: registry.clone(),
+            kept: kept.list(),
             alive,
         })?;
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        let probe = Probe::new(registry, clock, budget, worker.status.clone(), monitors, worker_ended.clone());
+        let shown = probe::sources(&worker.status, &journals.status);
+        let ended = vec![worker_ended.clone(), journals_ended.clone()];
+        let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
         Ok(Agent {
             worker,
+            journals,
             endpoints,
             groups,
+            journal_groups,
             left: Vec::new(),
             routes,
             unended: Vec::new(),
             joints,
             reloads,
             worker_ended,
+            journals_ended,
             sender_ended,
             probe,
         })
@@ -182,8 +235,10 @@ impl Agent {
     /// Waits until a part that must not end has ended by itself. That is a bug; the process should end, so that it is started anew.
     pub async fn failed(&self) {
         let (mut worker, mut sender) = (self.worker_ended.clone(), self.sender_ended.clone());
+        let mut journals = self.journals_ended.clone();
         tokio::select! {
             () = worker.raised() => {}
+            () = journals.raised() => {}
             () = sender.raised() => {}
         }
     }
@@ -192,13 +247,18 @@ impl Agent {
     /// endpoints have goes to the spools of the others, at once if there is little hope for them.
     pub async fn stop(self) {
         self.worker.stop();
+        self.journals.stop();
         let patience = Instant::now() + Duration::from_millis(DRAIN_MS);
         let end = patience + Duration::from_millis(SENDER_STOP_MS);
-        let mut ended = self.worker_ended.clone();
+        let (mut files_ended, mut journals_ended) = (self.worker_ended.clone(), self.journals_ended.clone());
+        let is_ended = || self.worker_ended.is_raised() && self.journals_ended.is_raised();
         loop {
             let pause = tokio::time::sleep(Duration::from_millis(50));
             tokio::select! {
-                () = ended.raised() => break,
+                () = async {
+                    files_ended.raised().await;
+                    journals_ended.raised().await;
+                } => break,
                 () = pause => {}
             }
             let is_over = Instant::now() >= patience;
@@ -214,12 +274,14 @@ impl Agent {
                 && self.endpoints.iter().any(|endpoint| endpoint.handle.queue.is_spilling());
             if hopeless || (is_over && !writing) {
                 self.worker.abandon();
+                self.journals.abandon();
             }
             if Instant::now() >= end {
                 // A file system that does not answer: the thread ends with the process, and its checkpoints are as after a kill.
                 break;
             }
         }
+        let is_ended = is_ended();
         for endpoint in &self.endpoints {
             endpoint.stop.raise();
         }
@@ -235,12 +297,18 @@ impl Agent {
                 );
             }
         }
-        if !ended.is_raised() {
+        if !is_ended {
             tracing::warn!(
                 "a file system does not answer; what was read and not stored is read again at the next start"
             );
-        } else if !self.worker.join() {
-            tracing::error!("the thread that reads files failed; what it had read is read again at the next start");
+            return;
+        }
+        for (what, joined) in [("files", self.worker.join()), ("journals", self.journals.join())] {
+            if !joined {
+                tracing::error!(
+                    "the thread that reads {what} failed; what it had read is read again at the next start"
+                );
+            }
         }
     }
 }
@@ -270,25 +338,29 @@ impl Joints {
         Store::new(&path, bytes, age.as_secs(), self.clock.clone(), &self.registry, endpoint)
     }
 
-    /// The sources of a plan, each with the number of the set of endpoints that it goes to; and these sets.
-    fn arrange(&self, plan: &Plan) -> (Vec<(Settings, usize)>, Vec<Vec<String>>) {
+    /// The sources of a plan, and where they go.
+    fn arrange(&self, plan: &Plan) -> Arranged {
         // What the agent writes itself must not be what it reads.
         let own_files = format!("{}/**", globset::escape(&self.state_dir.to_string_lossy()));
-        let mut sets: Vec<Vec<String>> = Vec::new();
-        let mut sources = Vec::new();
-        for source in &plan.files {
-            let names = source.to.iter().filter_map(|i| plan.loki.get(*i));
+        let set = |to: &[usize], sets: &mut Vec<Vec<String>>| {
+            let names = to.iter().filter_map(|i| plan.loki.get(*i));
             let mut to: Vec<String> = names.map(|endpoint| endpoint.name.clone()).collect();
             to.sort_unstable();
-            let number = sets.iter().position(|set| *set == to).unwrap_or_else(|| {
+            sets.iter().position(|set| *set == to).unwrap_or_else(|| {
                 sets.push(to);
                 sets.len() - 1
-            });
+            })
+        };
+        let mut arranged = Arranged::default();
+        for source in &plan.files {
             let mut settings = source.settings.clone();
             settings.exclude.push(own_files.clone());
-            sources.push((settings, number));
+            arranged.files.push((settings, set(&source.to, &mut arranged.file_sets)));
         }
-        (sources, sets)
+        for source in &plan.journals {
+            arranged.journals.push((source.settings.clone(), set(&source.to, &mut arranged.journal_sets)));
+        }
+        arranged
     }
 
     fn output(&self, group: &Group, plan: &Plan, endpoints: &[Running]) -> Box<dyn Output> {
@@ -300,7 +372,11 @@ impl Joints {
             })
             .collect();
         let over = chosen().map(|endpoint| endpoint.handle.over_streams()).collect();
-        Box::new(Batcher::new(group.limits(plan), targets, group.budget.clone(), &self.wake).counting(over))
+        let wake = match group.reader {
+            Reader::Files => &self.wake,
+            Reader::Journals => &self.journal_wake,
+        };
+        Box::new(Batcher::new(group.limits(plan), targets, group.budget.clone(), wake).counting(over))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
-use crate::source::file::status::Status;
+use crate::source::{file, journal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A view of the agent. Cheap to clone.
@@ -24,7 +24,25 @@ struct Parts {
     started_s: i64,
     budget: Budget,
     shown: Mutex<Shown>,
-    worker_ended: Shutdown,
+    /// Raised when a thread that reads has ended.
+    ended: Vec<Shutdown>,
+}
+
+/// What a source tells of itself.
+#[derive(Debug, Clone)]
+pub(super) enum Status {
+    File(file::status::Status),
+    Journal(journal::status::Status),
+}
+
+/// All sources, by name.
+pub(super) fn sources(
+    files: &[(String, file::status::Status)],
+    journals: &[(String, journal::status::Status)],
+) -> Vec<(String, Status)> {
+    let files = files.iter().map(|(name, status)| (name.clone(), Status::File(status.clone())));
+    let journals = journals.iter().map(|(name, status)| (name.clone(), Status::Journal(status.clone())));
+    files.chain(journals).collect()
 }
 
 /// What changes with the configuration.
@@ -45,12 +63,12 @@ impl Probe {
         budget: Budget,
         sources: Vec<(String, Status)>,
         endpoints: Vec<Monitor>,
-        worker_ended: Shutdown,
+        ended: Vec<Shutdown>,
     ) -> Self {
         let config_ns = clock.now_ns();
         let started_s = config_ns / 1_000_000_000;
         let shown = Mutex::new(Shown { sources, endpoints, config_ns, refused: None });
-        Probe(Arc::new(Parts { registry, started_s, budget, shown, worker_ended }))
+        Probe(Arc::new(Parts { registry, started_s, budget, shown, ended }))
     }
 
     /// Shows these from now on.
@@ -95,9 +113,11 @@ impl Probe {
         let notes = shown.refused.iter().map(note).collect();
         drop(shown);
         let mut problems: Vec<String> = Vec::new();
-        if parts.worker_ended.is_raised() {
-            problems
-                .push("files are not read any more: the agent is stopping, or has failed and must be restarted".into());
+        if parts.ended.iter().any(Shutdown::is_raised) {
+            problems.push(
+                "files or journals are not read any more: the agent is stopping, or has failed and must be restarted"
+                    .into(),
+            );
         }
         for endpoint in endpoints.iter().filter(|e| e.state == State::Degraded.as_str()) {
             let error = endpoint.error.as_deref().unwrap_or("it stores nothing");
@@ -118,6 +138,21 @@ impl Probe {
 }
 
 fn source(name: &str, status: &Status) -> Source {
+    let status = match status {
+        Status::File(status) => status,
+        Status::Journal(status) => {
+            return Source {
+                name: name.to_owned(),
+                kind: "journal",
+                followed: status.files.get() as u64,
+                bytes: status.bytes.get(),
+                lines: status.lines.get(),
+                lag_bytes: status.lag_bytes.get() as u64,
+                lag_s: status.lag_seconds.get(),
+                errors: status.problems(),
+            };
+        }
+    };
     Source {
         name: name.to_owned(),
         kind: "file",

@@ -8,14 +8,16 @@
 //! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
 use super::routes::Routes;
-use super::{Agent, Group, spools};
+use super::{Agent, Arranged, Group, Reader, probe, spools};
 use crate::base::clock::Clock;
 use crate::base::limits::{IN_FLIGHT_SHARE, REMOVED_DRAIN_MS, REMOVED_SPILL_MS, SENDER_STOP_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::config::plan::Plan;
 use crate::sink::endpoint::{Prepared, SinkError};
-use crate::source::file::reload::{Next, NextOutput, Sources};
+use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker::StartError;
+use crate::source::handle::NextOutput;
+use crate::source::journal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,9 @@ pub enum ReloadError {
     /// The file sources.
     #[error(transparent)]
     Files(#[from] StartError),
+    /// The journal sources.
+    #[error(transparent)]
+    Journals(#[from] journal::worker::StartError),
     /// The directory of an endpoint that is to come back.
     #[error(
         "endpoint {0}: its spool is still in use since it was removed, as the disk does not answer; reload again when it does"
@@ -130,9 +135,11 @@ impl Agent {
             let place = plan.loki.iter().position(|endpoint| endpoint.name == name);
             place.and_then(|place| spools.get(place)).copied().unwrap_or(0)
         };
-        let (sources, sets) = self.joints.arrange(&plan);
-        let routes = Routes::new(&sources, &sets);
-        let sources = Sources::parse(sources)?;
+        let arranged = self.joints.arrange(&plan);
+        let routes = Routes::new(&arranged);
+        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let sources = Sources::parse(files)?;
+        let journals = journal::reload::Sources::parse(journals)?;
         let mut opened = Vec::new();
         for (prepared, settings, is_running) in prepared {
             let mut spool = None;
@@ -159,26 +166,45 @@ impl Agent {
             running.handle.queue.disk_first();
         }
         self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
+        let of = |reader, sets: Vec<Vec<String>>| sets.into_iter().map(move |to| (reader, to));
+        let sets = of(Reader::Files, file_sets).chain(of(Reader::Journals, journal_sets)).collect();
         let groups = self.share_out(sets);
-        let outputs = groups.iter().map(|group| {
-            let limits = group.limits(&plan);
-            match self.groups.iter().position(|known| known.to == group.to) {
-                Some(number) => NextOutput::Kept { number, limits },
-                None => NextOutput::New(self.joints.output(group, &plan, &self.endpoints)),
-            }
-        });
-        let next = Next::new(sources, outputs.collect());
-        let before: Vec<String> = self.worker.status.iter().map(|(name, _)| name.clone()).collect();
-        let mut ended = self.worker_ended.clone();
+        let (groups, journal_groups): (Vec<Group>, Vec<Group>) =
+            groups.into_iter().partition(|group| group.reader == Reader::Files);
+        let outputs = |groups: &[Group], before: &[Group]| -> Vec<NextOutput> {
+            let output = |group: &Group| {
+                let limits = group.limits(&plan);
+                match before.iter().position(|known| known.to == group.to) {
+                    Some(number) => NextOutput::Kept { number, limits },
+                    None => NextOutput::New(self.joints.output(group, &plan, &self.endpoints)),
+                }
+            };
+            groups.iter().map(output).collect()
+        };
+        let next = Next::new(sources, outputs(&groups, &self.groups));
+        let next_journals = journal::reload::Next::new(journals, outputs(&journal_groups, &self.journal_groups));
+        let names = |agent: &Agent| -> Vec<String> {
+            let files = agent.worker.status.iter().map(|(name, _)| name);
+            files.chain(agent.journals.status.iter().map(|(name, _)| name)).cloned().collect()
+        };
+        let before = names(self);
+        let (mut ended, mut journals_ended) = (self.worker_ended.clone(), self.journals_ended.clone());
         let is_changed = tokio::select! {
             is_changed = self.worker.change(next) => is_changed,
             () = ended.raised() => false,
         };
-        if !is_changed {
+        // One that has failed ends the process.
+        let are_journals_changed = tokio::select! {
+            is_changed = self.journals.change(next_journals) => is_changed,
+            () = journals_ended.raised() => false,
+        };
+        if !is_changed || !are_journals_changed {
             return Err(ReloadError::Stopping);
         }
         let left = std::mem::replace(&mut self.groups, groups);
         self.left.extend(left.into_iter().filter(|old| !self.groups.iter().any(|group| group.to == old.to)));
+        let left = std::mem::replace(&mut self.journal_groups, journal_groups);
+        self.left.extend(left.into_iter().filter(|old| !self.journal_groups.iter().any(|group| group.to == old.to)));
 
         for running in &self.endpoints {
             let name = &running.settings.name;
@@ -202,30 +228,32 @@ impl Agent {
             }
         }
         self.retire(&plan).await;
-        for name in before.iter().filter(|name| !plan.files.iter().any(|source| source.settings.name == **name)) {
+        let after = names(self);
+        for name in before.iter().filter(|name| !after.contains(name)) {
             self.joints.registry.forget("source", name);
         }
         let monitors = self.endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
-        self.probe.show(self.worker.status.clone(), monitors);
+        self.probe.show(probe::sources(&self.worker.status, &self.journals.status), monitors);
         self.warn_of_fixed(&plan);
         Ok(())
     }
 
     /// The groups of the next set, each with its share of the budget. A set of endpoints keeps its share, also if nothing went there for a
     /// while: what still is in flight counts.
-    fn share_out(&mut self, sets: Vec<Vec<String>>) -> Vec<Group> {
+    fn share_out(&mut self, sets: Vec<(Reader, Vec<String>)>) -> Vec<Group> {
         self.left.retain(|group| group.budget.used() > 0);
-        let known = || self.groups.iter().chain(&self.left);
-        let others = known().filter(|group| group.budget.used() > 0 && !sets.contains(&group.to)).count();
+        let known = || self.groups.iter().chain(&self.journal_groups).chain(&self.left);
+        let is_in = |group: &Group| sets.iter().any(|(reader, to)| *reader == group.reader && *to == group.to);
+        let others = known().filter(|group| group.budget.used() > 0 && !is_in(group)).count();
         let shares = sets.len() + others;
         let groups: Vec<Group> = sets
             .into_iter()
-            .map(|to| match known().find(|group| group.to == to) {
+            .map(|(reader, to)| match known().find(|group| group.reader == reader && group.to == to) {
                 Some(group) => group.clone(),
-                None => Group { to, budget: self.joints.budget.share(shares) },
+                None => Group { reader, to, budget: self.joints.budget.share(shares) },
             })
             .collect();
-        self.left.retain(|left| !groups.iter().any(|group| group.to == left.to));
+        self.left.retain(|left| !groups.iter().any(|group| group.reader == left.reader && group.to == left.to));
         for group in &groups {
             group.budget.resize(self.joints.budget.max() / (shares.max(1) as u64));
         }

@@ -4,7 +4,7 @@
 //!
 //! Promises: where order or lines are at stake, rather too many endpoints than too few. Leaves to others: what is done about it.
 
-use crate::source::file::settings::Settings;
+use super::Arranged;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By the names of the sources.
@@ -20,13 +20,18 @@ struct Route {
 }
 
 impl Routes {
-    /// Sources, each with the number of its set of endpoints.
-    pub(super) fn new(sources: &[(Settings, usize)], sets: &[Vec<String>]) -> Self {
-        let route = |(source, set): &(Settings, usize)| {
+    /// The routes of a plan. A journal is one that nobody else can take.
+    pub(super) fn new(arranged: &Arranged) -> Self {
+        let Arranged { files, file_sets, journals, journal_sets } = arranged;
+        let files = files.iter().filter_map(|(source, set)| {
             let (include, exclude) = (source.include.clone(), source.exclude.clone());
-            Some((source.name.clone(), Route { to: sets.get(*set)?.clone(), include, exclude }))
-        };
-        Routes(sources.iter().filter_map(route).collect())
+            Some((source.name.clone(), Route { to: file_sets.get(*set)?.clone(), include, exclude }))
+        });
+        let journals = journals.iter().filter_map(|(source, set)| {
+            let (include, exclude) = (Vec::new(), Vec::new());
+            Some((source.name.clone(), Route { to: journal_sets.get(*set)?.clone(), include, exclude }))
+        });
+        Routes(files.chain(journals).collect())
     }
 
     /// Endpoints that a source goes to alone, some of whose files may have gone to others as well `before`.

@@ -394,3 +394,77 @@ pub const PIPELINE_SERIES: usize = 10_000;
 pub const PIPELINE_STAGED_BYTES: usize = 1024 * 1024;
 /// Bytes of a file after which entries that wait for further lines are let go, where some wait at every place. So much is read again after a crash.
 pub const PIPELINE_UNQUIET_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes of a page in which journal files are read: a hundred entries, and still small beside what is read for one entry somewhere in the middle.
+pub const JOURNALD_PAGE_BYTES: usize = 32 * 1024;
+/// Pages that are kept of all journal files together.
+pub const JOURNALD_PAGES: usize = 16;
+/// Where the system does not give a page of a journal file, it is read in blocks of this size, bytes: those of file systems.
+pub const JOURNALD_BLOCK_BYTES: usize = 4 * 1024;
+/// Pages of journal files that are remembered because the system does not give them.
+pub const JOURNALD_HOLES: usize = 64 * 1024;
+/// Data objects of journal files that are remembered because many entries share them.
+pub const JOURNALD_SHARED: usize = 4096;
+/// Bytes of what is remembered of them; when it is full it starts anew.
+pub const JOURNALD_SHARED_BYTES: usize = 512 * 1024;
+/// A data object is remembered if at least so many entries have it.
+pub const JOURNALD_SHARED_ENTRIES: u64 = 4;
+/// What is longer is not remembered, bytes.
+pub const JOURNALD_SHARED_PAYLOAD_BYTES: usize = 2 * 1024;
+/// Longest name of a journal field, bytes. Journald takes 64.
+pub const JOURNALD_NAME_BYTES: usize = 256;
+/// Bytes of one journal field with its name; a longer one is cut. More than [`LINE_BYTES_MAX`], so that a line is seen to be too long.
+pub const JOURNALD_FIELD_BYTES: usize = LINE_BYTES_MAX + 64 * 1024;
+/// Bytes of all fields of one journal entry; what would be more is left out.
+pub const JOURNALD_ENTRY_BYTES: usize = 2 * JOURNALD_FIELD_BYTES;
+/// Bytes of large fields that are read for one journal entry, wanted or not: a damaged list may name the same ones again and again.
+pub const JOURNALD_ENTRY_WORK_BYTES: usize = 8 * JOURNALD_ENTRY_BYTES;
+/// Fields of one journal entry. Journald takes 1024.
+pub const JOURNALD_ITEMS: usize = 16 * 1024;
+/// Largest memory that a compressed journal field may ask for, bytes.
+pub const JOURNALD_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// A buffer for journal fields that has become larger than this is given back.
+pub const JOURNALD_BUFFER_BYTES: usize = 256 * 1024;
+/// Entry arrays of one journal file. Each has twice the room of the one before, so that real files have thirty at most.
+pub const JOURNALD_ARRAYS: usize = 1024;
+/// Bytes behind damage in which the next journal entry is searched.
+pub const JOURNALD_SCAN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Journal entries are looked for so often while they come, milliseconds: journald tells of them only 250 to 500 ms later.
+pub const JOURNAL_HOT_MS: u64 = 50;
+/// For so long after the last entry, milliseconds.
+pub const JOURNAL_HOT_FOR_MS: u64 = 2_000;
+/// Then so often, milliseconds: ten looks a second cost two ten-thousandths of a core.
+pub const JOURNAL_WARM_MS: u64 = 100;
+/// For so long after the last entry, milliseconds. After that nobody looks until journald tells of something.
+pub const JOURNAL_WARM_FOR_MS: u64 = 60_000;
+/// Cursors move over entries that nobody wants after this, milliseconds.
+pub const JOURNAL_PASS_MS: u64 = 1_000;
+/// Lines that wait for further ones go on waiting so much longer, milliseconds: entries come to light a little after their time.
+pub const JOURNAL_GRACE_MS: u64 = 1_000;
+/// After this time without entries buffers for journal files are given back, milliseconds.
+pub const JOURNAL_IDLE_MS: u64 = 60_000;
+/// A part of a journal file that the system does not give is given up after so many attempts.
+pub const JOURNAL_READ_ATTEMPTS: u32 = 4;
+/// Half of the pause after the first of them, milliseconds; it doubles with each, and with each part that was given up, six times at most.
+pub const JOURNAL_READ_PAUSE_MS: u64 = 50;
+/// One that goes on failing is told of so often, milliseconds.
+pub const JOURNAL_TELL_MS: u64 = 60_000;
+/// Entries above what one may know of are looked for again after this, milliseconds.
+pub const JOURNAL_LOOK_AGAIN_MS: u64 = 10;
+/// Blocks of output of `journalctl` that wait to be read, for each file that it reads, and bytes of a block.
+pub const JOURNAL_TOOL_BLOCKS: usize = 4;
+/// See [`JOURNAL_TOOL_BLOCKS`].
+pub const JOURNAL_TOOL_BLOCK_BYTES: usize = 64 * 1024;
+/// Files that `journalctl` reads at the same time for a source.
+pub const JOURNAL_TOOLS: usize = 64;
+/// Numberings that a chunk of journal entries may be made of.
+pub const JOURNAL_PARTS: usize = 64;
+/// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.
+pub const JOURNAL_KINDS: usize = 4096;
+/// Rows of numbers of journal entries that a source has cursors for. Hosts have one for each user, and begin another one now and then.
+pub const JOURNAL_NUMBERINGS: usize = 4096;
+/// Default age of entries that are read where nothing was read before, milliseconds.
+pub const JOURNAL_AGE_MS_DEFAULT: u64 = 7 * 3600 * 1000;
+/// Range of that age, milliseconds.
+pub const JOURNAL_AGE_MS_RANGE: (u64, u64) = (0, 365 * 24 * 3600 * 1000);

@@ -3,7 +3,8 @@
 use super::output::{complain, count, say};
 use crate::base::units::format_size;
 use crate::config::load_with_warnings;
-use crate::config::plan::Plan;
+use crate::config::plan::{FileSource, JournalSource, Plan};
+use crate::pipeline::settings::Stage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,16 +37,23 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// What a plan does, in a few lines.
 fn summary(plan: &Plan) -> String {
-    let mut lines = vec![count(plan.files.len() as u64, "source", "sources")];
-    for file in &plan.files {
-        let to: Vec<&str> = file.to.iter().filter_map(|index| plan.loki.get(*index)).map(|e| e.name.as_str()).collect();
-        let settings = &file.settings;
-        let stages = match settings.stages.len() {
-            0 => String::new(),
-            number => format!(", through {}", count(number as u64, "stage", "stages")),
-        };
+    let mut lines = vec![count(plan.sources() as u64, "source", "sources")];
+    let to = |to: &[usize]| {
+        let names: Vec<&str> = to.iter().filter_map(|index| plan.loki.get(*index)).map(|e| e.name.as_str()).collect();
+        names.join(", ")
+    };
+    let stages = |stages: &[Stage]| match stages.len() {
+        0 => String::new(),
+        number => format!(", through {}", count(number as u64, "stage", "stages")),
+    };
+    for FileSource { settings, to: endpoints } in &plan.files {
         let (name, include) = (&settings.name, settings.include.join(", "));
-        lines.push(format!("  {name} (file): {include} to {}{stages}", to.join(", ")));
+        lines.push(format!("  {name} (file): {include} to {}{}", to(endpoints), stages(&settings.stages)));
+    }
+    for JournalSource { settings, to: endpoints } in &plan.journals {
+        let path = settings.path.as_ref().map_or("this host's journal".to_owned(), |path| path.display().to_string());
+        let (name, endpoints) = (&settings.name, to(endpoints));
+        lines.push(format!("  {name} (journal): {path} to {endpoints}{}", stages(&settings.stages)));
     }
     lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {

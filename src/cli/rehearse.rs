@@ -272,6 +272,10 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
         let own = [(SOURCE, index.as_str())];
         settings.labels = Labels::within(settings.labels.iter().chain(own), settings.label_caps)?;
     }
+    if !plan.journals.is_empty() {
+        tracing::warn!("dry run: sources of journals are left out");
+        plan.journals.clear();
+    }
     plan.http = None;
     plan.state_dir = state.to_owned();
     plan.spool_bytes = 0;

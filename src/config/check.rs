@@ -5,7 +5,7 @@
 
 use super::env::Lookup;
 use super::file::plain;
-use super::plan::Plan;
+use super::plan::{JournalSource, Plan};
 use super::raw;
 use super::report::{Finding, Severity};
 use super::source::Span;
@@ -46,10 +46,19 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
-    let files = logs::plan(logs, root, &global, &names, caps, &mut check);
+    let logs::Sources { files, mut journals } = logs::plan(logs, root, &global, &names, caps, &mut check);
+    for JournalSource { settings, .. } in &mut journals {
+        // A job that was divided has its own name first.
+        let is_its =
+            |job: &str| settings.name.strip_prefix(job).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+        let cursors = imports.iter().flat_map(|positions| &positions.cursors);
+        settings.imported = cursors.into_iter().find(|(job, _)| is_its(job)).map(|(_, cursor)| *cursor);
+    }
     check.completeness(raw, root);
+    let goes: Vec<&[usize]> =
+        files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to)).collect();
     for (i, endpoint) in loki.iter().enumerate() {
-        if !files.is_empty() && !root.child("logs").is_damaged() && files.iter().all(|file| !file.to.contains(&i)) {
+        if !goes.is_empty() && !root.child("logs").is_damaged() && goes.iter().all(|to| !to.contains(&i)) {
             let span = root.child("loki").item(i).span;
             check.warn(
                 span,
@@ -58,10 +67,10 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
             );
         }
     }
-    let shared = (0..loki.len()).filter(|i| files.iter().any(|file| file.to.len() > 1 && file.to.contains(i))).count();
+    let shared = (0..loki.len()).filter(|i| goes.iter().any(|to| to.len() > 1 && to.contains(i))).count();
     check.spool_share(limits.spool_bytes, shared, root.child("limits").child("spool"));
     let Limits { memory_bytes, spool_bytes, spool_age, .. } = limits;
-    Some(Plan { loki, files, imports, http, state_dir, memory_bytes, spool_bytes, spool_age })
+    Some(Plan { loki, files, journals, imports, http, state_dir, memory_bytes, spool_bytes, spool_age })
 }
 
 /// What `limits` comes to.

@@ -127,7 +127,7 @@ fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
         "" => matches!(key, "remote_write" | "metrics"),
         "logs" => {
-            matches!(key, "journal" | "docker" | "syslog" | "push" | "stdin")
+            matches!(key, "docker" | "syslog" | "push" | "stdin")
         }
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         "limits" => key == "spool",

@@ -4,14 +4,17 @@
 //! Leaves to others: finding files.
 
 use super::check::Check;
+use super::journal;
 use super::pipeline;
-use super::plan::FileSource;
+use super::plan::{FileSource, JournalSource};
 use super::raw::{File, FileLog, Log, OneOrMany, StartAt};
 use super::tree::Node;
 use crate::base::limits::{NAME_BYTES, PATTERN_BYTES};
+use crate::base::rate::RateLimit;
 use crate::base::words::suggest;
 use crate::model::labels::{LabelCaps, Labels, MERGED, check_name};
 use crate::model::tenant::TENANT_LABEL;
+use crate::pipeline::settings::Stage;
 use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
@@ -45,6 +48,26 @@ impl Global {
     }
 }
 
+/// What `logs` comes to.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub(super) files: Vec<FileSource>,
+    pub(super) journals: Vec<JournalSource>,
+}
+
+/// What entries of `logs` have, whatever their source.
+pub(super) struct Entry<'a> {
+    pub(super) name: String,
+    pub(super) node: &'a Node,
+    /// Its own labels, and the global ones that it does not replace.
+    pub(super) own: BTreeMap<String, String>,
+    pub(super) outer: BTreeMap<String, String>,
+    pub(super) late_labels: Labels,
+    pub(super) rate: Option<RateLimit>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) to: Vec<usize>,
+}
+
 /// All entries that have a source. `endpoints` are the names that `to` may have.
 pub(super) fn plan(
     raw: &[Log],
@@ -53,7 +76,7 @@ pub(super) fn plan(
     endpoints: &[&str],
     caps: Caps,
     check: &mut Check<'_>,
-) -> Vec<FileSource> {
+) -> Sources {
     let list = root.child("logs");
     let mut taken: HashSet<String> = HashSet::new();
     for (i, log) in raw.iter().enumerate() {
@@ -70,10 +93,33 @@ pub(super) fn plan(
         }
     }
     let mut suffixes = HashMap::new();
-    let mut files = Vec::new();
+    let mut sources = Sources::default();
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
         let to = to(log, node, root, endpoints, check);
+        if let (Some(_), Some(_)) = (&log.file, &log.journal) {
+            let span = node.key_span("journal");
+            check.error(
+                span,
+                "this entry of `logs` has two sources",
+                "write an entry for each of `file` and `journal`",
+            );
+        }
+        if let (None, Some(journal)) = (&log.file, &log.journal) {
+            let own = log.labels.clone().unwrap_or_default();
+            check_labels(&own, node.child("labels"), caps.labels, check);
+            let late = check_late(log, node, caps.labels, check);
+            let relabel = pipeline::rules_of(log, node, check);
+            let stages = pipeline::stages_of(log, node, check);
+            let name = log.name.clone().unwrap_or_else(|| unique("journal", &mut taken, &mut suffixes));
+            let rate = check.rate(log.rate.as_ref(), node);
+            let outer = global.labels.iter().filter(|(name, value)| !own.contains_key(*name) && !value.is_empty());
+            let outer = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let (_, late_labels) = labels(log, (own.clone(), late), node, global, root, caps.labels, check);
+            let entry = Entry { name, node, own, outer, late_labels, rate, stages, to };
+            sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
+            continue;
+        }
         let Some(file) = &log.file else {
             let own = log.labels.clone().unwrap_or_default();
             check_labels(&own, node.child("labels"), caps.labels, check);
@@ -85,7 +131,7 @@ pub(super) fn plan(
                 check.error(
                     node.key_span("file"),
                     "this entry of `logs` has no source",
-                    "add `file`, such as `file: { include: [/var/log/*.log] }`",
+                    "add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`",
                 );
             }
             continue;
@@ -120,9 +166,9 @@ pub(super) fn plan(
             rate,
             stages,
         };
-        files.push(FileSource { settings, to });
+        sources.files.push(FileSource { settings, to });
     }
-    files
+    sources
 }
 
 /// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.

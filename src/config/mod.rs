@@ -13,6 +13,7 @@ mod endpoint;
 mod env;
 mod expand;
 mod file;
+mod journal;
 mod logs;
 mod pipeline;
 pub mod plan;

@@ -12,6 +12,8 @@ pub struct Plan {
     pub loki: Vec<sink::settings::Endpoint>,
     /// Where logs come from.
     pub files: Vec<FileSource>,
+    /// Journals that logs come from.
+    pub journals: Vec<JournalSource>,
     /// What other agents have read of the files, to be taken over once.
     pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
@@ -33,4 +35,20 @@ pub struct FileSource {
     pub settings: source::file::settings::Settings,
     /// Indices into [`Plan::loki`], ascending, not empty.
     pub to: Vec<usize>,
+}
+
+/// A journal source and the endpoints that it goes to.
+#[derive(Debug, Clone)]
+pub struct JournalSource {
+    /// What to read.
+    pub settings: source::journal::settings::Settings,
+    /// Indices into [`Plan::loki`], ascending, not empty.
+    pub to: Vec<usize>,
+}
+
+impl Plan {
+    /// How many sources there are.
+    pub fn sources(&self) -> usize {
+        self.files.len() + self.journals.len()
+    }
 }

@@ -1,13 +1,14 @@
 //! Positions files of Promtail and of Alloy: what was read of which file.
 //!
-//! Promtail's is a map from path to offset under the key `positions`; Alloy's has maps of `path` and `labels` as keys. What is not a path (`cursor-…`
-//! and `journal-…`, of the journal and of containers) is counted.
+//! Promtail's is a map from path to offset under the key `positions`; Alloy's has maps of `path` and `labels` as keys. Of what is not a path
+//! (`cursor-…` and `journal-…`), journal cursors are read, and those of containers counted.
 //!
 //! Promises: an entry that is not understood makes the file invalid, since skipping it would mean to read a file twice; of several positions of one
 //! path (Alloy has one for each set of labels) the smallest counts. Leaves to others: finding the files.
 
 use crate::base::limits::POSITIONS_BYTES;
 use crate::base::units::format_size;
+use crate::format::journal::Cursor;
 use crate::source::file::import::Positions;
 use saphyr_parser::{Event, Parser};
 use std::collections::BTreeMap;
@@ -44,42 +45,49 @@ pub(super) fn read(path: &Path) -> Result<Option<Positions>, PositionsError> {
     }
     let written = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = String::from_utf8(bytes).map_err(|_| syntax(1, "it is not UTF-8"))?;
-    let (files, others) = parse(&text)?;
+    let Parsed { files, cursors, others } = parse(&text)?;
     let written_ns = i64::try_from(written.as_nanos()).unwrap_or(i64::MAX);
-    Ok(Some(Positions { path: path.to_owned(), written_ns, files, others }))
+    Ok(Some(Positions { path: path.to_owned(), written_ns, files, cursors, others }))
 }
 
 fn syntax(line: usize, what: impl Into<String>) -> PositionsError {
     PositionsError::Syntax { line, what: what.into() }
 }
 
-/// Files with their offsets, and the number of other entries.
-fn parse(text: &str) -> Result<(Vec<(PathBuf, u64)>, usize), PositionsError> {
+/// What a positions file says.
+#[derive(Debug, Default, PartialEq)]
+struct Parsed {
+    files: Vec<(PathBuf, u64)>,
+    cursors: Vec<(String, Cursor)>,
+    others: usize,
+}
+
+fn parse(text: &str) -> Result<Parsed, PositionsError> {
     let mut files: BTreeMap<PathBuf, u64> = BTreeMap::new();
-    let mut others = 0;
+    let (mut cursors, mut others): (Vec<(String, Cursor)>, usize) = (Vec::new(), 0);
     let mut parser = Events(Parser::new_from_str(text));
     loop {
         match parser.next()? {
             Token::Other => {}
-            Token::End => return Ok((Vec::new(), 0)),
+            Token::End => return Ok(Parsed::default()),
             Token::MapStart => break,
             Token::Text(text, line) if !text.is_empty() => {
                 return Err(syntax(line, "expected `positions:` and entries below it"));
             }
-            Token::Text(..) => return Ok((Vec::new(), 0)),
+            Token::Text(..) => return Ok(Parsed::default()),
             Token::MapEnd => return Err(syntax(1, "expected `positions:` and entries below it")),
         }
     }
     match parser.next()? {
         Token::Text(key, _) if key == "positions" => {}
-        Token::MapEnd => return Ok((Vec::new(), 0)),
+        Token::MapEnd => return Ok(Parsed::default()),
         Token::Text(_, line) => return Err(syntax(line, "expected the key `positions`")),
         _ => return Err(syntax(1, "expected the key `positions`")),
     }
     match parser.next()? {
         Token::MapStart => {}
         // `positions:` and nothing.
-        Token::Text(text, _) if text.is_empty() || text == "null" => return Ok((Vec::new(), 0)),
+        Token::Text(text, _) if text.is_empty() || text == "null" => return Ok(Parsed::default()),
         Token::Text(_, line) => return Err(syntax(line, "expected entries of paths and positions")),
         _ => return Err(syntax(1, "expected entries of paths and positions")),
     }
@@ -93,8 +101,19 @@ fn parse(text: &str) -> Result<(Vec<(PathBuf, u64)>, usize), PositionsError> {
         let Token::Text(position, line) = parser.next()? else {
             return Err(syntax(1, format!("the position of {path:?} is no number")));
         };
-        let is_cursor = ["cursor-", "journal-"].iter().any(|prefix| path.starts_with(prefix));
-        if is_cursor || !path.starts_with('/') {
+        // The first is the present form.
+        let job = ["cursor-", "journal-"].iter().find_map(|prefix| path.strip_prefix(prefix));
+        if let Some(job) = job
+            && let Ok(cursor) = position.parse::<Cursor>()
+        {
+            match cursors.iter_mut().find(|(known, _)| known == job) {
+                Some((_, known)) if path.starts_with("cursor-") => *known = cursor,
+                Some(_) => {}
+                None => cursors.push((job.to_owned(), cursor)),
+            }
+            continue;
+        }
+        if job.is_some() || !path.starts_with('/') {
             others += 1;
             continue;
         }
@@ -106,7 +125,7 @@ fn parse(text: &str) -> Result<(Vec<(PathBuf, u64)>, usize), PositionsError> {
     // A torn or otherwise damaged rest would be entries that are missed.
     loop {
         match parser.next()? {
-            Token::End => return Ok((files.into_iter().collect(), others)),
+            Token::End => return Ok(Parsed { files: files.into_iter().collect(), cursors, others }),
             Token::Text(_, line) => return Err(syntax(line, "expected nothing after the entries of `positions`")),
             Token::MapStart | Token::MapEnd | Token::Other => {}
         }
@@ -165,15 +184,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn files(text: &str) -> (Vec<(String, u64)>, usize) {
-        let (files, others) = parse(text).unwrap();
+        let Parsed { files, others, .. } = parse(text).unwrap();
         (files.into_iter().map(|(path, position)| (path.display().to_string(), position)).collect(), others)
     }
 
     #[test]
     fn promtails_form() {
-        let text = "positions:\n  /var/log/a.log: \"1234\"\n  /var/log/b c.log: 5\n  cursor-journal: \"s=1;i=2\"\n  journal-old: \"s=3\"\n  cursor-0123abcd: \"1700000000\"\n";
+        let text = "positions:\n  /var/log/a.log: \"1234\"\n  /var/log/b c.log: 5\n  journal-job: \"t=4\"\n  cursor-job: \"t=5\"\n  journal-old: \"t=3\"\n  cursor-0123abcd: \"1700000000\"\n";
         let expected = vec![("/var/log/a.log".to_owned(), 1234), ("/var/log/b c.log".to_owned(), 5)];
-        assert_eq!(files(text), (expected, 3));
+        assert_eq!(files(text), (expected, 1));
+        let cursors = parse(text).unwrap().cursors;
+        assert_eq!(cursors, [("job".to_owned(), "t=5".parse().unwrap()), ("old".to_owned(), "t=3".parse().unwrap())]);
         for empty in ["", "positions: {}\n", "positions:\n", "{}", "---\n"] {
             assert_eq!(files(empty), (Vec::new(), 0), "{empty}");
         }

@@ -109,6 +109,7 @@ pub(super) struct Backoff {
 pub(super) struct Log {
     pub(super) name: Option<String>,
     pub(super) file: Option<FileLog>,
+    pub(super) journal: Option<JournalLog>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) to: Option<OneOrMany>,
     pub(super) rate: Option<Rate>,
@@ -127,6 +128,19 @@ pub(super) struct FileLog {
     pub(super) exclude: Option<OneOrMany>,
     pub(super) start_at: Option<StartAt>,
     pub(super) encoding: Option<String>,
+}
+
+/// `journal` of a `logs` entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JournalLog {
+    pub(super) path: Option<String>,
+    pub(super) matches: Option<OneOrMany>,
+    pub(super) units: Option<OneOrMany>,
+    pub(super) priority: Option<String>,
+    pub(super) json: Option<bool>,
+    pub(super) max_age: Option<Time>,
+    pub(super) own_unit: Option<bool>,
 }
 
 /// `start_at`.

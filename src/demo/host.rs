@@ -133,6 +133,7 @@ pub fn plan(
         imports: Vec::new(),
         loki: vec![endpoint],
         files,
+        journals: Vec::new(),
         http: None,
         state_dir: state_directory.to_owned(),
         memory_bytes: MEMORY_BYTES_DEFAULT,

@@ -29,6 +29,8 @@ pub struct Work {
     base: Arc<Labels>,
     /// Tells the base apart from others of the program.
     id: u64,
+    /// The same, where lines of several bases come in one row: a checksum that is the same after a restart.
+    sum: u32,
     scratch: String,
     fresh: String,
     /// How much of `scratch` is the same for all lines: the values of the source's labels.
@@ -73,6 +75,12 @@ impl Work {
         work
     }
 
+    /// These, in a row of lines of several bases.
+    pub(super) fn one_of_several(mut self) -> Self {
+        self.sum = crc32fast::hash(self.base.encoded().as_bytes());
+        self
+    }
+
     /// The labels of where the lines come from.
     pub fn base(&self) -> &Labels {
         &self.base
@@ -88,6 +96,7 @@ impl Work {
         let Work {
             base,
             id,
+            sum,
             scratch,
             fresh,
             seeded,
@@ -101,7 +110,7 @@ impl Work {
             found,
         } = self;
         base.clone_from(&other.base);
-        (*id, *seeded, *changed) = (other.id, other.seeded, other.changed);
+        (*id, *sum, *seeded, *changed) = (other.id, other.sum, other.seeded, other.changed);
         scratch.clone_from(&other.scratch);
         seeds.clone_from(&other.seeds);
         bases.clone_from(&other.bases);
@@ -161,8 +170,8 @@ impl<'a> Entry<'a> {
     }
 
     /// What tells the labels of the source apart from those of others.
-    pub(super) fn base_id(&self) -> u64 {
-        self.work.id
+    pub(super) fn base_id(&self) -> (u64, u32) {
+        (self.work.id, self.work.sum)
     }
 
     /// A value's text.

@@ -123,6 +123,11 @@ impl Program {
         Work::new(base, self.bases, &self.labels.names)
     }
 
+    /// The same, for lines that come in one row with those of other labels.
+    pub fn work_of_several(&mut self, base: Arc<Labels>) -> Work {
+        self.work(base).one_of_several()
+    }
+
     /// Runs one line, the `line`th of its chunk, that was read at `time_ns`. What comes out goes to `emit`: none, this, or others that were held
     /// and this.
     pub fn run(

@@ -181,6 +181,31 @@ impl Rules {
         self.0.is_empty()
     }
 
+    /// The labels whose values the rules look at by name. [`Rules::maps`] says of others.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|rule| {
+            let target = match &rule.work {
+                Work::KeepEqual(target) | Work::DropEqual(target) => Some(target),
+                _ => None,
+            };
+            rule.sources.iter().chain(target).map(String::as_str)
+        })
+    }
+
+    /// Whether a rule copies labels whose names match an expression.
+    pub fn has_maps(&self) -> bool {
+        self.0.iter().any(|rule| matches!(rule.work, Work::LabelMap { .. }))
+    }
+
+    /// Whether such a rule copies a label of this name.
+    pub fn maps(&self, name: &str, scratch: &mut Scratch) -> bool {
+        let mut none = None;
+        self.0.iter().enumerate().any(|(i, rule)| match &rule.work {
+            Work::LabelMap { test, .. } => test.find(name, scratch.places.get_mut(i).unwrap_or(&mut none)).is_some(),
+            _ => false,
+        })
+    }
+
     /// The memory that [`Rules::apply`] works in.
     pub fn scratch(&self) -> Scratch {
         let places = |rule: &Rule| match &rule.work {

@@ -9,11 +9,13 @@ use super::program::LabelNames;
 use crate::base::limits::PIPELINE_STREAMS;
 use foldhash::{HashMap, HashMapExt};
 
-/// What the labels of an entry are told apart by, before they are made: the changes to its source's labels, and the tenant.
+/// What the labels of an entry are told apart by, before they are made: its source's labels, the changes to them, and the tenant.
 pub(super) fn key_of(entry: &Entry<'_>, key: &mut Vec<u8>) {
     key.clear();
-    // Never empty: two empty buffers have no memory, and looking there takes some processors longer than all the rest.
-    key.push(b'.');
+    // Also, it is never empty then: two empty buffers have no memory, and looking there takes some processors longer than all the rest.
+    let (id, sum) = entry.base_id();
+    key.extend_from_slice(&id.to_le_bytes());
+    key.extend_from_slice(&sum.to_le_bytes());
     let put = |key: &mut Vec<u8>, tag: u8, text: &str| {
         key.push(tag);
         // A length is needed: values may hold any bytes.
@@ -48,7 +50,16 @@ pub(super) fn checksum_of(entry: &Entry<'_>, stage: usize, key: &mut Vec<u8>) ->
 /// The same, of a stream's key.
 pub(super) fn checksum(stage: usize, key: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new_with_initial(stage as u32);
-    sum.update(key);
+    // Bases are numbered anew with each start; what tells them apart beside that stays. One that is alone needs nothing, and has the checksum that
+    // checkpoints of older versions have.
+    let key = key.get(size_of::<u64>()..).unwrap_or_default();
+    match key.strip_prefix(&[0; size_of::<u32>()]) {
+        Some(changes) => {
+            sum.update(b".");
+            sum.update(changes);
+        }
+        None => sum.update(key),
+    }
     sum.finalize().max(1)
 }
 
@@ -79,7 +90,7 @@ pub fn pairs_to_send<'e>(entry: &'e Entry<'_>, names: &'e LabelNames) -> impl It
     pairs_of(entry, names).chain(names.late.iter().filter(move |(name, _)| !has(name)))
 }
 
-/// The streams of one file, by what its entries change. `S` is what the output calls a stream.
+/// The streams of one file, or other row of lines, by the labels of where they come from and what entries change of them. `S` is what the output calls a stream.
 #[derive(Debug)]
 pub struct Streams<S> {
     known: HashMap<Box<[u8]>, Option<S>>,

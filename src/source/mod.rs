@@ -4,3 +4,8 @@
 //! Leaves to others: what happens to a chunk after it was written.
 
 pub mod file;
+pub mod handle;
+pub mod journal;
+mod problems;
+mod stages;
+mod watch;

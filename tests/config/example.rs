@@ -50,6 +50,7 @@ fn it_shows_every_key() {
         "logs: [{ rate: { zzzzzzzz: 1 } }]",
         "logs: [{ zzzzzzzz: 1 }]",
         "logs: [{ file: { zzzzzzzz: 1 } }]",
+        "logs: [{ journal: { zzzzzzzz: 1 } }]",
         "logs: [{ relabel_configs: [{ zzzzzzzz: 1 }] }]",
         "http: { zzzzzzzz: 1 }",
         "limits: { zzzzzzzz: 1 }",

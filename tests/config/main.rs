@@ -4,6 +4,7 @@ mod bounds;
 mod example;
 mod files;
 mod hostile;
+mod journal;
 mod pipelines;
 mod reports;
 mod secrets;

@@ -180,15 +180,15 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
         "keys of later versions",
         r#"loki: [{ url: "http://localhost" }]
 logs:
-  - journal: {}
+  - syslog: {}
   - file: { include: /x/*.log }
 metrics: {}
 "#,
         r#"
-agent.yaml:3:5: "journal" is not supported by this version
-  3 |   - journal: {}
-    |     ^^^^^^^
-help: remove it; the keys here are: name, file, labels, to, rate, format, stages, relabel_configs, late_labels
+agent.yaml:3:5: "syslog" is not supported by this version
+  3 |   - syslog: {}
+    |     ^^^^^^
+help: remove it; the keys here are: name, file, journal, labels, to, rate, format, stages, relabel_configs, late_labels
 
 agent.yaml:5:1: "metrics" is not supported by this version
   5 | metrics: {}
@@ -648,7 +648,7 @@ logs: [{ name: a }]
 agent.yaml:2:8: this entry of `logs` has no source
   2 | logs: [{ name: a }]
     |        ^
-help: add `file`, such as `file: { include: [/var/log/*.log] }`"#,
+help: add `file`, such as `file: { include: [/var/log/*.log] }`, or `journal: {}`"#,
     ),
     (
         "the rest of the file",
@@ -757,7 +757,7 @@ agent.yaml:9:15: the label filename is set by the agent, to the path of the file
     |               ^^^^^^^^
 help: choose another name, or remove it
 
-agent.yaml:10:5: expected a map with keys such as name, file, labels, found text
+agent.yaml:10:5: expected a map with keys such as name, file, journal, found text
   10 |   - nothing
      |     ^^^^^^^
 help: write `key: value` lines, indented, or { key: value }

@@ -164,3 +164,25 @@ scrape_configs: [{{ job_name: j, pipeline_stages: [{stages}], static_configs: [{
     assert!(!of("{ decolorize: {} }", "b").contains(told));
     assert!(!of("{ sampling: { rate: 0.5 } }", "a").contains(told));
 }
+
+/// A job of the journal keeps its rules, which see each entry.
+#[test]
+fn jobs_of_the_journal() {
+    let text = "clients: [{ url: \"http://127.0.0.1:3100/loki/api/v1/push\" }]
+scrape_configs:
+  - job_name: journal
+    journal: { max_age: 12h30m, json: true, path: /var/log/journal, matches: \"_TRANSPORT=kernel PRIORITY=3\", labels: { job: j } }
+    relabel_configs: [{ source_labels: [__journal__systemd_unit], target_label: unit }]
+    pipeline_stages: [{ json: { expressions: { m: MESSAGE } } }]
+";
+    let loaded = crate::load(text).unwrap();
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let settings = &loaded.plan.journals[0].settings;
+    assert_eq!((settings.name.as_str(), settings.json), ("journal", true));
+    assert_eq!(settings.max_age, std::time::Duration::from_secs(45_000));
+    let matches: Vec<String> = settings.matches[0].iter().map(|m| format!("{}={}", m.field, m.value)).collect();
+    assert_eq!(matches, ["_TRANSPORT=kernel", "PRIORITY=3"]);
+    assert_eq!(settings.labels.encoded(), "{job=\"j\"}");
+    assert_eq!((settings.relabel.len(), settings.stages.len()), (1, 1));
+    assert_eq!(settings.path.as_deref(), Some(std::path::Path::new("/var/log/journal")));
+}

@@ -108,7 +108,7 @@ help: the actions are: replace, keep, drop, keepequal, dropequal, hashmod, label
 fn sources_that_are_left_out_do_not_stop_the_others() {
     let text = with(
         "scrape_configs:
-  - { job_name: a, journal: { max_age: 12h } }
+  - { job_name: a, syslog: { idle_timeout: 1m } }
   - { job_name: b, static_configs: [{ labels: { __path__: /x.log } }] }",
     );
     let loaded = load(&text).unwrap();
@@ -116,13 +116,12 @@ fn sources_that_are_left_out_do_not_stop_the_others() {
     assert_eq!(
         loaded.warnings.to_string(),
         "\
-promtail.yaml:3:20: warning: `journal` is not collected by this version: nothing of it in the job \"a\" is sent
-  3 |   - { job_name: a, journal: { max_age: 12h } }
-    |                    ^^^^^^^
+promtail.yaml:3:20: warning: `syslog` is not collected by this version: nothing of it in the job \"a\" is sent
+  3 |   - { job_name: a, syslog: { idle_timeout: 1m } }
+    |                    ^^^^^^
 help: the other jobs run; let Promtail run beside lugger with this job alone, or remove it"
     );
     for kind in [
-        "journal: {}",
         "syslog: { listen_address: ':514' }",
         "loki_push_api: {}",
         "docker_sd_configs: [{ host: x }]",
@@ -133,6 +132,8 @@ help: the other jobs run; let Promtail run beside lugger with this job alone, or
         assert!(report.contains(&format!("`{key}` is not collected by this version")), "{report}");
         assert!(report.contains("nothing is left that this version collects"), "{report}");
     }
+    let report_of_none = report(&job("journal: {}"));
+    assert!(report_of_none.contains("gives its entries no labels"), "{report_of_none}");
     // Their keys, stages and rules are looked at all the same.
     for (lines, expected) in [
         ("journal: { maxage: 12h }", "unknown key \"maxage\""),

@@ -234,7 +234,7 @@ fn journal_and_files() {
         ])
     );
     let log = agent.stderr();
-    assert!(log.contains("`journal` is not collected by this version"), "{log}");
+    assert!(log.contains("there is no journal in") && log.contains("it is waited for"), "{log}");
 }
 
 #[test]

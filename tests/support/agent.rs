@@ -40,10 +40,12 @@ pub mod names {
     pub const BUILD: &str = "lugger_build_info";
 }
 
-/// One `logs` entry with a `file` source.
+/// One `logs` entry with a `file` source, or a `journal` one.
 #[derive(Debug, Clone)]
 pub struct FileSource {
     name: String,
+    /// `journal`, in place of `file`.
+    journal: Option<String>,
     include: Vec<String>,
     exclude: Vec<String>,
     start_at: Option<&'static str>,
@@ -62,6 +64,7 @@ impl FileSource {
         let name = name.to_owned();
         FileSource {
             name,
+            journal: None,
             include,
             exclude: Vec::new(),
             start_at: None,
@@ -71,6 +74,11 @@ impl FileSource {
             rate: None,
             more: Vec::new(),
         }
+    }
+
+    /// A source that reads a journal: its YAML value.
+    pub fn journal(name: &str, value: &str) -> Self {
+        FileSource { journal: Some(value.to_owned()), ..FileSource::new(name, "") }
     }
 
     /// Adds an `include` pattern.
@@ -206,8 +214,11 @@ impl Config {
         }
         text.push_str("logs:\n");
         for source in &self.sources {
-            text.push_str(&format!("  - name: {}\n    file:\n", source.name));
-            text.push_str(&format!("      include: {}\n", list(&source.include)));
+            text.push_str(&format!("  - name: {}\n", source.name));
+            match &source.journal {
+                Some(journal) => text.push_str(&format!("    journal: {journal}\n")),
+                None => text.push_str(&format!("    file:\n      include: {}\n", list(&source.include))),
+            }
             if !source.exclude.is_empty() {
                 text.push_str(&format!("      exclude: {}\n", list(&source.exclude)));
             }
@@ -262,6 +273,7 @@ pub struct Rig {
     root: tempfile::TempDir,
     unprivileged: bool,
     descriptors: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Default for Rig {
@@ -286,7 +298,7 @@ impl Rig {
         for name in ["logs", "state"] {
             fs::create_dir(root.path().join(name)).expect("a directory in the temporary one");
         }
-        let rig = Rig { root, unprivileged, descriptors: None };
+        let rig = Rig { root, unprivileged, descriptors: None, environment: Vec::new() };
         if unprivileged {
             // The build directory may lie under /root, where nobody has no way in.
             fs::copy(env!("CARGO_BIN_EXE_lugger"), rig.binary()).expect("copy the binary");
@@ -300,6 +312,13 @@ impl Rig {
     /// The agent may have this many open files, and cannot raise that.
     pub fn with_descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// A variable in the agent's environment.
+    pub fn with_env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.as_ref().display().to_string()));
         self
     }
 
@@ -392,6 +411,7 @@ impl Rig {
         };
         command.arg("run").arg("--config").arg(&file);
         command.env("STATE_DIRECTORY", self.state());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start the agent");
         Agent { child, http, stderr, started: Instant::now(), exit: None, yaml }

@@ -16,6 +16,7 @@ use lugger::sink::batcher::{Batcher, Limits};
 use lugger::source::file::reload::{Next, NextOutput, Sources};
 use lugger::source::file::settings::{Settings, StartAt};
 use lugger::source::file::worker::{self, Handle, Parts};
+use lugger::source::handle::Kept;
 use lugger::store::checkpoint::Checkpoints;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -170,7 +171,8 @@ impl World {
         };
         let (alive, _) = shutdown::channel();
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
-        let parts = Parts { next, store, wake, clock, registry, alive };
+        let kept = Kept::new(&registry, clock.clone()).list();
+        let parts = Parts { next, store, wake, clock, registry, kept, alive };
         self.agent = Some(worker::start(parts).unwrap());
     }
 

@@ -16,7 +16,7 @@ mod relabel;
 mod stages;
 pub(in crate::config) mod units;
 
-pub(in crate::config) use of_source::{relabelled, stages_of};
+pub(in crate::config) use of_source::{relabelled, rules_of, stages_of};
 pub(in crate::config) use relabel::relabel;
 pub(in crate::config) use stages::stages;
 pub(in crate::config) use units::{go_duration, go_size};

@@ -15,7 +15,7 @@ use crate::config::recipes;
 use crate::config::tree::Node;
 use crate::model::labels::{LabelCaps, MERGED, check_name};
 use crate::pipeline::label_map::LabelMap;
-use crate::pipeline::relabel::Rules;
+use crate::pipeline::relabel::{Rules, Settings};
 use crate::pipeline::settings::Stage;
 use crate::pipeline::{CompileError, Step, compile};
 use std::collections::BTreeMap;
@@ -56,6 +56,14 @@ pub(in crate::config) fn stages_of(log: &Log, node: &Node, check: &mut Check<'_>
         check.error(span, problem, help.unwrap_or_else(|| "correct it".to_owned()));
     }
     all
+}
+
+/// The entry's rules, for a source that applies them to what it reads. `None`: they have errors.
+pub(in crate::config) fn rules_of(log: &Log, node: &Node, check: &mut Check<'_>) -> Option<Vec<Settings>> {
+    match node.entry("relabel_configs") {
+        Some(entry) if log.relabel_configs.is_some() => relabel(&entry.value, check),
+        _ => Some(Vec::new()),
+    }
 }
 
 /// The entry's own labels and patterns after its rules. `None`: the rules drop all of it.

@@ -1,6 +1,6 @@
 //! `scrape_configs`: jobs, as entries of `logs`.
 //!
-//! Promises: a job with several targets becomes an entry for each, whose name does not depend on its place in the file; a job of a kind that this
+//! Promises: a job with several targets becomes an entry for each, one of the journal an entry with its rules, whose name does not depend on its place in the file; a job of a kind that this
 //! version does not collect is checked and said to be left out. Leaves to others: targets and their labels (`targets`), stages
 //! (`config::pipeline`), what comes behind them (`behind`).
 
@@ -10,15 +10,16 @@ use super::native::{Item, entry, list, map, text};
 use super::read;
 use super::targets::{Surroundings, Target, plain, targets};
 use super::weak;
+use crate::base::units::format_duration;
 use crate::config::check::Check;
 use crate::config::logs::derived_name;
 use crate::config::pipeline;
+use crate::config::source::Span;
 use crate::config::tree::{Entry, Node, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Kinds of sources that are accepted and not collected, with the keys they have.
-const LATER: [(&str, Option<&keys::Keys>); 5] = [
-    ("journal", Some(keys::JOURNAL)),
+const LATER: [(&str, Option<&keys::Keys>); 4] = [
     ("syslog", Some(keys::SYSLOG)),
     ("loki_push_api", Some(keys::PUSH)),
     ("docker_sd_configs", Some(keys::DOCKER)),
@@ -84,9 +85,11 @@ impl<'a> Jobs<'a> {
         let at = check.count();
         let is_compressed = decompression(job, check);
         said.extend(check.said_since(at));
-        let found = targets(job, self.around, check);
         let has_files = job.entry("static_configs").is_some() || job.entry("file_sd_configs").is_some();
-        if !has_files && !later && check.errors() == errors {
+        let journal = job.entry("journal").filter(|found| survey(&found.value, keys::JOURNAL, check));
+        let is_journal = job.entry("journal").is_some();
+        let found = if is_journal && !has_files { Vec::new() } else { targets(job, self.around, check) };
+        if !has_files && !is_journal && !later && check.errors() == errors {
             check.warn(
                 job.span,
                 format!("the job {name:?} says nowhere where its logs come from"),
@@ -99,6 +102,17 @@ impl<'a> Jobs<'a> {
             check.said_since(at).into_iter().filter(|text| !found.iter().any(|target| target.comments.contains(text)));
         let lost: Vec<String> = lost.filter(|text| !said.contains(text)).collect();
         said.extend(lost);
+        if let Some(journal) = journal.filter(|_| is_sound) {
+            if !has_files {
+                return self.journal(job, name, &journal.value, stages, said, check);
+            }
+            let help = "move it to a job of its own";
+            check.warn(
+                journal.key_span,
+                format!("the job {name:?} reads files: Promtail passes over its `journal`"),
+                help,
+            );
+        }
         if is_compressed || !is_sound || found.is_empty() {
             if !said.is_empty() || found.is_empty() {
                 said.insert(0, format!("The job {name:?} is left out."));
@@ -140,7 +154,10 @@ impl<'a> Jobs<'a> {
                         comments.push("Without `metrics`, which count each line once, above.".to_owned());
                     }
                 }
-                let log = Log { job, name: &name, target, file: file.clone(), stages: stages.as_ref(), group };
+                let source = entry("file", target.path.span, file.clone());
+                let labels = target.labels.iter().map(|(name, (key, node))| entry(name.as_str(), *key, node.clone()));
+                let (labels, span) = (labels.collect(), target.span);
+                let log = Log { job, name: &name, source, labels, span, rules: None, stages: stages.as_ref(), group };
                 let node = self.log(log);
                 self.identities.push(identity.clone());
                 items.push(Item { comments, node: Some(node) });
@@ -165,22 +182,18 @@ impl<'a> Jobs<'a> {
     }
 
     fn log(&self, log: Log<'_>) -> Node {
-        let Log { job, name, target, file, stages, group } = log;
-        let mut out = vec![
-            entry("name", job.key_span("job_name"), text(job.child("job_name").span, name)),
-            entry("file", target.path.span, file),
-        ];
+        let Log { job, name, source, labels, span, rules, stages, group } = log;
+        let mut out = vec![entry("name", job.key_span("job_name"), text(job.child("job_name").span, name)), source];
         let external: &[Entry] = group.first().map_or(&[], |client| &client.labels);
         // With one set of them they stand at the top of the file.
         let own: &[Entry] = if self.groups().len() > 1 { external } else { &[] };
-        let labels = target.labels.iter().map(|(name, (key, node))| entry(name.as_str(), *key, node.clone()));
-        let labels: Vec<Entry> = labels.collect();
         if !labels.is_empty() {
-            out.push(entry("labels", target.span, map(target.span, labels)));
+            out.push(entry("labels", span, map(span, labels)));
         }
         if !own.is_empty() {
-            out.push(entry("late_labels", target.span, map(target.span, own.to_vec())));
+            out.push(entry("late_labels", span, map(span, own.to_vec())));
         }
+        out.extend(rules);
         if let Some(stages) = stages.filter(|stages| !stages.is_null()) {
             out.push(entry("stages", job.key_span("pipeline_stages"), stages.clone()));
         }
@@ -188,7 +201,73 @@ impl<'a> Jobs<'a> {
             let names = group.iter().map(|client| text(job.span, client.name.as_str())).collect();
             out.push(entry("to", job.span, list(job.span, names)));
         }
-        map(target.span, out)
+        map(span, out)
+    }
+
+    /// A job that reads the journal: its rules see each entry, so they stay as they are.
+    fn journal(
+        &mut self,
+        job: &Node,
+        name: &str,
+        journal: &Node,
+        stages: Option<&Node>,
+        mut said: Vec<String>,
+        check: &mut Check<'_>,
+    ) -> Vec<Item> {
+        let at = journal.span;
+        let mut source = Vec::new();
+        for key in ["path", "matches", "json"] {
+            if let Some(found) = journal.entry(key).filter(|found| !read::is_empty(&found.value)) {
+                source.push(entry(key, found.key_span, found.value.clone()));
+            }
+        }
+        if let Some(age) = read::duration(journal, "max_age", check) {
+            let (written, native) = (journal.child("max_age"), format_duration(age));
+            let value = if plain(written) == native { written.clone() } else { text(written.span, native) };
+            source.push(entry("max_age", journal.key_span("max_age"), value));
+        }
+        let labels: Vec<Entry> = match journal.entry("labels").filter(|found| !found.value.is_null()) {
+            Some(found) if matches!(found.value.value, Value::Map(_)) => found.value.entries().to_vec(),
+            Some(found) => {
+                check.error(found.value.span, "expected a map of labels", "write `name: value` lines, indented");
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let rules = job.entry("relabel_configs").filter(|found| !read::is_empty(&found.value));
+        let rules = rules.map(|found| entry("relabel_configs", found.key_span, found.value.clone()));
+        if labels.is_empty() && rules.is_none() {
+            check.warn(
+                job.key_span("journal"),
+                format!(
+                    "the job {name:?} gives its entries no labels: Promtail drops them all, and so this job is left out"
+                ),
+                "add `labels` below `journal`",
+            );
+            said.insert(0, format!("The job {name:?} is left out."));
+            return vec![Item { comments: said, node: None }];
+        }
+        self.targets += 1;
+        let name = fit_name(name);
+        let mut items = Vec::new();
+        for (i, group) in self.groups().iter().enumerate() {
+            let mut name = name.clone();
+            let mut stages = stages.cloned();
+            let mut comments = std::mem::take(&mut said);
+            if i > 0 {
+                name = fit_name(&format!("{name}:{}", group.first().map_or("", |client| &client.name)));
+                comments
+                    .push("The same entries once more, since the clients have different external_labels.".to_owned());
+                stages.iter_mut().for_each(without_metrics);
+            }
+            let source = entry("journal", job.key_span("journal"), map(at, source.clone()));
+            let (labels, rules) = (labels.clone(), rules.clone());
+            let log = Log { job, name: &name, source, labels, span: at, rules, stages: stages.as_ref(), group };
+            let node = self.log(log);
+            self.identities.push(name);
+            items.push(Item { comments, node: Some(node) });
+        }
+        items
     }
 }
 
@@ -218,8 +297,13 @@ fn tell_apart(items: &mut [Item], identities: &[String]) {
 struct Log<'a> {
     job: &'a Node,
     name: &'a str,
-    target: &'a Target,
-    file: Node,
+    /// `file` or `journal`.
+    source: Entry,
+    labels: Vec<Entry>,
+    /// The place of what has no place of its own.
+    span: Span,
+    /// Rules for what is read.
+    rules: Option<Entry>,
     stages: Option<&'a Node>,
     group: &'a [&'a Client],
 }

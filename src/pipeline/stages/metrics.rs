@@ -97,7 +97,6 @@ impl Stage for Measure {
             let Some(amount) = rule.amount(entry) else { continue };
             if !std::mem::replace(&mut has_key, true) {
                 key_of(entry, context.stream);
-                context.stream.extend_from_slice(&entry.base_id().to_le_bytes());
                 if !self.known.contains_key(context.stream.as_slice()) {
                     if self.known.len() >= PIPELINE_SERIES {
                         self.known.clear();

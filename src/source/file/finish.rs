@@ -48,7 +48,7 @@ impl Follow {
             tries -= 1;
             let Some(id) = self.idle.pop_front() else { return };
             let Some(file) = self.files.get_mut(id) else { continue };
-            let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding());
+            let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
             if std::mem::take(&mut file.used) || is_holding {
                 self.idle.push_back(id);
                 continue;
@@ -84,10 +84,10 @@ impl Follow {
         let Some(output) = self.sources.get(source).map(|source| source.output) else { return };
         self.released.extend(file.stream.take().map(|stream| (output, stream)));
         if let Some(pipe) = &mut file.pipe {
-            pipe.forget_streams(|stream| self.released.push((output, stream)));
-            if !pipe.is_holding() {
+            pipe.strand.forget_streams(|stream| self.released.push((output, stream)));
+            if !pipe.strand.is_holding() {
                 // Its labels name the file as it was called.
-                let memory = pipe.memory();
+                let memory = pipe.strand.memory();
                 file.pipe = None;
                 file.set_memory(memory);
             }

@@ -10,16 +10,16 @@
 use super::files::Files;
 use super::finish::DANGLING_MAX;
 use super::identity::{Identity, stat_file, stat_path};
-use super::pipe::Pipeline;
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
 use super::tracked::{Failing, FileId, OpenError, Tracked};
 use super::tree::{DirId, Found, FoundName, Tree};
-use super::watch::{Event, Kind};
 use crate::base::limits::{FILE_RETRY_MS, FILE_RETRY_MS_MAX};
 use crate::base::rate::Rate;
 use crate::model::flow::StreamId;
+use crate::source::stages::Pipeline;
+use crate::source::watch::{Event, Kind};
 use crate::store::checkpoint::Checkpoints;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;

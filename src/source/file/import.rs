@@ -17,6 +17,7 @@ use super::identity::{Identity, Stat, decode_key, encode_key, key_prefix, stat_p
 use super::reload::Sources;
 use super::saved::path_to_bytes;
 use crate::base::limits::IMPORT_MARGIN_MS;
+use crate::format::journal::Cursor;
 use crate::store::checkpoint::Checkpoints;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,9 @@ pub struct Positions {
     pub written_ns: i64,
     /// Files and how far they were read, bytes.
     pub files: Vec<(PathBuf, u64)>,
-    /// Entries that are not of files: cursors of the journal and of containers.
+    /// Places in the journal, by the name of the job that read it.
+    pub cursors: Vec<(String, Cursor)>,
+    /// Entries that are neither: cursors of containers.
     pub others: usize,
 }
 
@@ -53,7 +56,7 @@ pub fn take_over(store: &Checkpoints, sources: &Sources, imports: &[Positions]) 
         if positions.others > 0 {
             tracing::info!(
                 positions = %positions.path.display(), cursors = positions.others,
-                "the positions file has cursors of the journal or of containers: they are left where they are, as this version reads files only"
+                "the positions file has cursors of containers: they are left where they are, as this version does not read those"
             );
         }
     }

@@ -53,7 +53,7 @@ impl Host {
 
     fn positions(&self, written_ns: i64, files: &[(&Path, u64)]) -> Positions {
         let files = files.iter().map(|(path, position)| ((*path).to_owned(), *position)).collect();
-        Positions { path: self.path("positions.yaml"), written_ns, files, others: 0 }
+        Positions { path: self.path("positions.yaml"), written_ns, files, cursors: Vec::new(), others: 0 }
     }
 
     /// Source, path, offset of each checkpoint.

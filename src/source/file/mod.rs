@@ -1,7 +1,7 @@
 //! The file source: finds files by pattern, follows them through rotation, and reads their lines in chunks.
 //!
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
-//! what is done at first and `finish` at last; `tree` knows the directories and `watch`
+//! what is done at first and `finish` at last; `tree` knows the directories and `source/watch`
 //! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
 //! that checkpoints speak of, `twin` those that were compressed; `import` takes over what another agent
 //! has read; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
@@ -30,5 +30,4 @@ pub mod status;
 mod tracked;
 mod tree;
 mod twin;
-mod watch;
 pub mod worker;

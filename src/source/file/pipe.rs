@@ -1,124 +1,28 @@
-//! Between reading and the output: the lines of a chunk run through the source's pipeline, and what comes out is gathered for its streams.
+//! A file's lines on their way through the stages of its source.
 //!
-//! Lines that wait for further ones hold back the cursor: a chunk's receipt says how far it may move, which is a place at which nothing waited
-//! (see [`State`]). So what is read again after a crash gives the same entries again, if it is cut and stamped in the same way; that
-//! is what intents are for, and they say here also where something was sent because nothing more came ([`Note`]).
-//!
-//! Promises: nothing is allocated for a line in the steady state; what is gathered at once is bounded; every line that does not come out is
-//! counted with a reason. Leaves to others: reading, writing to the output, cursors.
+//! Promises: what is gathered at once is bounded. Leaves to others: what all sources with stages share (`source/stages`), reading, writing to the
+//! output, cursors.
 
 use super::read::{Piece, Reader};
 use super::settings::Settings;
-use super::status::{Status, dropped};
-use crate::base::limits::{PIPELINE_STAGED_BYTES, PIPELINE_UNQUIET_BYTES};
-use crate::base::metrics::{Counter, Registry};
-use crate::base::text::head;
-use crate::model::flow::{Entries, EntryAt, Note, Output, Receipt, Span, StreamId};
+use super::status::Status;
+use crate::base::limits::PIPELINE_STAGED_BYTES;
+use crate::model::flow::Receipt;
 use crate::model::labels::Labels;
-use crate::model::tenant::{TENANT_RULE, is_tenant};
-use crate::pipeline::entry::{Entry, Work};
-use crate::pipeline::metrics::Metrics;
-use crate::pipeline::state::{Memory, State};
-use crate::pipeline::streams::{Streams, pairs_to_send};
-use crate::pipeline::{Emit, LabelNames, Program};
-use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// The pipeline of a source.
-#[derive(Debug)]
-pub(super) struct Pipeline {
-    program: Box<Program>,
-    counters: Counters,
-}
-
-/// Lines that do not come out, and their bytes.
-#[derive(Debug)]
-struct Counters {
-    /// By the program's reasons.
-    dropped: Vec<(Counter, Counter)>,
-    no_labels: (Counter, Counter),
-    bad_tenant: (Counter, Counter),
-}
-
-impl Pipeline {
-    pub(super) fn new(program: Box<Program>, settings: &Settings, registry: &Registry) -> Box<Self> {
-        let counters = |reason: &str| dropped(registry, &settings.name, reason);
-        let counters = Counters {
-            dropped: program.reasons().iter().map(|reason| counters(reason)).collect(),
-            no_labels: counters("no_labels"),
-            bad_tenant: counters("bad_tenant"),
-        };
-        Box::new(Pipeline { counters, program })
-    }
-
-    /// Goes on under other settings with equal stages.
-    pub(super) fn take_settings(&mut self, settings: &Settings) {
-        self.program.set_line_bytes(settings.line_bytes);
-        self.program.set_late_labels(settings.late_labels.clone());
-    }
-
-    /// The metrics that its stages keep.
-    pub(super) fn metrics(&self) -> &Metrics {
-        self.program.metrics()
-    }
-
-    /// Until when nothing more should be read, because more than a rate went through; nanoseconds since 1970.
-    pub(super) fn wait_until_ns(&self) -> Option<i64> {
-        self.program.wait_until_ns()
-    }
-}
-
-/// What waits for further lines in all files together, bytes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HeldBytes(Arc<AtomicUsize>);
-
-impl HeldBytes {
-    pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What of that is one file's.
-#[derive(Debug)]
-struct Share {
-    total: HeldBytes,
-    bytes: usize,
-}
-
-impl Share {
-    fn set(&mut self, bytes: usize) {
-        if bytes == self.bytes {
-            return;
-        }
-        // Wraps as it should: it is the sum of what all shares have.
-        self.total.0.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
+use crate::pipeline::entry::Work;
+use crate::pipeline::state::Memory;
+use crate::source::stages::{Form, HeldBytes, Outlet, Pipeline, Strand, Turn};
 
 /// What a pipeline remembers of one file.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    share: Share,
     work: Work,
-    state: State,
-    streams: Streams<StreamId>,
-    /// The last place known at which nothing waited, and the mark of it. Counts while something waits.
-    safe: (u64, u32),
-    /// There was more when the last chunk was read.
-    more: bool,
+    pub(super) strand: Strand,
 }
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn<'a> {
+pub(super) struct Part<'a> {
     /// The chunk that was read last.
     pub piece: &'a Piece,
     /// From this line on.
@@ -129,256 +33,58 @@ pub(super) struct Turn<'a> {
     pub receipt: Receipt,
 }
 
-/// A part of a chunk that has been run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    /// The first line behind it; `None`: it was the last part.
-    pub next: Option<usize>,
-}
-
-/// Where entries go.
-pub(super) struct Outlet<'a> {
-    pub entries: &'a mut Entries,
-    pub receipts: &'a mut Vec<Receipt>,
-    pub output: &'a mut dyn Output,
-    pub settings: &'a Settings,
-    pub status: &'a Status,
-    /// Under which lines go when there are too many streams.
-    pub merged: &'a Labels,
+/// What a source's lines may be.
+pub(super) fn form<'a>(settings: &Settings, status: &'a Status) -> Form<'a> {
+    Form {
+        line_bytes: settings.line_bytes,
+        label_caps: settings.label_caps,
+        lines_truncated: &status.lines_truncated,
+        labels_too_long: &status.labels_too_long,
+    }
 }
 
 impl Pipe {
     /// For a file with these labels, from the place of a piece on.
     pub(super) fn new(pipeline: &mut Pipeline, labels: Labels, memory: Memory, total: &HeldBytes) -> Box<Self> {
-        let work = pipeline.program.work(Arc::new(labels));
-        let share = Share { total: total.clone(), bytes: 0 };
-        Box::new(Pipe {
-            share,
-            work,
-            state: State::new(memory),
-            streams: Streams::default(),
-            safe: (0, 0),
-            more: false,
-        })
+        Box::new(Pipe { work: pipeline.work(labels), strand: Strand::new(memory, total) })
     }
 
-    /// Forgets its streams; each is given to `release`.
-    pub(super) fn forget_streams(&mut self, release: impl FnMut(StreamId)) {
-        self.streams.forget(release);
-    }
-
-    /// What is known from the lines before.
-    pub(super) fn memory(&self) -> Memory {
-        self.state.memory()
-    }
-
-    /// Whether lines wait for further ones.
-    pub(super) fn is_holding(&self) -> bool {
-        self.state.is_holding()
-    }
-
-    /// What they take, bytes.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.share.bytes
-    }
-
-    /// Whether what is read now was there when the last chunk was read. `more`: whether there is more now.
-    pub(super) fn goes_on(&mut self, more: bool) -> bool {
-        std::mem::replace(&mut self.more, more)
-    }
-
-    /// Until when they wait; nanoseconds since 1970.
-    pub(super) fn due_ns(&self) -> Option<i64> {
-        self.state.due_ns()
-    }
-
-    /// How far the cursor may move when nothing is left of what lies before `place`.
-    pub(super) fn safe(&self, place: (u64, u32)) -> (u64, u32) {
-        if self.is_holding() { self.safe } else { place }
-    }
-
-    /// Runs the lines of a chunk, or as many as may be gathered at once.
+    /// Runs the lines of a chunk, or as many as may be gathered at once. Gives the first line behind them, if there is one.
     pub(super) fn run(
         &mut self,
         pipeline: &mut Pipeline,
         reader: &Reader,
-        turn: &Turn<'_>,
+        part: &Part<'_>,
         outlet: &mut Outlet<'_>,
-    ) -> Part {
-        let Turn { piece, first, goes_on, receipt } = *turn;
-        if self.streams.is_full() {
-            // Not after the lines: what came out of them names streams until it is written.
-            self.streams.forget(|stream| outlet.output.release(stream));
-        }
+    ) -> Option<usize> {
+        let Part { piece, first, goes_on, receipt } = *part;
         let lines = reader.lines();
-        let (start, start_mark) = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
-        let had_held = self.is_holding();
-        if piece.replayed && first == 0 {
-            self.remember(piece.note);
-        }
-        let note = Note { goes_on: goes_on && had_held && first == 0, memory: self.memory(), ..Note::default() };
-        if note.goes_on {
-            self.state.go_on(piece.time_ns);
-        }
-        self.state.set_replayed(piece.replayed);
-        self.state.begin_chunk(start);
-        let time_of = |line: usize| piece.time_ns.saturating_add(line as i64);
+        let start = if first == 0 { (piece.start, receipt.mark) } else { reader.place_of(first) };
+        let time_of = |line: usize| piece.time_ns.saturating_add((first + line) as i64);
+        let turn = Turn {
+            start,
+            time_ns: time_of(0),
+            goes_on: goes_on && first == 0,
+            replayed: piece.replayed,
+            again: (piece.replayed && first == 0).then_some(piece.note),
+        };
+        let begun = self.strand.begin(turn, outlet.output);
         let mut next = None;
         let bytes = reader.bytes();
         for (at, span) in lines.iter().enumerate().skip(first) {
             let line = bytes.get(span.start as usize..span.end as usize).unwrap_or_default();
             // What was cut is UTF-8.
             let line = std::str::from_utf8(line).unwrap_or_default();
-            let Pipe { work, state, streams, .. } = self;
-            let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
-            pipeline.program.run(line, at - first, time_of(at), work, state, &mut sorter);
+            self.strand.line(pipeline, &mut self.work, (line, at - first, time_of(at - first)), outlet);
             if outlet.entries.text.len() >= PIPELINE_STAGED_BYTES && at + 1 < lines.len() {
                 next = Some(at + 1);
                 break;
             }
         }
-        self.share.set(self.state.held_bytes());
         let behind = next.unwrap_or(lines.len());
         let end = next.map_or((piece.end, piece.mark.tail), |next| reader.place_of(next));
-        if self.is_holding()
-            && self.state.quiet().is_none()
-            && end.0.saturating_sub(self.safe.0) > PIPELINE_UNQUIET_BYTES
-        {
-            // Streams overlap without end. They are let go at a place that follows from the bytes alone.
-            self.let_go(pipeline, None, time_of(behind), outlet);
-        }
-        let count = |lines: usize| lines as u32;
-        let receipt =
-            Receipt { start, end: end.0, time_ns: time_of(first), lines: count(behind - first), note, ..receipt };
-        let receipts = &mut outlet.receipts;
-        match self.state.quiet().filter(|_| self.is_holding()) {
-            Some(quiet) if quiet.line > 0 => {
-                // Cut in two, so that it can be gone on with from there.
-                let place = reader.place_of(first + quiet.line);
-                self.safe = place;
-                let (safe, mark) = place;
-                let before = Receipt { end: safe, lines: count(quiet.line), safe, mark, ..receipt };
-                let after = Receipt {
-                    start: safe,
-                    time_ns: time_of(first + quiet.line),
-                    lines: receipt.lines - before.lines,
-                    safe,
-                    mark,
-                    note: Note { memory: quiet.memory, ..Note::default() },
-                    ..receipt
-                };
-                receipts.extend([before, after]);
-            }
-            quiet => {
-                if quiet.is_some() {
-                    self.safe = (start, start_mark);
-                }
-                let (safe, mark) = self.safe(end);
-                receipts.push(Receipt { safe, mark, ..receipt });
-            }
-        }
-        if outlet.entries.list.is_empty() && !had_held && !self.is_holding() {
-            // Nothing is sent of them: they need not be cut in the same way again.
-            receipts.iter_mut().for_each(|receipt| receipt.lines = 0);
-        }
-        Part { next }
+        let place_of = |line: usize| reader.place_of(first + line);
+        self.strand.end(pipeline, begun, (behind - first, end), (place_of, time_of), receipt, outlet);
+        next
     }
-
-    /// Sends what waits no longer at the receipt's time, or `all` that waits. `place`: how far the file is read. `receipt`: as in a [`Turn`].
-    /// `again`: what was noted when it was sent before.
-    pub(super) fn release(
-        &mut self,
-        pipeline: &mut Pipeline,
-        all: bool,
-        again: Option<Note>,
-        place: (u64, u32),
-        receipt: Receipt,
-        outlet: &mut Outlet<'_>,
-    ) {
-        let time_ns = receipt.time_ns;
-        if let Some(note) = again {
-            self.remember(note);
-        }
-        let note = Note { released: true, all, memory: self.memory(), ..Note::default() };
-        self.state.set_replayed(again.is_some());
-        self.state.begin_chunk(place.0);
-        self.let_go(pipeline, (!all).then_some(time_ns), time_ns, outlet);
-        let (safe, mark) = self.safe(place);
-        outlet.receipts.push(Receipt { start: place.0, end: place.0, lines: 0, safe, mark, note, ..receipt });
-    }
-
-    fn let_go(&mut self, pipeline: &mut Pipeline, due_ns: Option<i64>, time_ns: i64, outlet: &mut Outlet<'_>) {
-        let Pipe { state, streams, .. } = self;
-        let mut sorter = Sorter { streams, outlet, counters: &pipeline.counters };
-        pipeline.program.release(due_ns, time_ns, state, &mut sorter);
-        self.share.set(self.state.held_bytes());
-    }
-
-    /// What is sent again comes out as it did: what was before it may have been sent not at all, and be read in other pieces.
-    fn remember(&mut self, note: Note) {
-        self.state.set_memory(note.memory);
-    }
-}
-
-/// Takes what comes out of a program.
-struct Sorter<'a, 'o> {
-    streams: &'a mut Streams<StreamId>,
-    outlet: &'a mut Outlet<'o>,
-    counters: &'a Counters,
-}
-
-fn count(counters: &(Counter, Counter), entry: &Entry<'_>) {
-    counters.0.add(1);
-    counters.1.add(entry.line_text().len() as u64);
-}
-
-impl Emit for Sorter<'_, '_> {
-    fn emit(&mut self, entry: &Entry<'_>, names: &LabelNames) {
-        let Outlet { entries, output, settings, status, merged, .. } = &mut *self.outlet;
-        let tenant = entry.tenant.map(|tenant| entry.text(tenant));
-        if let Some(tenant) = tenant.filter(|tenant| !is_tenant(tenant)) {
-            if self.counters.bad_tenant.0.get() == 0 {
-                let (source, tenant) = (&settings.name, head(tenant, 64));
-                tracing::warn!(%source, tenant, "Loki takes no tenant of this name: such lines are dropped; {TENANT_RULE}");
-            }
-            return count(&self.counters.bad_tenant, entry);
-        }
-        let stream = self.streams.of(entry, || {
-            let (labels, repairs) = Labels::capped(pairs_to_send(entry, names), settings.label_caps);
-            status.labels_too_long.add(repairs.value_too_long);
-            (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
-        });
-        let Some(stream) = stream else { return count(&self.counters.no_labels, entry) };
-        let text = entry.line_text();
-        let mut line = entries.push_text(text.get(..text.floor_char_boundary(settings.line_bytes)).unwrap_or_default());
-        if text.len() > settings.line_bytes {
-            status.lines_truncated.add(1);
-            line.end = cut_short(entries, line, text, settings.line_bytes);
-        }
-        let first = entries.metadata.len() as u32;
-        for (name, value) in entry.metadata() {
-            let name = entries.push_text(names.names().label_name(*name));
-            let value = entries.push_text(entry.text(*value));
-            entries.metadata.push((name, value));
-        }
-        let metadata = Span { start: first, end: entries.metadata.len() as u32 };
-        entries.list.push(EntryAt { stream, time_ns: entry.time_ns, line, metadata });
-    }
-
-    fn dropped(&mut self, entry: &Entry<'_>, reason: u16) {
-        if let Some(counters) = self.counters.dropped.get(usize::from(reason)) {
-            count(counters, entry);
-        }
-    }
-}
-
-/// Makes a line that was cut say so, within the cap, as lines do that are too long when they are read. Gives its end.
-fn cut_short(entries: &mut Entries, line: Span, text: &str, line_bytes: usize) -> u32 {
-    let mut mark = String::new();
-    // Writing to a String cannot fail.
-    let _ = write!(mark, " [truncated: line of {} bytes]", text.len());
-    let keep = text.floor_char_boundary(line_bytes.saturating_sub(mark.len()));
-    entries.text.truncate(line.start as usize + keep);
-    entries.text.extend_from_slice(mark.as_bytes());
-    entries.text.len() as u32
 }

@@ -15,7 +15,6 @@ use super::follow::{Follow, Source};
 use super::heirs::{Estate, Heirs, wants};
 use super::identity::{Mark, stat_path};
 use super::pattern::{Excludes, Pattern};
-use super::pipe::Pipeline;
 use super::saved::SavedFiles;
 use super::settings::Settings;
 use super::status::Status;
@@ -24,29 +23,21 @@ use super::tree::{DirId, Found, Rules, Tree, link_target};
 use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
-use crate::model::flow::{Limits, Output};
+use crate::model::flow::Output;
 use crate::pipeline::state::Memory;
 use crate::pipeline::{Program, compile};
+use crate::source::handle::{self, exchange, outputs_fit};
+use crate::source::stages::Pipeline;
 use crate::store::checkpoint::Checkpoints;
 use foldhash::{HashMap, HashMapExt, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::oneshot;
 
-/// An output of the next set.
-pub enum NextOutput {
-    /// One that is there, by its number, with these limits.
-    Kept {
-        /// Its place in the set before. Named once.
-        number: usize,
-        /// When it seals a batch, and how many streams it fills.
-        limits: Limits,
-    },
-    /// Another one.
-    New(Box<dyn Output>),
-}
+pub use crate::source::handle::NextOutput;
+
+/// What waits for the worker.
+pub(super) type Orders = handle::Orders<Next, Status>;
 
 /// A set of sources that a worker can run: everything that could fail is done.
 pub struct Next {
@@ -109,16 +100,7 @@ impl Next {
 
     /// Whether the outputs that it keeps are there.
     fn fits(&self, outputs: usize) -> bool {
-        let mut kept: Vec<usize> = Vec::new();
-        for output in &self.outputs {
-            if let NextOutput::Kept { number, .. } = output {
-                if *number >= outputs || kept.contains(number) {
-                    return false;
-                }
-                kept.push(*number);
-            }
-        }
-        self.sources.planned.iter().all(|source| source.output < self.outputs.len())
+        outputs_fit(&self.outputs, outputs, self.sources.planned.iter().map(|source| source.output))
     }
 
     /// For a worker that starts: it has no outputs that could be kept.
@@ -138,67 +120,13 @@ impl Planned {
         let literals = self.literals.into_iter().map(|path| (path, false)).collect();
         let (settings, output) = (self.settings, self.output);
         let rate = settings.rate.map(|limit| Rate::new(limit, Instant::now()));
-        let pipeline = self.program.map(|program| Pipeline::new(program, &settings, registry));
+        let pipeline = self.program.map(|program| Pipeline::new(program, &settings.name, registry));
         let (carried, in_flight) = (false, 0);
         Source { settings, status, output, is_new, replaces_since_ns, carried, in_flight, rate, pipeline, literals }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.settings.name
-    }
-}
-
-/// Where the next set waits for the worker, and its answer: the status of each source, by name.
-#[derive(Default)]
-pub(super) struct Orders(Mutex<Slot>);
-
-type Answer = oneshot::Sender<Vec<(String, Status)>>;
-
-#[derive(Default)]
-enum Slot {
-    #[default]
-    Empty,
-    Waiting(Box<Next>, Answer),
-    /// The worker takes no more.
-    Closed,
-}
-
-impl std::fmt::Debug for Orders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Orders")
-    }
-}
-
-impl Orders {
-    /// Leaves an order. The answer never comes if the worker takes no more, or was told something else in the meantime.
-    pub(super) fn put(&self, next: Next) -> oneshot::Receiver<Vec<(String, Status)>> {
-        let (answer, answered) = oneshot::channel();
-        let mut slot = self.lock();
-        if !matches!(*slot, Slot::Closed) {
-            *slot = Slot::Waiting(Box::new(next), answer);
-        }
-        answered
-    }
-
-    fn take(&self) -> Option<(Box<Next>, Answer)> {
-        let mut slot = self.lock();
-        if !matches!(*slot, Slot::Waiting(..)) {
-            return None;
-        }
-        match std::mem::take(&mut *slot) {
-            Slot::Waiting(next, answer) => Some((next, answer)),
-            Slot::Empty | Slot::Closed => None,
-        }
-    }
-
-    /// Refuses what waits and what comes.
-    pub(super) fn close(&self) {
-        *self.lock() = Slot::Closed;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        // Whole even after a panic elsewhere: it is replaced in one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -318,20 +246,8 @@ impl Worker {
             }
         }
 
-        let mut old: Vec<Option<Box<dyn Output>>> = std::mem::take(&mut self.outputs).into_iter().map(Some).collect();
-        self.outputs = outputs
-            .into_iter()
-            .filter_map(|output| match output {
-                NextOutput::New(output) => Some(output),
-                NextOutput::Kept { number, limits } => {
-                    let mut output = old.get_mut(number)?.take()?;
-                    output.set_limits(limits);
-                    Some(output)
-                }
-            })
-            .collect();
-        // Outputs that are left are dropped: what their batches report goes nowhere, and the files they spoke of were begun again.
-        drop(old);
+        // Of outputs that are left, the files that their batches spoke of were begun again.
+        exchange(&mut self.outputs, outputs);
         // What was made just now may not have been met by the source before.
         let met_ns = self.reader.now_ns().saturating_sub(ALIVE_MARGIN_NS);
         let gets = estate.heirs.values().chain(estate.copies.iter().map(|(_, heir)| heir));
@@ -646,10 +562,10 @@ impl Source {
         };
         let pipeline = match (self.pipeline, program) {
             (Some(mut pipeline), Some(_)) if self.settings.stages == settings.stages => {
-                pipeline.take_settings(&settings);
+                pipeline.take_settings(settings.line_bytes, &settings.late_labels);
                 Some(pipeline)
             }
-            (_, program) => program.map(|program| Pipeline::new(program, &settings, registry)),
+            (_, program) => program.map(|program| Pipeline::new(program, &settings.name, registry)),
         };
         let (is_new, replaces_since_ns, carried) = (false, None, true);
         Source { settings, output, literals, rate, pipeline, is_new, replaces_since_ns, carried, ..self }

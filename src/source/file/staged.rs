@@ -2,12 +2,13 @@
 //!
 //! Promises: as the worker's; sources without stages do not come here. Leaves to others: what stages do (`pipe`).
 
-use super::pipe::{HeldBytes, Outlet, Pipe, Pipeline, Turn};
+use super::pipe::{Part, Pipe, form};
 use super::read::{Piece, Reader};
 use super::tracked::{FileId, has_no_writer};
 use super::worker::{Books, Worker, labels_of, merged_labels};
 use crate::base::limits::{PIPELINE_HELD_BYTES, PIPELINE_STAGED_BYTES, QUIET_MS};
 use crate::model::flow::{Entries, Note, Receipt};
+use crate::source::stages::{HeldBytes, Outlet, Pipeline};
 use crate::store::checkpoint::Intent;
 use foldhash::HashSet;
 use std::cmp::Reverse;
@@ -57,11 +58,11 @@ impl Worker {
             self.follow.unsettle(id);
         }
         // What was sent before is sent again as it was, also where it waited.
-        let goes_on = taken.pipe.goes_on(more);
+        let goes_on = taken.pipe.strand.goes_on(more);
         let goes_on = if piece.replayed { piece.note.goes_on } else { goes_on };
         let mut first = if is_dropped { None } else { Some(0) };
         if is_dropped {
-            let (safe, mark) = taken.pipe.safe((piece.end, piece.mark.tail));
+            let (safe, mark) = taken.pipe.strand.safe((piece.end, piece.mark.tail));
             let receipt = Receipt { start: piece.start, end: piece.end, safe, mark, ..taken.receipt };
             self.held.receipts.push(receipt);
             self.write_out(id, piece.replayed);
@@ -70,10 +71,10 @@ impl Worker {
             first = self
                 .with_outlet(id, |reader, outlet| {
                     let Taken { pipe, pipeline, receipt, .. } = &mut taken;
-                    let turn = Turn { piece, first: at, goes_on, receipt: *receipt };
-                    pipe.run(pipeline, reader, &turn, outlet)
+                    let part = Part { piece, first: at, goes_on, receipt: *receipt };
+                    pipe.run(pipeline, reader, &part, outlet)
                 })
-                .and_then(|part| part.next);
+                .flatten();
             self.write_out(id, piece.replayed);
         }
         self.put_back(id, taken);
@@ -88,7 +89,7 @@ impl Worker {
         let of = |id: &FileId| {
             // What is sent again is sent as it was.
             let file = files.get(*id).filter(|file| file.replay.as_ref().is_none_or(|replay| replay.is_empty()))?;
-            Some((file.pipe.as_ref()?.held_bytes(), *id)).filter(|(bytes, _)| *bytes > 0)
+            Some((file.pipe.as_ref()?.strand.held_bytes(), *id)).filter(|(bytes, _)| *bytes > 0)
         };
         let mut most: Vec<(usize, FileId)> = self.held.files.iter().filter_map(of).collect();
         most.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
@@ -105,7 +106,7 @@ impl Worker {
     /// All that there is of the file was read.
     pub(super) fn found_end(&mut self, id: FileId) {
         if let Some(pipe) = self.follow.files.get_mut(id).and_then(|file| file.pipe.as_mut()) {
-            pipe.goes_on(false);
+            pipe.strand.goes_on(false);
         }
     }
 
@@ -113,7 +114,7 @@ impl Worker {
     /// writes there any more. True: somebody may, and the file is not finished.
     pub(super) fn waits_at_end(&mut self, id: FileId) -> bool {
         let Some(file) = self.follow.files.get(id) else { return false };
-        if !file.rotated || !file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding()) {
+        if !file.rotated || !file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding()) {
             return false;
         }
         let quiet = file.quiet_since().is_none_or(|since| since.elapsed() >= Duration::from_millis(QUIET_MS));
@@ -136,7 +137,7 @@ impl Worker {
             let mut is_unread = false;
             for id in std::mem::take(&mut self.held.files) {
                 let Some(file) = self.follow.files.get(id) else { continue };
-                let Some(due) = file.pipe.as_ref().and_then(|pipe| pipe.due_ns()) else { continue };
+                let Some(due) = file.pipe.as_ref().and_then(|pipe| pipe.strand.due_ns()) else { continue };
                 if due > now_ns {
                     self.note_held(id, due);
                 } else if file.at_end && !file.queued {
@@ -159,7 +160,12 @@ impl Worker {
 
     /// Sends what waits no longer in a file at this time, or everything that waits there.
     pub(super) fn release_held(&mut self, id: FileId, stamp: Option<i64>) {
-        if !self.follow.files.get(id).is_some_and(|file| file.pipe.as_ref().is_some_and(|pipe| pipe.is_holding())) {
+        if !self
+            .follow
+            .files
+            .get(id)
+            .is_some_and(|file| file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding()))
+        {
             return;
         }
         let time_ns = stamp.unwrap_or_else(|| self.reader.stamp());
@@ -177,7 +183,7 @@ impl Worker {
         self.with_outlet(id, |_, outlet| {
             let Taken { pipe, pipeline, receipt, offset } = &mut taken;
             let note = again.map(|intent| intent.note);
-            pipe.release(pipeline, all, note, (*offset, receipt.mark), *receipt, outlet);
+            pipe.strand.release(pipeline, all, note, (*offset, receipt.mark), *receipt, outlet);
         });
         self.write_out(id, again.is_some());
         self.put_back(id, taken);
@@ -218,7 +224,7 @@ impl Worker {
 
     fn put_back(&mut self, id: FileId, taken: Taken) {
         let Some(file) = self.follow.files.get_mut(id) else { return };
-        let due = taken.pipe.due_ns();
+        let due = taken.pipe.strand.due_ns();
         file.pipe = Some(taken.pipe);
         if let Some(source) = self.follow.sources.get_mut(usize::from(file.source)) {
             source.pipeline = Some(taken.pipeline);
@@ -243,9 +249,8 @@ impl Worker {
             entries: &mut self.held.entries,
             receipts: &mut self.held.receipts,
             output: output.as_mut(),
-            settings: &source.settings,
-            status: &source.status,
             merged: &merged,
+            form: form(&source.settings, &source.status),
         };
         Some(work(&self.reader, &mut outlet))
     }

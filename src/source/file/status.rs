@@ -3,15 +3,9 @@
 //! Promises: one set of series a source, whatever it reads; errors are kept for a few files and counted for all.
 
 use crate::base::metrics::{Counter, Gauge, Registry};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// At most this many errors are told apart; the rest is a number.
-const ERRORS_SHOWN: usize = 8;
-/// At most this many are remembered.
-const ERRORS_KEPT: usize = 1000;
+use crate::source::problems::Problems;
+use crate::source::stages::dropped;
+use std::path::Path;
 
 /// The counters of one source, and its current errors. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,25 +42,7 @@ pub struct Status {
     pub errors: Counter,
     /// Compressed files that matched and were left out.
     pub compressed: Counter,
-    failing: Arc<Failing>,
-}
-
-/// The errors of now, and how many there are, so that asking for one costs nothing when there is none.
-#[derive(Debug, Default)]
-struct Failing {
-    count: AtomicUsize,
-    by_path: Mutex<BTreeMap<PathBuf, String>>,
-}
-
-/// Lines, and their bytes, of a source that were read and not sent for a reason.
-pub(super) fn dropped(registry: &Registry, source: &str, reason: &str) -> (Counter, Counter) {
-    let labels = [("source", source), ("reason", reason)];
-    let lines = "Lines that were read and not sent, by reason.";
-    let bytes = "Bytes that were read and not sent, by reason.";
-    (
-        registry.counter("lugger_source_dropped_lines_total", lines, &labels),
-        registry.counter("lugger_source_dropped_bytes_total", bytes, &labels),
-    )
+    failing: Problems,
 }
 
 impl Status {
@@ -122,52 +98,28 @@ impl Status {
                 "Files that matched and were left out because they are compressed.",
                 &source,
             ),
-            failing: Arc::default(),
+            failing: Problems::default(),
         }
     }
 
     /// What is wrong now, one sentence each, at most a few.
     pub fn problems(&self) -> Vec<String> {
-        let failing = self.lock();
-        let mut shown: Vec<String> = failing.values().take(ERRORS_SHOWN).cloned().collect();
-        if failing.len() > ERRORS_SHOWN {
-            shown.push(format!("… and {} more files", failing.len() - ERRORS_SHOWN));
-        }
-        shown
+        self.failing.list()
     }
 
     /// Notes that `path` fails. True when it did not fail before.
     pub(super) fn fails(&self, path: &Path, problem: &str) -> bool {
         self.errors.add(1);
-        let mut failing = self.lock();
-        if failing.len() >= ERRORS_KEPT && !failing.contains_key(path) {
-            return false;
-        }
-        let is_first = failing.insert(path.to_owned(), problem.to_owned()).is_none();
-        self.failing.count.store(failing.len(), Ordering::Relaxed);
-        is_first
+        self.failing.add(path, problem)
     }
 
     /// Notes that nothing is known to fail.
     pub(super) fn forget_problems(&self) {
-        let mut failing = self.lock();
-        failing.clear();
-        self.failing.count.store(0, Ordering::Relaxed);
+        self.failing.clear();
     }
 
     /// Notes that `path` does not fail (any more). True when it did.
     pub(super) fn recovers(&self, path: &Path) -> bool {
-        if self.failing.count.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        let mut failing = self.lock();
-        let did = failing.remove(path).is_some();
-        self.failing.count.store(failing.len(), Ordering::Relaxed);
-        did
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
-        // A map insertion happened or did not.
-        self.failing.by_path.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing.remove(path)
     }
 }

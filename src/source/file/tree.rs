@@ -14,8 +14,8 @@
 
 use super::identity::{Identity, stat_path};
 use super::pattern::{Component, Excludes, Pattern};
-use super::watch::{Scope, Watcher};
 use crate::base::limits::DIRECTORY_DEPTH;
+use crate::source::watch::{Scope, Watcher};
 use foldhash::{HashMap, HashMapExt};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 //! Tests of the tree with real directories and a real watcher: deep trees, and directories that go, come back and become others.
 
 use super::*;
-use crate::source::file::watch::{Events, Kind};
+use crate::source::watch::{Events, Kind};
 use std::fs;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;

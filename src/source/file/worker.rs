@@ -20,7 +20,6 @@ use super::staged::Held;
 use super::status::Status;
 use super::tracked::FileId;
 use super::tree::Tree;
-use super::watch::{Events, Watcher};
 use crate::base::clock::Clock;
 use crate::base::limits::{PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
@@ -30,12 +29,11 @@ use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
 use crate::pipeline::CompileError;
-use crate::pipeline::metrics::{Metrics, render};
+use crate::source::handle::{self, KeptOfThread, Stop};
+use crate::source::watch::{Events, Watcher};
 use crate::store::checkpoint::{Checkpoints, Intent};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why the file sources could not start.
@@ -74,61 +72,18 @@ pub struct Parts {
     pub clock: Clock,
     /// Where the sources' series are registered.
     pub registry: Registry,
+    /// Where metrics of stages are shown.
+    pub kept: KeptOfThread,
     /// Raised when the thread ends, however it ends.
     pub alive: Trigger,
 }
 
 /// A running worker.
-#[derive(Debug)]
-pub struct Handle {
-    /// By source, in the order given.
-    pub status: Vec<(String, Status)>,
-    stop: Arc<Stop>,
-    orders: Arc<Orders>,
-    wake: Wake,
-    thread: JoinHandle<()>,
-}
-
-/// How far stopping has come.
-#[derive(Debug, Default)]
-struct Stop {
-    /// Nothing is read any more.
-    stopping: Arc<AtomicBool>,
-    /// Nobody waits for what is in flight any more.
-    abandoned: AtomicBool,
-}
-
-impl Handle {
-    /// Tells the worker to stop reading, to wait until what is in flight is stored, and to end.
-    pub fn stop(&self) {
-        self.stop.stopping.store(true, Ordering::Release);
-        self.wake.wake();
-    }
-
-    /// Tells a stopping worker not to wait any longer: what is in flight will be read again.
-    pub fn abandon(&self) {
-        self.stop.abandoned.store(true, Ordering::Release);
-        self.wake.wake();
-    }
-
-    /// Changes to the next set of sources and outputs. False when the worker stops, or has ended: then nothing has changed.
-    pub async fn change(&mut self, next: Next) -> bool {
-        let answered = self.orders.put(next);
-        self.wake.wake();
-        let Ok(status) = answered.await else { return false };
-        self.status = status;
-        true
-    }
-
-    /// Waits for the end. False when the thread failed.
-    pub fn join(self) -> bool {
-        self.thread.join().is_ok()
-    }
-}
+pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { next, store, wake, clock, registry, alive } = parts;
+    let Parts { next, store, wake, clock, registry, kept, alive } = parts;
     let (planned, rules, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
     let tree = Tree::new(rules, new_watcher());
@@ -143,12 +98,6 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let status = states.iter().map(|s| (s.settings.name.clone(), s.status.clone())).collect();
     let stop = Arc::new(Stop::default());
     let orders = Arc::new(Orders::default());
-    let kept: Kept = Kept::default();
-    let (shown, now) = (Arc::clone(&kept), clock.clone());
-    registry.add_writer(move |text| {
-        let kept = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        render(kept.iter(), now.now_ns(), text);
-    });
     let reader = Reader::new(clock, saved.latest_ns());
     let mut worker = Worker {
         follow: Follow::new(states, tree, saved, store, Arc::clone(&stop.stopping)),
@@ -179,7 +128,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
         worker.run();
     };
     let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
-    Ok(Handle { status, stop, orders, wake, thread })
+    Ok(Handle::new(status, stop, orders, wake, thread))
 }
 
 /// `None`: nobody tells of changes, which is said.
@@ -207,11 +156,8 @@ pub(super) struct Worker {
     pub(super) removed_lost_bytes: Counter,
     scratch: Vec<FileId>,
     pub(super) held: Held,
-    kept: Kept,
+    kept: KeptOfThread,
 }
-
-/// The metrics that stages of the sources keep, for whoever serves them.
-type Kept = Arc<Mutex<Vec<Metrics>>>;
 
 /// Chunks read before events are looked at again.
 const TURNS: usize = 32;
@@ -226,7 +172,7 @@ impl Worker {
         self.follow.store.flush();
         let mut timers = Timers::new(Instant::now());
         loop {
-            if self.stop.stopping.load(Ordering::Acquire) {
+            if self.stop.is_stopping() {
                 break;
             }
             if self.obey() {
@@ -253,9 +199,7 @@ impl Worker {
 
     /// From now on the metrics are shown that stages of these sources keep.
     pub(super) fn show_kept(&mut self) {
-        let pipelines = self.follow.sources.iter().filter_map(|source| source.pipeline.as_ref());
-        let all = pipelines.map(|pipeline| pipeline.metrics().clone()).filter(|metrics| !metrics.is_empty()).collect();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        self.kept.show(self.follow.sources.iter().filter_map(|source| source.pipeline.as_deref()));
     }
 
     /// Takes in the events that have gathered, if the last time is long enough ago.
@@ -576,7 +520,7 @@ impl Worker {
         }
         loop {
             self.tick();
-            let abandoned = self.stop.abandoned.load(Ordering::Acquire);
+            let abandoned = self.stop.is_abandoned();
             if abandoned || self.outputs.iter().all(|o| o.is_settled()) {
                 break;
             }

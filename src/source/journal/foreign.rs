@@ -1,0 +1,291 @@
+//! Journal files that are read by `journalctl`: those with format flags that are not known here, which a newer systemd writes.
+//!
+//! One process a file: it follows a file that is being written, and ends with one that is complete. A thread takes its output in, in blocks, and
+//! waits while they are not wanted. Its entries go the way of all others. A file has a cursor of its own: nobody knows what its numbers have in
+//! common with those of other files before they are read.
+//!
+//! Promises: a process ends with the agent: it is killed, and it ends by itself when nobody reads its output. One that fails is started again with
+//! growing pauses, from the cursor. Leaves to others: which files these are.
+
+use super::numbering::Mark;
+use super::status::Status;
+use crate::base::limits::{JOURNAL_TOOL_BLOCK_BYTES, JOURNAL_TOOL_BLOCKS, SWEEP_MS};
+use crate::base::text::head;
+use crate::base::wake::Wake;
+use crate::format::journal::{Export, Fields, Id, Location, Work};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin {
+    /// The number of the first entry that is wanted; 0: those behind the mark.
+    pub position: u64,
+    pub mark: Mark,
+}
+
+/// What reading needs beside the file.
+pub(super) struct Tools<'a> {
+    pub work: &'a Work,
+    pub status: &'a Status,
+    pub source: &'a str,
+    pub now: Instant,
+}
+
+/// One of those files.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    path: PathBuf,
+    file_id: Id,
+    seqnum_id: Id,
+    machine_id: Id,
+    is_closed: bool,
+    begin: Begin,
+    process: Option<Process>,
+    export: Export,
+    /// The entry that comes next.
+    next: Option<Location>,
+    fields: Fields,
+    failures: u32,
+    again_at: Option<Instant>,
+    ended: bool,
+    /// The process has printed something, or has ended.
+    told: Arc<AtomicBool>,
+    wake: Wake,
+}
+
+/// A running `journalctl`.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    blocks: Receiver<Vec<u8>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended. The thread that reads it ends with its output.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Foreign {
+    /// The ids are those of the file, of who numbered it, and of the host.
+    pub(super) fn new(path: &Path, ids: [Id; 3], is_closed: bool, begin: Begin, wake: Wake) -> Foreign {
+        let [file_id, seqnum_id, machine_id] = ids;
+        Foreign {
+            path: path.to_owned(),
+            file_id,
+            seqnum_id,
+            machine_id,
+            is_closed,
+            begin,
+            process: None,
+            export: Export::default(),
+            next: None,
+            fields: Fields::default(),
+            failures: 0,
+            again_at: None,
+            ended: false,
+            told: Arc::default(),
+            wake,
+        }
+    }
+
+    pub(super) fn file_id(&self) -> Id {
+        self.file_id
+    }
+
+    pub(super) fn machine_id(&self) -> Id {
+        self.machine_id
+    }
+
+    /// When it is to be asked again, though nobody tells of anything.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// Whether its process has printed something since this was asked last.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed) && self.told.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it was complete and has been read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// It has another name now. When nothing more is written to it, it is read to its end, and not followed any longer.
+    pub(super) fn rename(&mut self, path: &Path, is_closed: bool, begin: Begin) {
+        path.clone_into(&mut self.path);
+        if is_closed && !self.is_closed {
+            (self.is_closed, self.begin) = (true, begin);
+            self.process = None;
+            self.again_at = None;
+        }
+    }
+
+    /// The entry that comes next, under the id of the file in place of who numbered it.
+    pub(super) fn head(&mut self, tools: &Tools<'_>) -> Option<Location> {
+        while self.next.is_none() && !self.ended {
+            match self.export.next(tools.work, &mut self.fields) {
+                Ok(Some(location)) if location.seqnum < self.begin.position => {}
+                Ok(Some(location)) => {
+                    self.failures = 0;
+                    self.again_at = None;
+                    self.begin.position = location.seqnum;
+                    tools.status.recovers(&self.path);
+                    self.next = Some(Location { seqnum_id: self.file_id, ..location });
+                }
+                Ok(None) => {
+                    if !self.take_block(tools) {
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    self.fail(tools, &error.to_string());
+                    return None;
+                }
+            }
+        }
+        self.next
+    }
+
+    /// Gives the fields of the entry that comes next, and goes on to the one behind it.
+    pub(super) fn take(&mut self, fields: &mut Fields) -> bool {
+        let Some(location) = self.next.take() else { return false };
+        std::mem::swap(fields, &mut self.fields);
+        self.begin = Begin {
+            position: location.seqnum.saturating_add(1),
+            mark: Mark {
+                realtime_us: location.realtime_us,
+                count: 0,
+                boot_id: location.boot_id,
+                monotonic_us: location.monotonic_us,
+                xor_hash: location.xor_hash,
+            },
+        };
+        true
+    }
+
+    /// Takes in what the process has printed. False: there is nothing for now.
+    fn take_block(&mut self, tools: &Tools<'_>) -> bool {
+        if self.again_at.is_some_and(|at| tools.now < at) {
+            return false;
+        }
+        let Some(process) = &mut self.process else {
+            self.again_at = None;
+            self.export = Export::default();
+            match self.start() {
+                Ok(process) => self.process = Some(process),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.fail(
+                    tools,
+                    "has format flags that are not known here, so journalctl has to read it, and there is none: install systemd's \
+                     journalctl where PATH leads to it",
+                ),
+                Err(error) => self.fail(tools, &format!("needs journalctl, which cannot be started: {error}")),
+            }
+            return false;
+        };
+        match process.blocks.try_recv() {
+            Ok(block) => {
+                self.export.push(&block);
+                true
+            }
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => {
+                let status = process.child.wait();
+                let mut said = String::new();
+                if let Some(stderr) = process.child.stderr.take() {
+                    // What it says is a line or two; what cannot be read is not told.
+                    let _ = stderr.take(1024).read_to_string(&mut said);
+                }
+                self.process = None;
+                match status {
+                    Ok(status) if status.success() && self.is_closed => self.ended = true,
+                    Ok(status) => {
+                        self.fail(tools, &format!("journalctl has ended ({status}): {}", head(said.trim(), 200)))
+                    }
+                    Err(error) => self.fail(tools, &format!("journalctl cannot be waited for: {error}")),
+                }
+                false
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<Process> {
+        let mut command = Command::new("journalctl");
+        command.arg("--file").arg(&self.path).args(["--output=export", "--all", "--no-pager", "--quiet"]);
+        if !self.is_closed {
+            command.args(["--follow", "--no-tail"]);
+        }
+        let Begin { position, mark } = self.begin;
+        if position > 1 && mark.realtime_us > 0 {
+            // Not behind it: where it is gone, what is nearest to it may be another entry.
+            let location = Location {
+                seqnum_id: self.seqnum_id,
+                seqnum: position - 1,
+                boot_id: mark.boot_id,
+                monotonic_us: mark.monotonic_us,
+                realtime_us: mark.realtime_us,
+                xor_hash: mark.xor_hash,
+            };
+            command.arg(format!("--cursor={location}"));
+        } else if position == 0 && mark.realtime_us > 0 {
+            command.arg(format!("--since=@{}.{:06}", mark.realtime_us / 1_000_000, mark.realtime_us % 1_000_000));
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (sender, blocks) = sync_channel(JOURNAL_TOOL_BLOCKS);
+        let output = child.stdout.take();
+        let process = Process { child, blocks };
+        let (told, wake) = (Arc::clone(&self.told), self.wake.clone());
+        let run = move || {
+            let tell = || {
+                told.store(true, Ordering::Release);
+                wake.wake();
+            };
+            if let Some(output) = output {
+                forward(output, &sender, tell);
+            }
+            drop(sender);
+            tell();
+        };
+        std::thread::Builder::new().name("lugger-tool".into()).spawn(run)?;
+        Ok(process)
+    }
+
+    fn fail(&mut self, tools: &Tools<'_>, what: &str) {
+        self.process = None;
+        self.export = Export::default();
+        let pause = Duration::from_secs(1) * (1 << self.failures.min(4));
+        self.failures = self.failures.saturating_add(1);
+        self.again_at = Some(tools.now + pause.min(Duration::from_millis(SWEEP_MS)));
+        let problem = format!("the journal file {} {what}", self.path.display());
+        if tools.status.fails(&self.path, &problem) {
+            tracing::warn!(source = %tools.source, "{problem}");
+        }
+    }
+}
+
+/// Hands on what a process prints, until it ends or nobody wants it any more.
+fn forward(mut output: ChildStdout, blocks: &SyncSender<Vec<u8>>, tell: impl Fn()) {
+    let mut block = vec![0; JOURNAL_TOOL_BLOCK_BYTES];
+    loop {
+        match output.read(&mut block) {
+            Ok(0) => return,
+            Ok(count) => {
+                if blocks.send(block.get(..count).unwrap_or_default().to_vec()).is_err() {
+                    return;
+                }
+                tell();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

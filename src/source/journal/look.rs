@@ -1,0 +1,423 @@
+//! Looking at a source's files: which there are, how far they have come, where each begins, and up to where they may be read.
+//!
+//! **Rounds.** Journald may number in one row what it writes to several files, and one cannot look at all of them at once. So a round looks at each
+//! file, notes the highest number of each numbering, lists directories if names have changed since, and looks at each file again. What has a number
+//! up to the noted one is visible now wherever it is, and only that is read: so numbers come in order, and a cursor never passes what is still
+//! to come. What is above waits for another round, which then sees all below it.
+//!
+//! Only files that may have changed are looked at: those that somebody told of, those of which entries came a short time ago, all others of
+//! the same numberings; and all of them when names change and with the slow sweep.
+//!
+//! Promises: a file that was never read is read from its beginning, but for what is there when the source begins. Leaves to others: taking entries.
+
+use super::foreign::{Begin, Foreign};
+use super::numbering::{Books, Mark};
+use super::places::Watches;
+use super::source::{Followed, Source};
+use crate::base::limits::{JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_TOOLS, JOURNAL_WARM_FOR_MS};
+use crate::format::journal::{Cursor, Damage, Id, Kind, OpenError, ReadError, Reader, file_name};
+use foldhash::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a listing knows of a name.
+#[derive(Debug, Clone, Copy)]
+struct Name<'a> {
+    path: &'a Path,
+    inode: u64,
+    kind: Kind,
+    /// The source begins with this listing, or the name was there when it did: what is too old is not wanted.
+    is_first: bool,
+}
+
+impl Source {
+    /// Looks at what may have changed, so that what is there now can be read.
+    pub(super) fn look(&mut self, books: &mut Books, watches: &mut Watches, now: (Instant, i64)) {
+        self.fresh = false;
+        self.looked_ns = now.1;
+        let mut due = HashSet::default();
+        self.note_due(now.0, &mut due);
+        loop {
+            self.refresh(&due, now.0);
+            self.note_ceilings(&due);
+            watches.drain();
+            let is_told = self.listed_at != Some(watches.names());
+            if !std::mem::take(&mut self.relist) && !is_told {
+                break;
+            }
+            self.listed_at = Some(watches.names());
+            self.unfinished = false;
+            self.all = true;
+            self.note_due(now.0, &mut due);
+            if !self.list(books, watches, now) {
+                self.relist |= self.unfinished;
+                break;
+            }
+            // Something new was found: what came before it has to be seen as well.
+            self.relist = true;
+            self.note_due(now.0, &mut due);
+        }
+        if self.merge.readers().nth(1).is_some() {
+            self.refresh(&due, now.0);
+        }
+        self.all = false;
+        for (header, unread) in std::mem::take(&mut self.removed) {
+            self.lose_removed(unread);
+            if let Some(numbering) = books.find(&self.settings.name, header.seqnum_id).and_then(|at| books.get_mut(at))
+            {
+                numbering.counted_to = numbering.counted_to.max(header.tail_seqnum);
+            }
+        }
+        self.reading = !self.waits_for_names(now.0);
+    }
+
+    /// The numberings whose files are to be looked at.
+    fn note_due(&mut self, now: Instant, due: &mut HashSet<Id>) {
+        let warm = Duration::from_millis(JOURNAL_WARM_FOR_MS);
+        for reader in self.merge.readers() {
+            let header = reader.header();
+            let Some(followed) = self.files.get_mut(&header.file_id) else { continue };
+            if followed.index != reader.index() {
+                (followed.index, followed.read_at) = (reader.index(), now);
+            }
+            let is_warm = now.saturating_duration_since(followed.read_at) < warm;
+            if std::mem::take(&mut followed.due) || self.all || is_warm {
+                due.insert(header.seqnum_id);
+            }
+        }
+        due.extend(self.blocked.iter().map(|(seqnum_id, _)| *seqnum_id));
+    }
+
+    /// Somebody told that files have changed.
+    pub(super) fn hear(&mut self, changed: &HashSet<PathBuf>) {
+        for path in changed {
+            match self.paths.get(path).and_then(|id| self.files.get_mut(id)) {
+                Some(followed) => followed.due = true,
+                // Its rights may have changed.
+                None => self.relist |= self.status.has_problems() || !self.unmet.is_empty(),
+            }
+        }
+        self.fresh = true;
+    }
+
+    /// Looks how far files have come. Those that cannot be looked at any more are taken out.
+    fn refresh(&mut self, due: &HashSet<Id>, now: Instant) {
+        let mut failed = Vec::new();
+        let Source { merge, work, .. } = self;
+        merge.refresh_some(work, |reader| due.contains(&reader.header().seqnum_id), &mut failed);
+        let failing: Vec<_> = self.files.iter().filter(|(_, f)| f.has_failing_header()).map(|(id, _)| *id).collect();
+        for file_id in failing {
+            let is_due = |reader: &Reader<File>| due.contains(&reader.header().seqnum_id);
+            if self.merge.get(file_id).is_some_and(is_due) && !failed.iter().any(|error| error.file_id == file_id) {
+                self.recover_header(file_id);
+            }
+        }
+        for error in failed {
+            self.stumble_at_header(error, now);
+        }
+    }
+
+    fn note_ceilings(&mut self, due: &HashSet<Id>) {
+        for seqnum_id in due {
+            self.ceilings.remove(seqnum_id);
+        }
+        self.merge.note_closed();
+        for reader in self.merge.readers() {
+            let header = reader.header();
+            if due.contains(&header.seqnum_id) {
+                let ceiling = self.ceilings.entry(header.seqnum_id).or_default();
+                *ceiling = header.tail_seqnum.max(*ceiling);
+            }
+        }
+        // What was visible in the round before had its number by then, whatever headers say.
+        for (seqnum_id, number) in std::mem::take(&mut self.blocked) {
+            let ceiling = self.ceilings.entry(seqnum_id).or_default();
+            *ceiling = number.max(*ceiling);
+            self.release(seqnum_id);
+        }
+        self.forget_ceiling();
+    }
+
+    /// Lists the directories. True if there was a file that was not known.
+    fn list(&mut self, books: &mut Books, watches: &mut Watches, now: (Instant, i64)) -> bool {
+        let found = self.places.directories(watches);
+        let is_first = !books.has_begun(&self.settings.name, self.settings.path.as_deref());
+        let mut is_new = false;
+        self.sees_all = found.failed.is_empty();
+        self.lowest.clear();
+        for (path, error) in &found.failed {
+            self.fails(path, &unreadable(path, error));
+        }
+        let mut names: HashSet<PathBuf> = HashSet::default();
+        for directory in &found.list {
+            let listed = match std::fs::read_dir(directory) {
+                Ok(listed) => listed,
+                Err(error) => {
+                    self.sees_all = false;
+                    self.fails(directory, &unreadable(directory, &error));
+                    continue;
+                }
+            };
+            self.status.recovers(directory);
+            for entry in listed.flatten() {
+                let Some(kind) = entry.file_name().to_str().and_then(|name| file_name(name).map(|name| name.kind))
+                else {
+                    continue;
+                };
+                if let Kind::Archived { seqnum_id, head_seqnum, .. } = kind {
+                    let lowest = self.lowest.entry(seqnum_id).or_insert(head_seqnum);
+                    *lowest = head_seqnum.min(*lowest);
+                }
+                let path = entry.path();
+                // Nobody gets the inode of a file that is held open.
+                let inode = entry.ino();
+                let followed = self.paths.get(&path).and_then(|id| self.files.get(id));
+                let is_known = followed.is_some_and(|followed| followed.inode == inode);
+                if !is_known && !self.settled.contains(&path) {
+                    let is_first = is_first || self.unmet.get(&path).is_some_and(|(_, is_first)| *is_first);
+                    is_new |= self.meet(Name { path: &path, inode, kind, is_first }, books, now);
+                }
+                names.insert(path);
+            }
+        }
+        // A name that is gone may be given to another file.
+        self.settled.retain(|path| names.contains(path));
+        self.unmet.retain(|path, _| {
+            let stays = names.contains(path);
+            if !stays {
+                self.status.recovers(path);
+            }
+            stays
+        });
+        let nowhere = PathBuf::new();
+        if found.list.is_empty() && found.failed.is_empty() {
+            let wait = format!("there is no journal in {}: it is waited for", self.places.named());
+            self.fails(&nowhere, &wait);
+        } else {
+            self.status.recovers(&nowhere);
+        }
+        if is_first && !names.is_empty() {
+            books.set_begun(&self.settings.name, self.settings.path.as_deref());
+        }
+        is_new
+    }
+
+    /// A name of a journal file. True if the file was not known and has something to read.
+    fn meet(&mut self, name: Name<'_>, books: &mut Books, now: (Instant, i64)) -> bool {
+        let path = name.path;
+        let opened = File::open(path).map_err(OpenError::Io).and_then(Reader::open);
+        let mut reader = match opened {
+            Ok(reader) => reader,
+            // It is being made: nobody tells of a name again, and it may have entries the next time one looks.
+            Err(OpenError::Unfinished) => {
+                self.unfinished = true;
+                return false;
+            }
+            Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(OpenError::Io(error)) => {
+                self.sees_all = false;
+                self.miss(name, error.kind() == io::ErrorKind::PermissionDenied);
+                self.fails(path, &unreadable(path, &error));
+                return false;
+            }
+            Err(OpenError::UnknownFlags { flags, file_id, seqnum_id, machine_id }) => {
+                self.sees_all = false;
+                return self.meet_foreign(name, (flags, [file_id, seqnum_id, machine_id]), books, now);
+            }
+            Err(error) => {
+                self.fails(path, &format!("the journal file {} {error}; it is passed over", path.display()));
+                return false;
+            }
+        };
+        let header = *reader.header();
+        let is_closed = name.kind != Kind::Active;
+        if name.kind == Kind::Unclean {
+            // Nobody writes it, whatever its header says.
+            reader.set_closed();
+        }
+        if is_closed {
+            self.settled.insert(path.to_owned());
+        }
+        if self.finished.contains(&header.file_id) {
+            self.met(path);
+            return false;
+        }
+        if let Some(followed) = self.files.get_mut(&header.file_id) {
+            // Another file may have its name by now.
+            if self.paths.get(&followed.path) == Some(&header.file_id) {
+                self.paths.remove(&followed.path);
+            }
+            path.clone_into(&mut followed.path);
+            followed.inode = name.inode;
+            self.paths.insert(path.to_owned(), header.file_id);
+            if name.kind == Kind::Unclean
+                && let Some(reader) = self.merge.get_mut(header.file_id)
+            {
+                reader.set_closed();
+            }
+            self.met(path);
+            return false;
+        }
+        if let Err(error) = self.seek(&mut reader, name, books, now.1) {
+            self.fails(path, &format!("the journal file {} {error}; it is tried again", path.display()));
+            self.settled.remove(path);
+            self.miss(name, false);
+            return false;
+        }
+        self.met(path);
+        let has_something = !matches!(reader.head(&mut self.work), Ok(None));
+        if is_closed && !has_something {
+            self.count(reader.damage(), Damage::default());
+            self.finished.insert(header.file_id);
+            return false;
+        }
+        self.files.insert(header.file_id, Followed::new((path, name.inode), now.0));
+        self.paths.insert(path.to_owned(), header.file_id);
+        self.merge.add(reader);
+        true
+    }
+
+    /// A file could be opened.
+    fn met(&mut self, path: &Path) {
+        self.unmet.remove(path);
+        if !self.paths.get(path).and_then(|id| self.files.get(id)).is_some_and(Followed::has_failed) {
+            self.status.recovers(path);
+        }
+    }
+
+    /// A file could not be opened.
+    fn miss(&mut self, name: Name<'_>, is_denied: bool) {
+        let (attempts, _) = self.unmet.entry(name.path.to_owned()).or_insert((0, name.is_first));
+        *attempts = if is_denied { u32::MAX } else { attempts.saturating_add(1) };
+    }
+
+    /// Whether reading waits for files that could not be opened: what they have may come before what the others have. Not for long, and not for those
+    /// that must not be read.
+    fn waits_for_names(&mut self, now: Instant) -> bool {
+        let waited = self.unmet.values().filter(|(attempts, _)| *attempts < JOURNAL_READ_ATTEMPTS);
+        let Some(attempts) = waited.map(|(attempts, _)| *attempts).max() else { return false };
+        self.relist = true;
+        self.wait_until(now + Duration::from_millis(JOURNAL_READ_PAUSE_MS) * (1 << attempts.min(6)));
+        true
+    }
+
+    /// Goes to where reading begins in a file.
+    fn seek(
+        &mut self,
+        reader: &mut Reader<File>,
+        name: Name<'_>,
+        books: &mut Books,
+        now_ns: i64,
+    ) -> Result<(), ReadError> {
+        let header = *reader.header();
+        let number = self.number_of(header.seqnum_id, header.machine_id, name, books, now_ns);
+        let Some(numbering) = number.and_then(|number| books.get(number)) else {
+            // It was never read.
+            reader.seek_head();
+            return Ok(());
+        };
+        let cursor = match numbering.position.checked_sub(1) {
+            Some(last) => Cursor { seqnum: Some((header.seqnum_id, last)), ..Cursor::default() },
+            None => numbering.mark.by_time(),
+        };
+        let (attempts, _) = self.unmet.get(name.path).copied().unwrap_or_default();
+        let mut parts = 0;
+        loop {
+            match reader.seek_after(&mut self.work, &cursor) {
+                // Some parts of it are not given: a place is found without them.
+                Err(ReadError::Io(_))
+                    if attempts.saturating_add(1) >= JOURNAL_READ_ATTEMPTS
+                        && parts < SEEK_PARTS
+                        && reader.give_up(&mut self.work) =>
+                {
+                    parts += 1;
+                }
+                sought => return sought,
+            }
+        }
+    }
+
+    /// The numbering that a file is read under; `None`: it was never read, and all of it is wanted.
+    fn number_of(&mut self, id: Id, machine_id: Id, name: Name<'_>, books: &mut Books, now_ns: i64) -> Option<usize> {
+        let source = &self.settings.name;
+        if let Some(number) = books.find(source, id) {
+            return Some(number);
+        }
+        if !name.is_first {
+            return None;
+        }
+        // What other hosts send has times of its own.
+        let is_local = !name.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"remote"));
+        let begin = match self.settings.imported.as_ref().filter(|_| is_local) {
+            Some(cursor) => (cursor.seqnum.filter(|(its, _)| *its == id).map_or(0, |(_, n)| n + 1), Mark::of(cursor)),
+            None => {
+                let age_us = u64::try_from(self.settings.max_age.as_micros()).unwrap_or(u64::MAX);
+                let now_us = u64::try_from(now_ns / 1000).unwrap_or_default();
+                (0, Mark { realtime_us: now_us.saturating_sub(age_us), ..Mark::default() })
+            }
+        };
+        let number = books.begin(source, id, machine_id, begin);
+        books.define(number);
+        Some(number)
+    }
+
+    /// A file that `journalctl` has to read. True if it was not known.
+    fn meet_foreign(
+        &mut self,
+        name: Name<'_>,
+        (flags, ids): (u32, [Id; 3]),
+        books: &mut Books,
+        now: (Instant, i64),
+    ) -> bool {
+        let [file_id, seqnum_id, machine_id] = ids;
+        let is_closed = name.kind != Kind::Active;
+        if self.finished.contains(&file_id) {
+            self.met(name.path);
+            if is_closed {
+                self.settled.insert(name.path.to_owned());
+            }
+            return false;
+        }
+        // Its numbers are a row of their own: what it has in common with other files is not known before it is read.
+        let number = self.number_of(file_id, machine_id, name, books, now.1);
+        self.met(name.path);
+        let begin = match number.and_then(|number| books.get(number)) {
+            Some(numbering) => Begin { position: numbering.position, mark: numbering.mark },
+            None => Begin { position: 1, mark: Mark::default() },
+        };
+        if let Some(known) = self.foreign.iter_mut().find(|foreign| foreign.file_id() == file_id) {
+            known.rename(name.path, is_closed, begin);
+            return false;
+        }
+        if self.foreign.len() >= JOURNAL_TOOLS {
+            // It is met again when one of the others has been read.
+            return false;
+        }
+        tracing::info!(
+            source = %self.settings.name,
+            "the journal file {} has format flags that are not known here ({flags:#x}): journalctl reads it",
+            name.path.display()
+        );
+        let wake = self.wake.clone();
+        self.foreign.push(Foreign::new(name.path, [file_id, seqnum_id, machine_id], is_closed, begin, wake));
+        false
+    }
+}
+
+/// Parts of a file that are given up at most while a place in it is sought.
+const SEEK_PARTS: u32 = 64;
+
+/// Why a file or directory cannot be read, and what to do.
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return format!(
+            "{path} must not be read: add the user that lugger runs as to the group systemd-journal (usermod --append --groups \
+             systemd-journal USER, or SupplementaryGroups=systemd-journal in its unit) and restart it"
+        );
+    }
+    format!("{path} cannot be read: {error}; it is tried again")
+}

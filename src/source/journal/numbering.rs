@@ -1,0 +1,486 @@
+//! How far entries have been read, handed on and stored, by who numbered them.
+//!
+//! Each journal file says who numbered its entries. Numbers of one giver, a **numbering**, ascend, whatever file entries go to: since systemd 254
+//! it is one of a host and goes over all files; before that one of each user, over the files that follow each other, which take their numbers from
+//! one row all the same, so that a numbering has gaps. A host begins another one now and then. So a numbering of a source has one cursor: the number
+//! of the entry to go on with. What is remembered with it makes the times of entries a function of what is in the journal: those of the same
+//! microsecond, which journald gives to all lines of one read, are told apart by nanoseconds, counted in the order of their numbers.
+//!
+//! A numbering that is not known has never been read, and is read from its beginning: clocks say nothing of what was read, for they may have been
+//! set. Only what is there when a source starts for the first time is cut by time; then each numbering that is met gets a cursor at once, which says
+//! from when on it is wanted, and it is written down that the source has begun.
+//!
+//! Promises: a cursor moves only over what is stored, and never back. Leaves to others: reading.
+
+use crate::base::limits::JOURNAL_NUMBERINGS;
+use crate::format::journal::{Cursor, Id, Location};
+use crate::model::flow::{Ledger, Receipt, StreamId};
+use crate::source::stages::Strand;
+use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
+use foldhash::HashMap;
+use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What is known of the last entry before a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    pub realtime_us: u64,
+    /// How many entries of that microsecond came before it.
+    pub count: u32,
+    pub boot_id: Id,
+    pub monotonic_us: u64,
+    pub xor_hash: u64,
+}
+
+/// Bytes of a mark in a checkpoint.
+const MARK_BYTES: usize = 44;
+
+impl Mark {
+    /// Goes on to an entry. Gives its time, nanoseconds since 1970.
+    pub(super) fn pass(&mut self, entry: &Location) -> i64 {
+        let is_same = entry.realtime_us == self.realtime_us && entry.boot_id == self.boot_id;
+        let count = if is_same { self.count.saturating_add(1) } else { 0 };
+        let Location { realtime_us, boot_id, monotonic_us, xor_hash, .. } = *entry;
+        *self = Mark { realtime_us, count, boot_id, monotonic_us, xor_hash };
+        let ns = i64::try_from(realtime_us).unwrap_or(i64::MAX).saturating_mul(1000);
+        ns.saturating_add(i64::from(count))
+    }
+
+    /// Its place for a file that has other numbers.
+    pub(super) fn by_time(&self) -> Cursor {
+        let boot = Some(self.boot_id).filter(|boot| *boot != Id::default());
+        Cursor {
+            seqnum: None,
+            monotonic: boot.map(|boot| (boot, self.monotonic_us)),
+            realtime_us: Some(self.realtime_us),
+            xor_hash: Some(self.xor_hash).filter(|hash| *hash != 0),
+        }
+    }
+
+    /// What a cursor says of its entry.
+    pub(super) fn of(cursor: &Cursor) -> Mark {
+        let (boot_id, monotonic_us) = cursor.monotonic.unwrap_or_default();
+        let (realtime_us, xor_hash) = (cursor.realtime_us.unwrap_or_default(), cursor.xor_hash.unwrap_or_default());
+        Mark { realtime_us, count: 0, boot_id, monotonic_us, xor_hash }
+    }
+
+    pub(super) fn encode(&self) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        let parts: [&[u8]; 5] = [
+            &self.realtime_us.to_le_bytes(),
+            &self.count.to_le_bytes(),
+            &self.boot_id.0,
+            &self.monotonic_us.to_le_bytes(),
+            &self.xor_hash.to_le_bytes(),
+        ];
+        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Mark> {
+        let (realtime, rest) = bytes.split_first_chunk::<8>()?;
+        let (count, rest) = rest.split_first_chunk::<4>()?;
+        let (boot, rest) = rest.split_first_chunk::<16>()?;
+        let (monotonic, rest) = rest.split_first_chunk::<8>()?;
+        let xor = <[u8; 8]>::try_from(rest).ok()?;
+        Some(Mark {
+            realtime_us: u64::from_le_bytes(*realtime),
+            count: u32::from_le_bytes(*count),
+            boot_id: Id(*boot),
+            monotonic_us: u64::from_le_bytes(*monotonic),
+            xor_hash: u64::from_le_bytes(xor),
+        })
+    }
+}
+
+/// A place that the cursor may come to.
+#[derive(Debug, Clone, Copy)]
+struct Milestone {
+    position: u64,
+    mark: Mark,
+    /// What was read up to there, bytes.
+    bytes: u64,
+}
+
+/// One numbering of one source.
+#[derive(Debug)]
+pub(super) struct Numbering {
+    /// The source's name.
+    pub source: String,
+    pub seqnum_id: Id,
+    pub machine_id: Id,
+    slot: Option<u32>,
+    /// Receipts of an earlier one mean nothing any more.
+    pub generation: u32,
+    /// The number to be read next, and what is known of the entry before. 0: nothing was read; the mark says from when on it is wanted.
+    pub position: u64,
+    pub mark: Mark,
+    /// Up to here receipts have been written, and what is known of the entry before.
+    pub handed: u64,
+    pub handed_mark: Mark,
+    pub stored: u64,
+    milestones: VecDeque<Milestone>,
+    /// What was sent before and has to be sent as it was, ascending.
+    pub replay: VecDeque<Intent>,
+    /// A part of the first of them was read.
+    pub in_replay: bool,
+    /// Numbers up to this one that are missing have been counted.
+    pub counted_to: u64,
+    pub strand: Option<Box<Strand>>,
+    /// Bytes of lines, read and stored.
+    pub read_bytes: u64,
+    stored_bytes: u64,
+}
+
+impl Numbering {
+    fn new(source: &str, seqnum_id: Id, machine_id: Id, position: u64, mark: Mark) -> Numbering {
+        Numbering {
+            source: source.to_owned(),
+            seqnum_id,
+            machine_id,
+            slot: None,
+            generation: 0,
+            position,
+            mark,
+            handed: position,
+            handed_mark: mark,
+            stored: position,
+            milestones: VecDeque::new(),
+            replay: VecDeque::new(),
+            in_replay: false,
+            counted_to: 0,
+            strand: None,
+            read_bytes: 0,
+            stored_bytes: 0,
+        }
+    }
+
+    /// Bytes of lines that were read and are not stored.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.read_bytes.saturating_sub(self.stored_bytes)
+    }
+
+    /// Notes that the cursor may come to a place. Places ascend.
+    pub(super) fn may_come_to(&mut self, position: u64, mark: Mark) {
+        if self.milestones.back().is_none_or(|last| last.position < position) && position > self.stored {
+            self.milestones.push_back(Milestone { position, mark, bytes: self.read_bytes });
+        }
+    }
+
+    /// Everything before `position` is stored. Gives what is known of the entry before.
+    fn store(&mut self, position: u64) -> Option<Mark> {
+        if position <= self.stored {
+            return None;
+        }
+        let mut found = None;
+        while let Some(first) = self.milestones.front().filter(|first| first.position <= position) {
+            found = Some(*first);
+            self.milestones.pop_front();
+        }
+        let found = found.filter(|found| found.position == position)?;
+        self.stored = position;
+        self.stored_bytes = found.bytes;
+        Some(found.mark)
+    }
+}
+
+/// All numberings, and where their cursors are kept.
+#[derive(Debug)]
+pub(super) struct Books {
+    all: Vec<Numbering>,
+    /// Where those of an id are.
+    by_id: HashMap<Id, Vec<usize>>,
+    /// Sources that have begun, the directory where, and where that is written down.
+    begun: Vec<(String, Vec<u8>, u32)>,
+    pub store: Checkpoints,
+}
+
+/// In place of a numbering's id: that a source has begun.
+const BEGUN: Id = Id([0; 16]);
+
+/// What every journal cursor's key begins with.
+const PREFIX: &[u8] = b"journal\0";
+
+fn encode_key(source: &str, seqnum_id: Id) -> Vec<u8> {
+    [PREFIX, &seqnum_id.0, source.as_bytes()].concat()
+}
+
+/// What is written down of where a source has begun.
+fn meta_of(path: Option<&Path>) -> Vec<u8> {
+    path.map(|path| path.as_os_str().as_bytes().to_vec()).unwrap_or_default()
+}
+
+fn decode_key(key: &[u8]) -> Option<(&str, Id)> {
+    let (id, name) = key.strip_prefix(PREFIX)?.split_first_chunk::<16>()?;
+    Some((std::str::from_utf8(name).ok()?, Id(*id)))
+}
+
+impl Books {
+    pub(super) fn new(store: Checkpoints) -> Books {
+        Books { all: Vec::new(), by_id: HashMap::default(), begun: Vec::new(), store }
+    }
+
+    /// Takes up the cursors of a source that did not run before.
+    pub(super) fn take_up(&mut self, source: &str) {
+        let (mut found, mut begun) = (Vec::new(), None);
+        self.store.for_each_saved(PREFIX, |saved: SavedRef<'_>| {
+            if let Some((name, id)) = decode_key(saved.key)
+                && name == source
+            {
+                if id == BEGUN {
+                    begun = Some((saved.slot, saved.meta.to_vec()));
+                    return;
+                }
+                let machine = saved.meta.try_into().map(Id).unwrap_or_default();
+                let mark = Mark::decode(saved.mark).unwrap_or_default();
+                found.push((saved.slot, id, machine, saved.position, mark, saved.intents.clone()));
+            }
+        });
+        for (slot, id, machine, position, mark, intents) in found {
+            if self.find(source, id).is_none() && self.store.claim(slot, &encode_key(source, id)) {
+                let mut numbering = Numbering::new(source, id, machine, position, mark);
+                (numbering.slot, numbering.replay) = (Some(slot), intents);
+                self.put(numbering);
+            }
+        }
+        if let Some((slot, meta)) = begun
+            && self.store.claim(slot, &encode_key(source, BEGUN))
+        {
+            self.begun.push((source.to_owned(), meta, slot));
+        }
+    }
+
+    /// Whether a source has been in a directory before.
+    pub(super) fn has_begun(&self, source: &str, path: Option<&Path>) -> bool {
+        let meta = meta_of(path);
+        self.begun.iter().any(|(name, its, _)| name == source && *its == meta)
+    }
+
+    /// From now on it has.
+    pub(super) fn set_begun(&mut self, source: &str, path: Option<&Path>) {
+        let (key, meta) = (encode_key(source, BEGUN), meta_of(path));
+        match self.begun.iter_mut().find(|(name, ..)| name == source) {
+            Some((_, its, slot)) if *its != meta => {
+                self.store.renew(*slot, &key, &meta);
+                *its = meta;
+            }
+            Some(_) => {}
+            None => {
+                let slot = self.store.define(&key, &meta, 0, &[]);
+                self.begun.push((source.to_owned(), meta, slot));
+            }
+        }
+    }
+
+    /// Keeps a numbering in a place that is free. Gives the place.
+    fn put(&mut self, numbering: Numbering) -> usize {
+        let id = numbering.seqnum_id;
+        let at = match self.all.iter_mut().enumerate().find(|(_, n)| n.source.is_empty()) {
+            Some((at, free)) => {
+                *free = Numbering { generation: free.generation.wrapping_add(1), ..numbering };
+                at
+            }
+            None => {
+                self.all.push(numbering);
+                self.all.len() - 1
+            }
+        };
+        self.by_id.entry(id).or_default().push(at);
+        at
+    }
+
+    /// A place becomes free.
+    fn take_out(&mut self, at: usize) {
+        let Some(numbering) = self.all.get_mut(at) else { return };
+        numbering.generation = numbering.generation.wrapping_add(1);
+        // Its place stays, so that the others keep theirs; receipts under way find another generation.
+        numbering.source.clear();
+        numbering.milestones.clear();
+        numbering.strand = None;
+        if let Some(places) = self.by_id.get_mut(&numbering.seqnum_id) {
+            places.retain(|place| *place != at);
+            if places.is_empty() {
+                self.by_id.remove(&numbering.seqnum_id);
+            }
+        }
+    }
+
+    /// The source does not run any more: its cursors stay, for when it does again.
+    pub(super) fn leave(&mut self, source: &str) {
+        for at in 0..self.all.len() {
+            let Some(numbering) = self.all.get_mut(at).filter(|numbering| numbering.source == source) else { continue };
+            if let Some(slot) = numbering.slot.take() {
+                self.store.unclaim(slot);
+            }
+            self.take_out(at);
+        }
+        for (_, _, slot) in self.begun.extract_if(.., |(name, ..)| name == source) {
+            self.store.unclaim(slot);
+        }
+    }
+
+    /// The source reads again what is not stored, with the intents that are written down.
+    pub(super) fn rewind(&mut self, source: &str) {
+        for numbering in self.all.iter_mut().filter(|numbering| numbering.source == source) {
+            numbering.generation = numbering.generation.wrapping_add(1);
+            numbering.milestones.clear();
+            numbering.strand = None;
+            numbering.in_replay = false;
+            let saved = numbering.slot.and_then(|slot| self.store.look(slot));
+            if let Some(saved) = saved {
+                numbering.stored = saved.position;
+                numbering.mark = Mark::decode(&saved.mark).unwrap_or_default();
+                numbering.replay = saved.intents;
+            } else {
+                // Nothing was handed on; what it began with is what its first entry is counted from.
+                numbering.stored = numbering.handed;
+                numbering.mark = numbering.handed_mark;
+            }
+            (numbering.position, numbering.handed) = (numbering.stored, numbering.stored);
+            numbering.handed_mark = numbering.mark;
+            numbering.stored_bytes = numbering.read_bytes;
+        }
+    }
+
+    /// What its pipeline remembers is forgotten; the streams are given to `release`.
+    pub(super) fn forget_strands(&mut self, source: &str, mut release: impl FnMut(StreamId)) {
+        for numbering in self.all.iter_mut().filter(|numbering| numbering.source == source) {
+            if let Some(mut strand) = numbering.strand.take() {
+                strand.forget_streams(&mut release);
+            }
+        }
+    }
+
+    pub(super) fn find(&self, source: &str, seqnum_id: Id) -> Option<usize> {
+        let places = self.by_id.get(&seqnum_id)?;
+        places.iter().copied().find(|at| self.all.get(*at).is_some_and(|numbering| numbering.source == source))
+    }
+
+    pub(super) fn get(&self, number: usize) -> Option<&Numbering> {
+        self.all.get(number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut Numbering> {
+        self.all.get_mut(number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Numbering)> {
+        self.all.iter().enumerate().filter(|(_, numbering)| !numbering.source.is_empty())
+    }
+
+    /// The highest number that was read of a host by a source, whoever gave it, or is known to be missing.
+    pub(super) fn highest(&self, source: &str, machine_id: Id) -> u64 {
+        let its = self.iter().filter(|(_, n)| n.source == source && n.machine_id == machine_id);
+        its.map(|(_, n)| n.position.saturating_sub(1).max(n.counted_to)).max().unwrap_or_default()
+    }
+
+    /// Whether a source reads anything again that was sent before a crash.
+    pub(super) fn is_replaying(&self, source: &str) -> bool {
+        self.iter().any(|(_, n)| n.source == source && !n.replay.is_empty())
+    }
+
+    /// A numbering that was not met before, from this number on; from 0 on: of what is newer than the mark.
+    pub(super) fn begin(
+        &mut self,
+        source: &str,
+        seqnum_id: Id,
+        machine_id: Id,
+        (position, mark): (u64, Mark),
+    ) -> usize {
+        let its = || self.iter().filter(|(_, n)| n.source == source);
+        if its().count() >= JOURNAL_NUMBERINGS {
+            let idle = its().filter(|(_, n)| n.milestones.is_empty() && n.replay.is_empty() && n.strand.is_none());
+            let oldest = idle.min_by_key(|(_, n)| n.mark.realtime_us).map(|(at, _)| at);
+            if let Some(at) = oldest {
+                if let Some(slot) = self.all.get_mut(at).and_then(|old| old.slot.take()) {
+                    self.store.forget(slot);
+                }
+                self.take_out(at);
+            }
+        }
+        self.put(Numbering::new(source, seqnum_id, machine_id, position, mark))
+    }
+
+    /// What is handed on next has a cursor.
+    pub(super) fn define(&mut self, number: usize) {
+        let Some(numbering) = self.all.get_mut(number).filter(|numbering| numbering.slot.is_none()) else { return };
+        let key = encode_key(&numbering.source, numbering.seqnum_id);
+        let mark = numbering.handed_mark.encode();
+        numbering.slot = Some(self.store.define(&key, &numbering.machine_id.0, numbering.handed, &mark));
+    }
+}
+
+impl Ledger for Books {
+    fn intend(&mut self, receipts: &[Receipt]) {
+        let all = &self.all;
+        self.store.intend(receipts.iter().filter(|r| r.lines > 0 || r.note.released).filter_map(|r| {
+            let numbering = all.get(r.cursor as usize).filter(|n| n.generation == r.generation)?;
+            let Receipt { start, end, time_ns, merged, note, .. } = *r;
+            Some((numbering.slot?, Intent { start, end, time_ns, merged, note }))
+        }));
+    }
+
+    fn commit(&mut self, receipts: &[Receipt]) {
+        let mut moves = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            let numbering = self.all.get_mut(receipt.cursor as usize).filter(|n| n.generation == receipt.generation);
+            let Some(numbering) = numbering else { continue };
+            if let Some(mark) = numbering.store(receipt.safe)
+                && let Some(slot) = numbering.slot
+            {
+                moves.push((slot, receipt.safe, mark.encode()));
+            }
+        }
+        self.store.commit(moves.iter().map(|(slot, position, mark)| (*slot, *position, mark.as_slice())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(realtime_us: u64) -> Location {
+        let (seqnum_id, boot_id) = (Id([1; 16]), Id([2; 16]));
+        Location { seqnum_id, seqnum: 1, boot_id, monotonic_us: 5, realtime_us, xor_hash: 9 }
+    }
+
+    #[test]
+    fn entries_of_a_microsecond_have_times_of_their_own() {
+        let mut mark = Mark::default();
+        let times: Vec<i64> = [7, 7, 7, 8, 7].map(|us| mark.pass(&entry(us))).to_vec();
+        assert_eq!(times, [7000, 7001, 7002, 8000, 7000]);
+        // Also where it was stopped in their midst.
+        let mut again = Mark::default();
+        again.pass(&entry(7));
+        again.pass(&entry(7));
+        let mut decoded = Mark::decode(&again.encode()).unwrap();
+        assert_eq!((decoded, decoded.pass(&entry(7))), (again, 7002));
+        assert_eq!(Mark::decode(&[0; 3]), None);
+        assert_eq!(Mark::default().pass(&entry(u64::MAX)), i64::MAX);
+    }
+
+    #[test]
+    fn keys() {
+        let key = encode_key("a source", Id([3; 16]));
+        assert_eq!(decode_key(&key), Some(("a source", Id([3; 16]))));
+        assert_eq!(decode_key(b"file\0aaaaaaaaaaaaaaaaaaaaaaaa"), None);
+    }
+
+    #[test]
+    fn only_noted_places_are_stored() {
+        let mut numbering = Numbering::new("s", Id([1; 16]), Id([2; 16]), 10, Mark::default());
+        let at = |realtime_us| Mark { realtime_us, ..Mark::default() };
+        for position in [12, 15, 20] {
+            numbering.read_bytes += 100;
+            numbering.may_come_to(position, at(position));
+        }
+        assert_eq!(numbering.store(10), None);
+        assert_eq!(numbering.store(15), Some(at(15)));
+        assert_eq!((numbering.stored, numbering.in_flight()), (15, 100));
+        assert_eq!(numbering.store(12), None, "never back");
+        assert_eq!(numbering.store(20), Some(at(20)));
+    }
+}

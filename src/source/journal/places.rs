@@ -1,0 +1,217 @@
+//! Which directories have journal files, and being told of changes in them.
+//!
+//! Promises: a directory is watched before it is listed, and where one is missing the nearest one above it is watched for its coming. Leaves to
+//! others: the files.
+
+use crate::format::journal::machine_directory;
+use crate::source::watch::{Events, Kind, Scope, Watcher};
+use foldhash::HashSet;
+use rustix::fd::OwnedFd;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where journald keeps its files: what lasts, and what is gone with the next boot.
+const DEFAULT: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+/// The id of this host.
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The watches of all sources.
+#[derive(Debug)]
+pub(super) struct Watches {
+    watcher: Option<Watcher>,
+    events: Events,
+    watched: Vec<(PathBuf, i32)>,
+    /// Those that were asked for since [`Watches::begin`].
+    wanted: Vec<i32>,
+    /// How often names came or went, or may have.
+    names: u64,
+    /// Files that changed since they were taken last. They are for all sources: whoever drains the events does so for the others as well.
+    changed: HashSet<PathBuf>,
+}
+
+impl Watches {
+    pub(super) fn new() -> Watches {
+        let watcher = Watcher::new().inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "cannot be told of changes, so the journal is looked at every second; raise fs.inotify.max_user_instances"
+            );
+        });
+        Watches {
+            watcher: watcher.ok(),
+            events: Events::default(),
+            watched: Vec::new(),
+            wanted: Vec::new(),
+            names: 0,
+            changed: HashSet::default(),
+        }
+    }
+
+    /// What to wait on; `None`: nobody tells of changes.
+    pub(super) fn fd(&self) -> Option<&OwnedFd> {
+        self.watcher.as_ref().map(Watcher::fd)
+    }
+
+    /// Takes in what has gathered. It stays until the worker has told all sources.
+    pub(super) fn drain(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let mut more = true;
+        while more {
+            more = watcher.drain(&mut self.events);
+            for at in 0..self.events.len() {
+                let Some((event, name)) = self.events.get(at) else { continue };
+                match event.kind {
+                    Kind::Changed => {
+                        let directory = self.watched.iter().find(|(_, watch)| *watch == event.watch);
+                        let path = directory.map(|(directory, _)| directory.join(name));
+                        self.changed.extend(path);
+                    }
+                    Kind::Ignored => {}
+                    _ => self.names += 1,
+                }
+            }
+        }
+    }
+
+    /// How often names have come or gone, or may have: who listed directories at this count has seen all.
+    pub(super) fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// Whether there are files that changed.
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The files that changed.
+    pub(super) fn take_changed(&mut self) -> HashSet<PathBuf> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is not asked for from now on, up to [`Watches::end`], is not watched any more.
+    pub(super) fn begin(&mut self) {
+        self.wanted.clear();
+    }
+
+    pub(super) fn end(&mut self) {
+        let Some(watcher) = &self.watcher else { return };
+        self.watched.retain(|(_, watch)| {
+            let stays = self.wanted.contains(watch);
+            if !stays {
+                watcher.remove(*watch);
+            }
+            stays
+        });
+    }
+
+    fn watch(&mut self, directory: &Path, scope: Scope) -> bool {
+        let Some(watcher) = &self.watcher else { return true };
+        // One that is gone and there again has another watch; the same one keeps its own.
+        let Ok(watch) = watcher.add(directory, scope) else { return false };
+        if !self.watched.iter().any(|(_, known)| *known == watch) {
+            self.watched.push((directory.to_owned(), watch));
+        }
+        self.wanted.push(watch);
+        true
+    }
+}
+
+/// Where a source looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    /// One directory, with all in it; or those of this host's journald.
+    path: Option<PathBuf>,
+}
+
+/// What there is.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    /// Directories with files.
+    pub list: Vec<PathBuf>,
+    /// What cannot be read, and why.
+    pub failed: Vec<(PathBuf, io::Error)>,
+}
+
+impl Places {
+    pub(super) fn new(path: Option<PathBuf>) -> Places {
+        Places { path }
+    }
+
+    /// Where it looks, for people.
+    pub(super) fn named(&self) -> String {
+        match &self.path {
+            Some(path) => path.display().to_string(),
+            None => DEFAULT.join(" or "),
+        }
+    }
+
+    /// Finds the directories, and watches them.
+    pub(super) fn directories(&self, watches: &mut Watches) -> Directories {
+        let mut found = Directories::default();
+        match &self.path {
+            Some(path) => {
+                if watch_or_wait(path, Scope::Files, watches) {
+                    found.list.push(path.clone());
+                    machines(path, |_| true, &mut found);
+                }
+            }
+            None => {
+                let own = std::fs::read_to_string(MACHINE_ID).unwrap_or_default();
+                let own = own.trim();
+                for root in DEFAULT.map(Path::new) {
+                    if watch_or_wait(root, Scope::AllNames, watches) {
+                        // Those of journald's namespaces are somebody else's.
+                        let is_plain =
+                            |name: &str| machine_directory(name).is_some_and(|(_, namespace)| namespace.is_none());
+                        machines(root, is_plain, &mut found);
+                    }
+                }
+                // Where a host's directories are mounted into a container the id is another one.
+                let is_own = |path: &PathBuf| path.file_name().is_some_and(|name| name == own);
+                if found.list.iter().any(is_own) {
+                    found.list.retain(is_own);
+                }
+            }
+        }
+        found.list.retain(|directory| watches.watch(directory, Scope::Files) || directory.is_dir());
+        found
+    }
+}
+
+/// Watches a directory, or the nearest one above it that is there. True if it is there itself.
+fn watch_or_wait(directory: &Path, scope: Scope, watches: &mut Watches) -> bool {
+    let mut at = directory;
+    let mut scope = scope;
+    loop {
+        if at.is_dir() && watches.watch(at, scope) {
+            // It may have come between.
+            return at == directory || directory.is_dir();
+        }
+        if at.is_dir() && at == directory {
+            return true;
+        }
+        scope = Scope::Names;
+        match at.parent() {
+            Some(parent) => at = parent,
+            None => return false,
+        }
+    }
+}
+
+/// The directories of machines in a directory.
+fn machines(root: &Path, is_wanted: impl Fn(&str) -> bool, found: &mut Directories) {
+    let listed = match std::fs::read_dir(root) {
+        Ok(listed) => listed,
+        Err(error) => {
+            found.failed.push((root.to_owned(), error));
+            return;
+        }
+    };
+    for entry in listed.flatten() {
+        let name = entry.file_name();
+        let is_machine = name.to_str().is_some_and(|name| machine_directory(name).is_some() && is_wanted(name));
+        if is_machine && entry.path().is_dir() {
+            found.list.push(entry.path());
+        }
+    }
+}
