@@ -1,10 +1,14 @@
 //! The journal source where something is wrong: clocks that were set, numbers that are damaged, a disk that does not give all, files that come and
 //! go under several sources, files of a newer systemd. What can be read comes, once, and the rest is counted.
 
+#[path = "journal/closed_files.rs"]
+mod closed_files;
 #[path = "support/journalctl.rs"]
 mod journalctl;
 #[path = "support/journald.rs"]
 mod journald;
+#[path = "journal/newer_files.rs"]
+mod newer_files;
 #[path = "journal/objects.rs"]
 mod objects;
 mod support;
@@ -485,99 +489,6 @@ fn a_reload_during_a_replay_keeps_what_waits_for_further_lines() {
     let missing: Vec<&str> = want.iter().filter(|block| !shown.contains(*block)).map(|block| &block[..12]).collect();
     assert!(missing.is_empty(), "{} missing, such as {:?}", missing.len(), missing.first());
     assert_eq!(shown.len(), BLOCKS, "parts of blocks");
-    loki.assert_no_defects();
-    journald.stop();
-}
-
-/// A `journalctl` that is newer than this reader: it reads another file where it is asked for one of the format that is not known.
-fn newer(rig: &Rig, real: &Path) -> PathBuf {
-    let directory = rig.path().join("bin");
-    fs::create_dir_all(&directory).unwrap();
-    let script = format!(
-        "#!/bin/bash\nargs=()\nfor arg in \"$@\"; do\n  case $arg in */newer/*.journal) arg='{}';; esac\n  args+=(\"$arg\")\ndone\n\
-         exec /usr/bin/journalctl \"${{args[@]}}\"\n",
-        real.display()
-    );
-    let path = directory.join("journalctl");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    directory
-}
-
-/// Files with format flags of a newer systemd are read by its `journalctl`, over kills, to a file's end and beyond.
-#[test]
-fn files_of_a_newer_format_are_read_by_journalctl() {
-    const LINES: u64 = 3_000;
-    let loki = Loki::start();
-    let book = Book::keep(&loki, "newer");
-    let rig = Rig::new();
-    let journald = Journald::start(rig.path(), true, "RuntimeMaxFileSize=64M\n");
-    let log = |range: std::ops::Range<u64>| {
-        for n in range {
-            let (mut body, mut text) = (String::from("MESSAGE="), String::new());
-            line("newer", n, 0, &mut text);
-            body.push_str(&text);
-            journald.log(&[&body, "LEDGER=yes"]);
-        }
-    };
-    log(0..500);
-    let real = journald::files(journald.directory())[0].clone();
-    let mut header = Vec::new();
-    wait_until("a header", DRAIN, || {
-        header = fs::read(&real).unwrap();
-        header.len() > 4096
-    });
-    header.truncate(4096);
-    header[15] = 1;
-    let directory = rig.path().join("newer");
-    fs::create_dir(&directory).unwrap();
-    let config = Config::new(&loki.url())
-        .source(source(&directory, ", matches: LEDGER=yes"))
-        .endpoint("batch_size", "16KiB")
-        .endpoint("batch_wait", "50ms");
-    // Without one it is said what is missing.
-    let nothing = rig.path().join("nothing");
-    fs::create_dir(&nothing).unwrap();
-    fs::write(directory.join("system.journal"), &header).unwrap();
-    let rig = rig.with_env("PATH", &nothing);
-    let mut agent = rig.start(&config);
-    wait_until("the message", DRAIN, || agent.stderr().contains("install systemd's journalctl"));
-    assert!(agent.ask("GET", "/api/status", &[]).body.contains("install systemd's journalctl"));
-    agent.kill();
-    let bin = newer(&rig, &real);
-    let rig = rig.with_env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-    let processes = || -> usize {
-        let list = Command::new("ps").args(["-eo", "args"]).output().unwrap();
-        let path = real.display().to_string();
-        String::from_utf8_lossy(&list.stdout)
-            .lines()
-            .filter(|line| line.contains("--follow") && line.contains(&path))
-            .count()
-    };
-    let mut agent = rig.start(&config);
-    book.wait_all(500, DRAIN);
-    for part in 1..5 {
-        log(part * 500..part * 500 + 500);
-        wait_until("a part", DRAIN, || book.seen() >= part * 500 + 200);
-        if part % 2 == 0 {
-            assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
-            assert_eq!(processes(), 0);
-        } else {
-            agent.kill();
-        }
-        agent = rig.start(&config);
-    }
-    assert_eq!(processes(), 1, "one file, one process");
-    log(2500..LINES);
-    book.wait_all(LINES, DRAIN);
-    // It is rotated, and gone on with no longer.
-    fs::rename(directory.join("system.journal"), directory.join("system@0005f00000000000-0005f00000000000.journal~"))
-        .unwrap();
-    wait_until("the process to end", DRAIN, || processes() == 0);
-    let verdict = book.lock().verdict(LINES);
-    println!("{verdict:?}");
-    verdict.assert_perfect(LINES);
-    agent.kill();
     loki.assert_no_defects();
     journald.stop();
 }

@@ -259,7 +259,7 @@ fn read(
         entries += 1;
         let Some(numbering) = books.get_mut(number) else { return false };
         if location.seqnum < numbering.position {
-            source.note_late(now);
+            source.note_late(1, now);
             continue;
         }
         if entries == 1 {

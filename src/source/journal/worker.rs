@@ -188,7 +188,7 @@ impl Worker {
         }
         timers.hot_at = None;
         for source in &mut self.sources {
-            source.hear(&changed);
+            source.hear(&changed, now);
             source.all |= is_swept;
             source.relist |= is_swept;
         }
