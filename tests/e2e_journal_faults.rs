@@ -17,7 +17,7 @@ use journalctl::{Export, FORMS};
 use journald::Journald;
 use lugger::base::clock::Clock;
 use objects::{ENTRY, objects, set_number};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -451,15 +451,17 @@ fn a_reload_during_a_replay_keeps_what_waits_for_further_lines() {
         text
     };
     let stages = "[ { multiline: { firstline: '^begin', max_wait_time: 100s } } ]";
-    let config = |memory: &str, age: &str| {
-        let source = source(journald.directory(), &format!(", matches: LEDGER=yes, max_age: {age}"));
+    let config = |memory: &str, job: &str| {
+        let path = journald.directory().display();
+        let source = FileSource::journal("journal", &format!("{{ path: {path}, matches: LEDGER=yes }}"));
+        let source = source.label("job", job);
         Config::new(&loki.url())
             .source(source.option("stages", stages))
             .limit("memory", memory)
             .endpoint("batch_size", "64KiB")
     };
     loki.pause();
-    let mut agent = rig.start(&config("128MiB", "2h"));
+    let mut agent = rig.start(&config("128MiB", "one"));
     let mut want = Vec::new();
     for block in 0..BLOCKS {
         let parts = ["begin", "more", "end"].map(|part| format!("{part} {block} {}", noise()));
@@ -468,12 +470,14 @@ fn a_reload_during_a_replay_keeps_what_waits_for_further_lines() {
         }
         want.push(parts.join("\n"));
     }
+    // It waits until other settings hold.
     journald.log(&["MESSAGE=begin the last", "LEDGER=yes"]);
+    want.push("begin the last".to_owned());
     let lines = |agent: &Agent| agent.metric("lugger_source_lines_total").unwrap_or_default();
     wait_until("all to be read", DRAIN, || lines(&agent) >= 3.0 * BLOCKS as f64);
     wait_until("intents", DRAIN, || agent.metric("lugger_source_lag_bytes").unwrap_or_default() > 5e6);
     agent.kill();
-    let agent = rig.start(&config("24MiB", "2h"));
+    let agent = rig.start(&config("24MiB", "one"));
     // It reads until it has no room.
     let mut before = -1.0;
     wait_until("the room to be used up", DRAIN, || {
@@ -481,14 +485,26 @@ fn a_reload_during_a_replay_keeps_what_waits_for_further_lines() {
         std::mem::replace(&mut before, lines(&agent)) == lines(&agent) && before > 0.0
     });
     assert!(before < 3.0 * BLOCKS as f64, "all of it found room");
-    rig.change(&agent, &config("24MiB", "1h"));
+    rig.change(&agent, &config("24MiB", "two"));
     loki.resume();
     let shown = || -> HashSet<String> { loki.lines().into_iter().collect() };
-    let _ = holds_within(DRAIN, || shown().len() >= BLOCKS);
+    let _ = holds_within(DRAIN, || shown().len() > BLOCKS);
     let shown = shown();
     let missing: Vec<&str> = want.iter().filter(|block| !shown.contains(*block)).map(|block| &block[..12]).collect();
     assert!(missing.is_empty(), "{} missing, such as {:?}", missing.len(), missing.first());
-    assert_eq!(shown.len(), BLOCKS, "parts of blocks");
+    assert_eq!(shown.len(), BLOCKS + 1, "parts of blocks");
+    // Nothing came under both labels; what comes from then on has the other one.
+    journald.log(&["MESSAGE=begin another", "LEDGER=yes"]);
+    journald.log(&["MESSAGE=begin the end", "LEDGER=yes"]);
+    let last = || loki.entries().into_iter().find(|entry| entry.line == "begin another");
+    wait_until("another block", DRAIN, || last().is_some());
+    assert!(last().unwrap().stream.contains("two"), "{:?}", last());
+    let blocks = loki.entries().into_iter().filter(|entry| entry.line.ends_with(|c: char| c.is_ascii_hexdigit()));
+    let mut labels: HashMap<String, HashSet<String>> = HashMap::new();
+    for entry in blocks {
+        labels.entry(entry.line).or_default().insert(entry.stream);
+    }
+    assert_eq!(labels.values().filter(|labels| labels.len() > 1).count(), 0, "blocks under both labels");
     loki.assert_no_defects();
     journald.stop();
 }

@@ -15,6 +15,7 @@ use super::kinds::Kinds;
 use super::look::Unmet;
 use super::numbering::Books;
 use super::places::{Places, Watches};
+use super::reload::Planned;
 use super::settings::Settings;
 use super::status::Status;
 use super::turn::merged_labels;
@@ -152,6 +153,8 @@ pub(super) struct Source {
     /// Buffers were given back.
     released: bool,
     late_told: Option<Instant>,
+    /// Settings that it gets when all was sent again that was sent before a crash.
+    pub(super) later: Option<Box<Planned>>,
 }
 
 impl Source {
@@ -203,6 +206,7 @@ impl Source {
             last_realtime_us: 0,
             released: false,
             late_told: None,
+            later: None,
         }
     }
 
