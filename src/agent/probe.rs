@@ -11,6 +11,7 @@ use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
+use crate::source::status::Common;
 use crate::source::{file, journal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,25 +31,26 @@ struct Parts {
 
 /// What a source tells of itself.
 #[derive(Debug, Clone)]
-pub(super) enum Status {
-    File(file::status::Status),
-    Journal(journal::status::Status),
+pub(super) struct Told {
+    name: String,
+    kind: &'static str,
+    status: Common,
 }
 
-/// All sources, by name.
+/// All sources.
 pub(super) fn sources(
     files: &[(String, file::status::Status)],
     journals: &[(String, journal::status::Status)],
-) -> Vec<(String, Status)> {
-    let files = files.iter().map(|(name, status)| (name.clone(), Status::File(status.clone())));
-    let journals = journals.iter().map(|(name, status)| (name.clone(), Status::Journal(status.clone())));
-    files.chain(journals).collect()
+) -> Vec<Told> {
+    let told = |name: &String, kind, status: &Common| Told { name: name.clone(), kind, status: status.clone() };
+    let files = files.iter().map(|(name, status)| told(name, "file", status));
+    files.chain(journals.iter().map(|(name, status)| told(name, "journal", status))).collect()
 }
 
 /// What changes with the configuration.
 #[derive(Debug)]
 struct Shown {
-    sources: Vec<(String, Status)>,
+    sources: Vec<Told>,
     endpoints: Vec<Monitor>,
     /// When the configuration that runs was read, nanoseconds since 1970.
     config_ns: i64,
@@ -61,7 +63,7 @@ impl Probe {
         registry: Registry,
         clock: Clock,
         budget: Budget,
-        sources: Vec<(String, Status)>,
+        sources: Vec<Told>,
         endpoints: Vec<Monitor>,
         ended: Vec<Shutdown>,
     ) -> Self {
@@ -72,7 +74,7 @@ impl Probe {
     }
 
     /// Shows these from now on.
-    pub(super) fn show(&self, sources: Vec<(String, Status)>, endpoints: Vec<Monitor>) {
+    pub(super) fn show(&self, sources: Vec<Told>, endpoints: Vec<Monitor>) {
         let mut shown = self.shown();
         (shown.sources, shown.endpoints) = (sources, endpoints);
     }
@@ -102,7 +104,7 @@ impl Probe {
     pub fn snapshot(&self) -> Snapshot {
         let parts = &*self.0;
         let shown = self.shown();
-        let sources: Vec<Source> = shown.sources.iter().map(|(name, status)| source(name, status)).collect();
+        let sources: Vec<Source> = shown.sources.iter().map(source).collect();
         let endpoints: Vec<Endpoint> = shown.endpoints.iter().map(endpoint).collect();
         let note = |error: &String| {
             let since = format_rfc3339_ms(shown.config_ns);
@@ -137,25 +139,10 @@ impl Probe {
     }
 }
 
-fn source(name: &str, status: &Status) -> Source {
-    let status = match status {
-        Status::File(status) => status,
-        Status::Journal(status) => {
-            return Source {
-                name: name.to_owned(),
-                kind: "journal",
-                followed: status.files.get() as u64,
-                bytes: status.bytes.get(),
-                lines: status.lines.get(),
-                lag_bytes: status.lag_bytes.get() as u64,
-                lag_s: status.lag_seconds.get(),
-                errors: status.problems(),
-            };
-        }
-    };
+fn source(Told { name, kind, status }: &Told) -> Source {
     Source {
-        name: name.to_owned(),
-        kind: "file",
+        name: name.clone(),
+        kind,
         followed: status.files.get() as u64,
         bytes: status.bytes.get(),
         lines: status.lines.get(),

@@ -8,4 +8,5 @@ pub mod handle;
 pub mod journal;
 mod problems;
 mod stages;
+pub mod status;
 mod watch;

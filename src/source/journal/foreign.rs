@@ -20,10 +20,11 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where reading begins.
@@ -88,6 +89,8 @@ struct Process {
     child: Child,
     follows: bool,
     blocks: Receiver<Vec<u8>>,
+    /// The beginning of what it complains of, when it has ended.
+    complaint: Option<JoinHandle<String>>,
 }
 
 impl Drop for Process {
@@ -298,11 +301,7 @@ impl Foreign {
             Err(TryRecvError::Disconnected) => {
                 let status = process.child.wait();
                 let follows = process.follows;
-                let mut said = String::new();
-                if let Some(stderr) = process.child.stderr.take() {
-                    // What it says is a line or two; what cannot be read is not told.
-                    let _ = stderr.take(1024).read_to_string(&mut said);
-                }
+                let said = process.complaint.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
                 self.process = None;
                 match status {
                     Ok(status) if status.success() && !follows => {
@@ -362,8 +361,8 @@ impl Foreign {
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, blocks) = sync_channel(JOURNAL_TOOL_BLOCKS);
-        let output = child.stdout.take();
-        let process = Process { child, follows, blocks };
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let mut process = Process { child, follows, blocks, complaint: None };
         let (told, wake) = (Arc::clone(&self.told), self.wake.clone());
         let run = move || {
             let tell = || {
@@ -377,6 +376,10 @@ impl Foreign {
             tell();
         };
         std::thread::Builder::new().name("lugger-tool".into()).spawn(run)?;
+        if let Some(errors) = errors {
+            let run = move || complaint(errors);
+            process.complaint = Some(std::thread::Builder::new().name("lugger-tool".into()).spawn(run)?);
+        }
         Ok(process)
     }
 
@@ -407,6 +410,14 @@ fn literal(path: &Path) -> OsString {
         pattern.push(*byte);
     }
     OsString::from_vec(pattern)
+}
+
+/// What a process complains of, as far as it is shown. All is read: a process that nobody listens to would wait.
+fn complaint(mut errors: ChildStderr) -> String {
+    let mut said = Vec::new();
+    let _ = (&mut errors).take(1024).read_to_end(&mut said);
+    let _ = io::copy(&mut errors, &mut io::sink());
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Hands on what a process prints, until it ends or nobody wants it any more.

@@ -20,13 +20,11 @@ use crate::base::limits::{
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::WhenOver;
-use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::Output;
 use crate::pipeline::CompileError;
 use crate::pipeline::relabel::RelabelError;
 use crate::source::handle::{self, KeptOfThread, Orders, Stop};
-use crate::store::checkpoint::Checkpoints;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,22 +53,7 @@ pub enum StartError {
 }
 
 /// What a worker is made of.
-pub struct Parts {
-    /// The sources and their outputs, all of them new.
-    pub next: Next,
-    /// The open checkpoints.
-    pub store: Checkpoints,
-    /// Wakes the worker; the outputs wake it too.
-    pub wake: Wake,
-    /// The wall clock.
-    pub clock: Clock,
-    /// Where the sources' series are registered.
-    pub registry: Registry,
-    /// Where metrics of stages are shown.
-    pub kept: KeptOfThread,
-    /// Raised when the thread ends, however it ends.
-    pub alive: Trigger,
-}
+pub type Parts = handle::Parts<Next>;
 
 /// A running worker.
 pub type Handle = handle::Handle<Next, Status>;
