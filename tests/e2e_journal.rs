@@ -437,6 +437,7 @@ fn without_rights_one_message_names_the_group() {
     let rig = Rig::unprivileged();
     let journald = Journald::start(rig.path(), true, "");
     journald.log(&["MESSAGE=secret"]);
+    wait_until("the entry's file", DRAIN, || !journald::files(journald.directory()).is_empty());
     let machine = std::fs::read_dir(journald.directory()).unwrap().next().unwrap().unwrap().path();
     let mode = |bits: u32| {
         use std::os::unix::fs::PermissionsExt;

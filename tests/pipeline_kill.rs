@@ -544,7 +544,7 @@ fn nothing_is_joined_over_lines_that_a_rate_drops() {
     world.wait_read(1);
     writeln!(file, " dropped").unwrap();
     world.wait_for(&first);
-    assert_eq!(world.agent.as_ref().unwrap().status[0].1.dropped_lines.get(), 1);
+    assert_eq!(world.agent.as_ref().unwrap().status[0].1.over_rate.0.get(), 1);
     world.kill();
 }
 

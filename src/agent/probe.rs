@@ -13,6 +13,7 @@ use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
 use crate::sink::status::State;
 use crate::source::docker::told_name;
+use crate::source::status::Common;
 use crate::source::{docker, file, journal, receive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,45 +33,51 @@ struct Parts {
 
 /// What a source tells of itself.
 #[derive(Debug, Clone)]
-pub(super) enum Status {
-    File(file::status::Status),
-    Journal(journal::status::Status),
-    /// The logs of containers, and Docker itself.
-    Docker(file::status::Status, docker::status::Status),
-    /// What Docker's API tells.
-    Told(file::status::Status),
-    /// With the kind of the source. What it has to do with its inlet, a file's status tells.
-    Receiver(&'static str, file::status::Status, receive::status::Status),
+pub(super) struct Told {
+    name: String,
+    kind: &'static str,
+    status: Common,
+    /// Of a source that reads containers' logs: Docker itself.
+    docker: Option<docker::status::Status>,
+    /// Of a source that something is sent to: what comes in. What it has to do with its inlet, `status` tells.
+    receiver: Option<receive::status::Status>,
 }
 
-/// All sources, by name.
+/// All sources.
 pub(super) fn sources(
     files: &[(String, file::status::Status)],
     journals: &[(String, journal::status::Status)],
     dockers: &[Listening],
     receivers: &[(String, &'static str, receive::status::Status)],
-) -> Vec<(String, Status)> {
+) -> Vec<Told> {
+    let told = |name: &String, kind, status: &Common| Told {
+        name: name.clone(),
+        kind,
+        status: status.clone(),
+        docker: None,
+        receiver: None,
+    };
     let files = files.iter().map(|(name, status)| {
         let docker = dockers.iter().find(|docker| docker.containers.settings().name == *name);
         let receiver = receivers.iter().find(|(receiver, ..)| receiver == name);
-        let status = match (docker, receiver) {
-            (Some(docker), _) => Status::Docker(status.clone(), docker.containers.status().clone()),
-            (None, Some((_, kind, receiver))) => Status::Receiver(kind, status.clone(), receiver.clone()),
-            (None, None) if dockers.iter().any(|docker| told_name(docker.containers.settings()) == *name) => {
-                Status::Told(status.clone())
+        match (docker, receiver) {
+            (Some(docker), _) => {
+                Told { docker: Some(docker.containers.status().clone()), ..told(name, "docker", status) }
             }
-            (None, None) => Status::File(status.clone()),
-        };
-        (name.clone(), status)
+            (None, Some((_, kind, receiver))) => Told { receiver: Some(receiver.clone()), ..told(name, kind, status) },
+            (None, None) if dockers.iter().any(|docker| told_name(docker.containers.settings()) == *name) => {
+                told(name, "docker", status)
+            }
+            (None, None) => told(name, "file", status),
+        }
     });
-    let journals = journals.iter().map(|(name, status)| (name.clone(), Status::Journal(status.clone())));
-    files.chain(journals).collect()
+    files.chain(journals.iter().map(|(name, status)| told(name, "journal", status))).collect()
 }
 
 /// What changes with the configuration.
 #[derive(Debug)]
 struct Shown {
-    sources: Vec<(String, Status)>,
+    sources: Vec<Told>,
     endpoints: Vec<Monitor>,
     /// When the configuration that runs was read, nanoseconds since 1970.
     config_ns: i64,
@@ -83,7 +90,7 @@ impl Probe {
         registry: Registry,
         clock: Clock,
         budget: Budget,
-        sources: Vec<(String, Status)>,
+        sources: Vec<Told>,
         endpoints: Vec<Monitor>,
         ended: Vec<Shutdown>,
     ) -> Self {
@@ -94,7 +101,7 @@ impl Probe {
     }
 
     /// Shows these from now on.
-    pub(super) fn show(&self, sources: Vec<(String, Status)>, endpoints: Vec<Monitor>) {
+    pub(super) fn show(&self, sources: Vec<Told>, endpoints: Vec<Monitor>) {
         let mut shown = self.shown();
         (shown.sources, shown.endpoints) = (sources, endpoints);
     }
@@ -124,7 +131,7 @@ impl Probe {
     pub fn snapshot(&self) -> Snapshot {
         let parts = &*self.0;
         let shown = self.shown();
-        let sources: Vec<Source> = shown.sources.iter().map(|(name, status)| source(name, status)).collect();
+        let sources: Vec<Source> = shown.sources.iter().map(source).collect();
         let endpoints: Vec<Endpoint> = shown.endpoints.iter().map(endpoint).collect();
         let note = |error: &String| {
             let since = format_rfc3339_ms(shown.config_ns);
@@ -134,8 +141,8 @@ impl Probe {
         };
         let mut notes: Vec<String> = shown.refused.iter().map(note).collect();
         let mut problems: Vec<String> = Vec::new();
-        for (name, status) in &shown.sources {
-            if let Status::Docker(_, docker) = status {
+        for Told { name, docker, .. } in &shown.sources {
+            if let Some(docker) = docker {
                 problems.extend(docker.degraded().map(|problem| format!("source {name}: {problem}")));
                 notes.extend(docker.note().map(|problem| format!("source {name}: {problem}; logs on disk are read")));
             }
@@ -163,44 +170,26 @@ impl Probe {
     }
 }
 
-fn source(name: &str, status: &Status) -> Source {
-    let (kind, status, more) = match status {
-        Status::File(status) => ("file", status, Vec::new()),
-        Status::Told(status) => ("docker", status, Vec::new()),
-        Status::Docker(status, docker) => ("docker", status, docker.problems()),
-        Status::Journal(status) => {
-            return Source {
-                name: name.to_owned(),
-                kind: "journal",
-                followed: status.files.get() as u64,
-                bytes: status.bytes.get(),
-                lines: status.lines.get(),
-                lag_bytes: status.lag_bytes.get() as u64,
-                lag_s: status.lag_seconds.get(),
-                errors: status.problems(),
-            };
-        }
-        Status::Receiver(kind, status, receiver) => {
-            return Source {
-                kind,
-                followed: receiver.connections.get() as u64,
-                bytes: receiver.bytes.get(),
-                lines: receiver.messages.get(),
-                errors: [receiver.problems(), status.problems()].concat(),
-                ..self::source(name, &Status::File(status.clone()))
-            };
-        }
-    };
-    Source {
-        name: name.to_owned(),
+fn source(Told { name, kind, status, docker, receiver }: &Told) -> Source {
+    let mut told = Source {
+        name: name.clone(),
         kind,
         followed: status.files.get() as u64,
         bytes: status.bytes.get(),
         lines: status.lines.get(),
         lag_bytes: status.lag_bytes.get() as u64,
         lag_s: status.lag_seconds.get(),
-        errors: more.into_iter().chain(status.problems()).collect(),
+        errors: status.problems(),
+    };
+    if let Some(docker) = docker {
+        told.errors.splice(0..0, docker.problems());
     }
+    if let Some(receiver) = receiver {
+        told.followed = receiver.connections.get() as u64;
+        (told.bytes, told.lines) = (receiver.bytes.get(), receiver.messages.get());
+        told.errors.splice(0..0, receiver.problems());
+    }
+    told
 }
 
 fn endpoint(monitor: &Monitor) -> Endpoint {

@@ -555,6 +555,11 @@ pub const JOURNAL_IDLE_MS: u64 = 60_000;
 pub const JOURNAL_READ_ATTEMPTS: u32 = 4;
 /// Half of the pause after the first of them, milliseconds; it doubles with each, and with each part that was given up, six times at most.
 pub const JOURNAL_READ_PAUSE_MS: u64 = 50;
+/// Attempts to open a journal file of which numberings are held back, if the file is at fault: that takes half a minute. Where the host is, there is
+/// no end to them.
+pub const JOURNAL_OPEN_ATTEMPTS: u32 = 13;
+/// Names that could not be read when a journal source began, and are remembered one by one; above it by their directories.
+pub const JOURNAL_AWAITED: usize = 64;
 /// One that goes on failing is told of so often, milliseconds.
 pub const JOURNAL_TELL_MS: u64 = 60_000;
 /// Entries above what one may know of are looked for again after this, milliseconds.
@@ -563,8 +568,10 @@ pub const JOURNAL_LOOK_AGAIN_MS: u64 = 10;
 pub const JOURNAL_TOOL_BLOCKS: usize = 4;
 /// See [`JOURNAL_TOOL_BLOCKS`].
 pub const JOURNAL_TOOL_BLOCK_BYTES: usize = 64 * 1024;
-/// Files that `journalctl` reads at the same time for a source.
-pub const JOURNAL_TOOLS: usize = 64;
+/// Files that `journalctl` reads at the same time for a source, each with a process; where there are more they take turns.
+pub const JOURNAL_TOOLS: usize = 16;
+/// Where they do, a file that was read to its end is read again after this at the earliest, milliseconds.
+pub const JOURNAL_TOOL_PAUSE_MS: u64 = 1_000;
 /// Numberings that a chunk of journal entries may be made of.
 pub const JOURNAL_PARTS: usize = 64;
 /// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.

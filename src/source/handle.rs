@@ -1,4 +1,4 @@
-//! What a thread that reads sources is held by: it is told to change its sources and outputs, to stop, and not to wait any longer.
+//! What a thread that reads sources is made of and held by: it is told to change its sources and outputs, to stop, and not to wait any longer.
 //!
 //! Promises: whoever asks for a change of a thread that takes no more hears so. Leaves to others: what a change means (`file/reload`,
 //! `journal/reload`).
@@ -6,13 +6,33 @@
 use super::stages::Pipeline;
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
+use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Limits, Output};
 use crate::pipeline::metrics::{Metrics, render};
+use crate::store::checkpoint::Checkpoints;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
+
+/// What such a thread is made of; it takes sets of sources `N`.
+pub struct Parts<N> {
+    /// The sources and their outputs, all of them new.
+    pub next: N,
+    /// The open checkpoints.
+    pub store: Checkpoints,
+    /// Wakes the thread; the outputs wake it too.
+    pub wake: Wake,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where the sources' series are registered.
+    pub registry: Registry,
+    /// Where metrics of stages are shown.
+    pub kept: KeptOfThread,
+    /// Raised when the thread ends, however it ends.
+    pub alive: Trigger,
+}
 
 /// A running thread that takes sets of sources `N` and shows a status `S` for each source.
 pub struct Handle<N, S> {

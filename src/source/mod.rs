@@ -11,4 +11,5 @@ pub mod owner;
 mod problems;
 pub mod receive;
 mod stages;
+pub mod status;
 mod watch;

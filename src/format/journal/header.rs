@@ -46,6 +46,10 @@ pub enum OpenError {
         seqnum_id: Id,
         /// The same.
         machine_id: Id,
+        /// The same.
+        entries: u64,
+        /// The same.
+        tail_seqnum: u64,
     },
     /// The header says something that cannot be.
     #[error("has a damaged header: {what}")]
@@ -111,7 +115,8 @@ impl Header {
         let flags = u32_at(bytes, 12).ok_or(OpenError::Unfinished)?;
         if flags & !KNOWN != 0 {
             let (file_id, seqnum_id, machine_id) = (id(24)?, id(72)?, id(40)?);
-            return Err(OpenError::UnknownFlags { flags: flags & !KNOWN, file_id, seqnum_id, machine_id });
+            let (flags, entries, tail_seqnum) = (flags & !KNOWN, number(152)?, number(160)?);
+            return Err(OpenError::UnknownFlags { flags, file_id, seqnum_id, machine_id, entries, tail_seqnum });
         }
         let state = match bytes.get(16) {
             None => return Err(OpenError::Unfinished),

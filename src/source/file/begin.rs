@@ -9,8 +9,8 @@ use super::follow::{Follow, fail};
 use super::identity::{Identity, Mark, Stat, content_matches, encode_key, marks_at, stat_file, stat_path};
 use super::saved::{Known, path_to_bytes};
 use super::settings::StartAt;
-use super::tracked::{FileId, Place, Tracked, open_for_reading};
-use super::tree::{DirId, Found, FoundName, link_target};
+use super::tracked::{FileId, Tracked, open_for_reading};
+use super::tree::{DirId, Found, FoundName};
 use crate::base::limits::CHUNK_BYTES;
 use crate::source::owner::Owner;
 use crate::store::checkpoint::Checkpoints;
@@ -277,28 +277,6 @@ impl Follow {
         } else if self.is_starting || self.open_file(id) {
             self.files.make_ready(id);
         }
-    }
-
-    /// If `path` is a link, what it leads to is watched, so that what is written there is noticed. False: it is none.
-    pub(super) fn watch_target(&mut self, number: u16, id: FileId, path: &Path, stat: &Stat) -> bool {
-        let Some((real_dir, real_name)) = link_target(path) else { return false };
-        let real_dir = self.tree.alias(&real_dir);
-        let is_there = |path: PathBuf| stat_path(&path).is_ok_and(|now| now.identity == stat.identity);
-        if self.files.named(number, real_dir, &real_name).is_some_and(|other| other != id)
-            && self.path_of(real_dir, &real_name).is_some_and(is_there)
-        {
-            // Who had that name is not there any more, though nobody has told yet.
-            self.lost_name(number, real_dir, &real_name);
-        }
-        if self.files.named(number, real_dir, &real_name).is_none() {
-            self.files.name(id, real_dir, &real_name);
-            if let Some(file) = self.files.get_mut(id) {
-                file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
-            }
-        } else {
-            self.tree.unalias(real_dir);
-        }
-        true
     }
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read

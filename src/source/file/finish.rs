@@ -12,11 +12,6 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long a link without target is looked at often; then the sweep does.
-const DANGLING: Duration = Duration::from_secs(60);
-/// Links without target that are looked at often.
-pub(super) const DANGLING_MAX: usize = 1000;
-
 impl Follow {
     /// A read found the end. True when the rest without newline is to be read as a line.
     pub(super) fn at_end(&mut self, id: FileId) -> bool {
@@ -118,22 +113,6 @@ impl Follow {
             }
         }
         !(self.failing.is_empty() && self.unsettled.is_empty())
-    }
-
-    /// Links whose target was missing a moment ago. True when there are more to look at.
-    pub(super) fn check_dangling(&mut self) -> bool {
-        for (source, dir, name, since) in std::mem::take(&mut self.dangling) {
-            self.present(source, dir, &name, None);
-            let is_back = self
-                .files
-                .named(source, dir, &name)
-                .and_then(|id| self.files.get(id))
-                .is_some_and(|f| f.alias().is_some());
-            if !is_back && since.elapsed() < DANGLING && self.is_link(dir, &name) {
-                self.dangling.push((source, dir, name, since));
-            }
-        }
-        !self.dangling.is_empty()
     }
 
     /// Whether a rotated file needs no more attention: it is gone, or quiet under its other name.

@@ -8,7 +8,6 @@
 //! Leaves to others: reading (`read`), scheduling (`worker`).
 
 use super::files::Files;
-use super::finish::DANGLING_MAX;
 use super::identity::{Identity, stat_file, stat_path};
 use super::records::Decoder;
 use super::saved::SavedFiles;
@@ -452,32 +451,6 @@ impl Follow {
             self.present(source, link.dir, &link.name, None);
         }
         self.placed(id);
-    }
-
-    /// A link leads nowhere, perhaps for a moment only: it is looked at again and again for some time.
-    fn dangles(&mut self, source: u16, dir: DirId, name: &OsStr) {
-        let since = Instant::now();
-        let is_it = |(s, d, n, _): &&mut (u16, DirId, OsString, Instant)| (*s, *d) == (source, dir) && *n == *name;
-        if let Some(known) = self.dangling.iter_mut().find(is_it) {
-            known.3 = since;
-        } else if self.dangling.len() < DANGLING_MAX {
-            self.dangling.push((source, dir, name.to_owned(), since));
-        }
-    }
-
-    /// Whether a name is a symbolic link, wherever it leads.
-    pub(super) fn is_link(&self, dir: DirId, name: &OsStr) -> bool {
-        let meta = self.path_of(dir, name).and_then(|path| path.symlink_metadata().ok());
-        meta.is_some_and(|meta| meta.is_symlink())
-    }
-
-    /// Whether the file that a link was found to lead to under this name is there now.
-    fn is_at_alias(&self, source: u16, dir: DirId, name: &OsStr, path: Option<&Path>) -> bool {
-        let file = self.files.named(source, dir, name).and_then(|id| self.files.get(id));
-        file.is_some_and(|file| {
-            let is_alias = file.alias().is_some_and(|a| a.dir == dir && *a.name == *name);
-            is_alias && path.is_some_and(|path| stat_path(path).is_ok_and(|stat| stat.identity == file.identity))
-        })
     }
 
     /// After a name came or went: a file that is not at its path any more is rotated.

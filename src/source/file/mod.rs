@@ -1,8 +1,8 @@
 //! The file source: finds files by pattern, follows them through rotation, and reads their lines in chunks.
 //!
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
-//! what is done at first and `finish` at last; `tree` knows the directories and `source/watch`
-//! tells of changes in them; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
+//! what is done at first and `finish` at last; `tree` knows the directories, `source/watch`
+//! tells of changes in them, `links` watches what links lead to; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
 //! that checkpoints speak of, `twin` those that were compressed, `earlier` what was rotated before a log was met; `import` takes over what another agent
 //! has read; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
 //! worker to other settings, and `heirs` says whose files become whose by that.
@@ -20,6 +20,7 @@ mod heirs;
 mod identity;
 pub mod import;
 pub mod lines;
+mod links;
 pub mod pattern;
 mod pipe;
 mod read;

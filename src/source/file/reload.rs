@@ -19,8 +19,8 @@ use super::records::Decoder;
 use super::saved::SavedFiles;
 use super::settings::{Records, Settings};
 use super::status::Status;
-use super::tracked::{FileId, Place, Tracked};
-use super::tree::{DirId, Found, Rules, Tree, link_target};
+use super::tracked::{FileId, Tracked};
+use super::tree::{DirId, Found, Rules, Tree};
 use super::worker::{Books, StartError, Worker, new_watcher};
 use crate::base::metrics::Registry;
 use crate::base::rate::Rate;
@@ -545,17 +545,7 @@ impl Follow {
         let has_news = stat.size != file.offset && (file.at_end || stat.size < file.offset);
         file.size = stat.size;
         self.files.name(id, dir, name);
-        if let Some((real_dir, real_name)) = link_target(&path) {
-            let real_dir = self.tree.alias(&real_dir);
-            if self.files.named(source, real_dir, &real_name).is_none() {
-                self.files.name(id, real_dir, &real_name);
-                if let Some(file) = self.files.get_mut(id) {
-                    file.set_alias(Some(Place { dir: real_dir, name: real_name.into() }));
-                }
-            } else {
-                self.tree.unalias(real_dir);
-            }
-        }
+        self.watch_target(source, id, &path, &stat);
         if has_news {
             self.files.make_ready(id);
         }

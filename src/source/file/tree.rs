@@ -705,16 +705,6 @@ fn tells_nothing(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| REMOTE.contains(&(s.f_type as u64 & 0xffff_ffff)))
 }
 
-/// The real directory of a file that is reached through a link, and its real name; `None` if there is no link at the end.
-pub(super) fn link_target(path: &Path) -> Option<(PathBuf, OsString)> {
-    if !path.is_symlink() {
-        return None;
-    }
-    let real = std::fs::canonicalize(path).ok()?;
-    stat_path(&real).ok()?;
-    Some((real.parent()?.to_owned(), real.file_name()?.to_owned()))
-}
-
 #[cfg(test)]
 #[path = "tree_tests.rs"]
 mod tests;

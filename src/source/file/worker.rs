@@ -20,11 +20,9 @@ use super::staged::{Held, Owned};
 use super::status::Status;
 use super::tracked::FileId;
 use super::tree::Tree;
-use crate::base::clock::Clock;
 use crate::base::limits::{PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::base::rate::{Allowance, WhenOver};
-use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
@@ -32,7 +30,7 @@ use crate::pipeline::CompileError;
 use crate::pipeline::relabel::RelabelError;
 use crate::source::handle::{self, KeptOfThread, Stop};
 use crate::source::watch::{Events, Watcher};
-use crate::store::checkpoint::{Checkpoints, Intent};
+use crate::store::checkpoint::Intent;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,22 +68,7 @@ pub enum StartError {
 }
 
 /// What a worker is made of.
-pub struct Parts {
-    /// The sources and their outputs, all of them new.
-    pub next: Next,
-    /// The open checkpoints.
-    pub store: Checkpoints,
-    /// Wakes the worker; the outputs wake it too.
-    pub wake: Wake,
-    /// The wall clock.
-    pub clock: Clock,
-    /// Where the sources' series are registered.
-    pub registry: Registry,
-    /// Where metrics of stages are shown.
-    pub kept: KeptOfThread,
-    /// Raised when the thread ends, however it ends.
-    pub alive: Trigger,
-}
+pub type Parts = handle::Parts<Next>;
 
 /// A running worker.
 pub type Handle = handle::Handle<Next, Status>;
@@ -633,8 +616,8 @@ impl Source {
         let (lines, bytes) = (lines as u64, piece.end - piece.start);
         let status = &self.status;
         if is_dropped {
-            status.dropped_lines.add(lines);
-            status.dropped_bytes.add(bytes);
+            status.over_rate.0.add(lines);
+            status.over_rate.1.add(bytes);
         } else if let Some(rate) = &mut self.rate {
             rate.take(lines, bytes);
         }

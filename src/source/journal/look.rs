@@ -10,13 +10,16 @@
 //!
 //! Promises: a file that was never read is read from its beginning, but for what is there when the source begins. Leaves to others: taking entries.
 
-use super::foreign::{Begin, Foreign};
+use super::foreign::{Begin, Foreign, Seen};
 use super::numbering::{Books, Mark};
 use super::places::Watches;
 use super::source::{Followed, Source};
-use crate::base::limits::{JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_TOOLS, JOURNAL_WARM_FOR_MS};
-use crate::format::journal::{Cursor, Damage, Id, Kind, OpenError, ReadError, Reader, file_name};
+use crate::base::limits::{
+    JOURNAL_OPEN_ATTEMPTS, JOURNAL_PARTS, JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_WARM_FOR_MS,
+};
+use crate::format::journal::{Cursor, Damage, FileName, Id, Kind, OpenError, ReadError, Reader, file_name};
 use foldhash::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirEntryExt;
@@ -71,7 +74,8 @@ impl Source {
                 numbering.counted_to = numbering.counted_to.max(header.tail_seqnum);
             }
         }
-        self.reading = !self.waits_for_names(now.0);
+        self.hold_for_names();
+        self.reading = true;
     }
 
     /// The numberings whose files are to be looked at.
@@ -92,11 +96,15 @@ impl Source {
     }
 
     /// Somebody told that files have changed.
-    pub(super) fn hear(&mut self, changed: &HashSet<PathBuf>) {
+    pub(super) fn hear(&mut self, changed: &HashSet<PathBuf>, now: Instant) {
         for path in changed {
             match self.paths.get(path).and_then(|id| self.files.get_mut(id)) {
                 Some(followed) => followed.due = true,
                 // Its rights may have changed.
+                None if self.foreign.iter().any(|foreign| foreign.path() == path) => {
+                    let its = self.foreign.iter_mut().filter(|foreign| foreign.path() == path);
+                    its.for_each(|foreign| foreign.hear(now));
+                }
                 None => self.relist |= self.status.has_problems() || !self.unmet.is_empty(),
             }
         }
@@ -144,13 +152,20 @@ impl Source {
     /// Lists the directories. True if there was a file that was not known.
     fn list(&mut self, books: &mut Books, watches: &mut Watches, now: (Instant, i64)) -> bool {
         let found = self.places.directories(watches);
-        let is_first = !books.has_begun(&self.settings.name, self.settings.path.as_deref());
+        let awaited = books.awaited(&self.settings.name, self.settings.path.as_deref()).cloned();
+        let is_begun = awaited.is_some();
+        let awaited = awaited.unwrap_or_default();
+        let mut still_awaited = BTreeSet::new();
         let mut is_new = false;
         self.sees_all = found.failed.is_empty();
         self.lowest.clear();
         for (path, error) in &found.failed {
             self.fails(path, &unreadable(path, error));
+            if !is_begun || awaited.contains(path) {
+                still_awaited.insert(path.clone());
+            }
         }
+        let mut unlisted: Vec<PathBuf> = found.failed.iter().map(|(path, _)| path.clone()).collect();
         let mut names: HashSet<PathBuf> = HashSet::default();
         for directory in &found.list {
             let listed = match std::fs::read_dir(directory) {
@@ -158,15 +173,17 @@ impl Source {
                 Err(error) => {
                     self.sees_all = false;
                     self.fails(directory, &unreadable(directory, &error));
+                    unlisted.push(directory.clone());
+                    if !is_begun || awaited.iter().any(|path| directory.starts_with(path)) {
+                        still_awaited.insert(directory.clone());
+                    }
                     continue;
                 }
             };
             self.status.recovers(directory);
             for entry in listed.flatten() {
-                let Some(kind) = entry.file_name().to_str().and_then(|name| file_name(name).map(|name| name.kind))
-                else {
-                    continue;
-                };
+                let name = entry.file_name();
+                let Some(FileName { prefix, kind }) = name.to_str().and_then(file_name) else { continue };
                 if let Kind::Archived { seqnum_id, head_seqnum, .. } = kind {
                     let lowest = self.lowest.entry(seqnum_id).or_insert(head_seqnum);
                     *lowest = head_seqnum.min(*lowest);
@@ -177,10 +194,25 @@ impl Source {
                 let followed = self.paths.get(&path).and_then(|id| self.files.get(id));
                 let is_known = followed.is_some_and(|followed| followed.inode == inode);
                 if !is_known && !self.settled.contains(&path) {
-                    let is_first = is_first || self.unmet.get(&path).is_some_and(|(_, is_first)| *is_first);
-                    is_new |= self.meet(Name { path: &path, inode, kind, is_first }, books, now);
+                    let unmet = self.unmet.get(&path);
+                    let is_first = !is_begun
+                        || unmet.is_some_and(|unmet| unmet.is_first)
+                        || awaited.iter().any(|name| path.starts_with(name) || *name == directory.join(prefix));
+                    if unmet.is_some_and(|unmet| now.0 < unmet.again_at) {
+                        self.sees_all = false;
+                    } else {
+                        is_new |= self.meet(Name { path: &path, inode, kind, is_first }, books, now);
+                    }
+                    if self.unmet.get(&path).is_some_and(|unmet| unmet.is_first) {
+                        still_awaited.insert(directory.join(prefix));
+                    }
                 }
                 names.insert(path);
+            }
+        }
+        for foreign in self.foreign.iter_mut().filter(|foreign| !names.contains(foreign.path())) {
+            if !unlisted.iter().any(|directory| foreign.path().starts_with(directory)) {
+                foreign.leave(now.0);
             }
         }
         // A name that is gone may be given to another file.
@@ -199,9 +231,11 @@ impl Source {
         } else {
             self.status.recovers(&nowhere);
         }
-        if is_first && !names.is_empty() {
-            books.set_begun(&self.settings.name, self.settings.path.as_deref());
+        // While nothing could be opened, all that is there is as it was at the beginning.
+        if is_begun || names.iter().any(|path| !self.unmet.contains_key(path)) {
+            books.set_begun(&self.settings.name, self.settings.path.as_deref(), still_awaited);
         }
+        self.note_places(books);
         is_new
     }
 
@@ -219,13 +253,17 @@ impl Source {
             Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return false,
             Err(OpenError::Io(error)) => {
                 self.sees_all = false;
-                self.miss(name, error.kind() == io::ErrorKind::PermissionDenied);
+                self.miss(name, Fault::of(&error), now.0);
                 self.fails(path, &unreadable(path, &error));
                 return false;
             }
-            Err(OpenError::UnknownFlags { flags, file_id, seqnum_id, machine_id }) => {
+            Err(OpenError::UnknownFlags { flags, file_id, seqnum_id, machine_id, entries, tail_seqnum }) => {
                 self.sees_all = false;
-                return self.meet_foreign(name, (flags, [file_id, seqnum_id, machine_id]), books, now);
+                let metadata = std::fs::metadata(path).ok();
+                let bytes = metadata.as_ref().map_or(0, std::fs::Metadata::len);
+                let modified = metadata.and_then(|metadata| metadata.modified().ok());
+                let seen = Seen { bytes, modified, entries, tail_seqnum };
+                return self.meet_foreign((name, seen), (flags, [file_id, seqnum_id, machine_id]), books, now);
             }
             Err(error) => {
                 self.fails(path, &format!("the journal file {} {error}; it is passed over", path.display()));
@@ -261,10 +299,13 @@ impl Source {
             self.met(path);
             return false;
         }
-        if let Err(error) = self.seek(&mut reader, name, books, now.1) {
+        if let Err(error) = self.seek(&mut reader, name, books, now) {
             self.fails(path, &format!("the journal file {} {error}; it is tried again", path.display()));
             self.settled.remove(path);
-            self.miss(name, false);
+            self.miss(name, Fault::File, now.0);
+            if let Some(unmet) = self.unmet.get_mut(path) {
+                unmet.seqnum_id = Some(header.seqnum_id);
+            }
             return false;
         }
         self.met(path);
@@ -289,19 +330,71 @@ impl Source {
     }
 
     /// A file could not be opened.
-    fn miss(&mut self, name: Name<'_>, is_denied: bool) {
-        let (attempts, _) = self.unmet.entry(name.path.to_owned()).or_insert((0, name.is_first));
-        *attempts = if is_denied { u32::MAX } else { attempts.saturating_add(1) };
+    fn miss(&mut self, name: Name<'_>, fault: Fault, now: Instant) {
+        let unmet = self.unmet.entry(name.path.to_owned()).or_insert_with(|| Unmet {
+            attempts: 0,
+            again_at: now,
+            is_first: name.is_first,
+            fault,
+            seqnum_id: match name.kind {
+                Kind::Archived { seqnum_id, .. } => Some(seqnum_id),
+                _ => None,
+            },
+            places: None,
+        });
+        unmet.attempts = unmet.attempts.saturating_add(1);
+        unmet.fault = fault;
+        unmet.again_at = match fault {
+            Fault::Rights => now,
+            _ => now + Duration::from_millis(JOURNAL_READ_PAUSE_MS) * (1 << unmet.attempts.min(6)),
+        };
     }
 
-    /// Whether reading waits for files that could not be opened: what they have may come before what the others have. Not for long, and not for those
-    /// that must not be read.
-    fn waits_for_names(&mut self, now: Instant) -> bool {
-        let waited = self.unmet.values().filter(|(attempts, _)| *attempts < JOURNAL_READ_ATTEMPTS);
-        let Some(attempts) = waited.map(|(attempts, _)| *attempts).max() else { return false };
-        self.relist = true;
-        self.wait_until(now + Duration::from_millis(JOURNAL_READ_PAUSE_MS) * (1 << attempts.min(6)));
-        true
+    /// The numberings that a file may be of that could not be opened: the one that it is known by, or those that are written to beside it.
+    fn suspects(&self, path: &Path, unmet: &Unmet) -> Vec<Id> {
+        if let Some(seqnum_id) = unmet.seqnum_id {
+            return vec![seqnum_id];
+        }
+        let is_beside = |reader: &&Reader<File>| {
+            self.files.get(&reader.header().file_id).is_some_and(|followed| followed.path.parent() == path.parent())
+                && !reader.was_closed()
+        };
+        self.merge.readers().filter(is_beside).map(|reader| reader.header().seqnum_id).collect()
+    }
+
+    /// Notes how far numberings were read when a file of theirs could not be opened: so that it is known what it lacks.
+    fn note_places(&mut self, books: &Books) {
+        let new: Vec<PathBuf> =
+            self.unmet.iter().filter(|(_, unmet)| unmet.places.is_none()).map(|(path, _)| path.clone()).collect();
+        for path in new {
+            let Some(unmet) = self.unmet.get(&path) else { continue };
+            let its = self.suspects(&path, unmet).into_iter().take(JOURNAL_PARTS);
+            let find = |id| books.find(&self.settings.name, id).and_then(|at| books.get(at));
+            let places = its.filter_map(|id| find(id).map(|its| (id, its.position, its.mark))).collect();
+            if let Some(unmet) = self.unmet.get_mut(&path) {
+                unmet.places = Some(places);
+            }
+        }
+    }
+
+    /// Holds numberings back of which a file could not be opened: what it has may come before what the others have. Not for files that must not be
+    /// read, and not for ever where the file itself is at fault.
+    fn hold_for_names(&mut self) {
+        let mut held = HashSet::default();
+        let mut next: Option<Instant> = None;
+        for (path, unmet) in self.unmet.iter().filter(|(_, unmet)| unmet.holds()) {
+            held.extend(self.suspects(path, unmet));
+            next = Some(next.map_or(unmet.again_at, |at| at.min(unmet.again_at)));
+        }
+        for seqnum_id in std::mem::replace(&mut self.awaiting, held) {
+            self.release(seqnum_id);
+        }
+        for seqnum_id in &self.awaiting {
+            self.merge.hold(*seqnum_id);
+        }
+        if let Some(at) = next {
+            self.wait_until(at);
+        }
     }
 
     /// Goes to where reading begins in a file.
@@ -310,20 +403,28 @@ impl Source {
         reader: &mut Reader<File>,
         name: Name<'_>,
         books: &mut Books,
-        now_ns: i64,
+        now: (Instant, i64),
     ) -> Result<(), ReadError> {
         let header = *reader.header();
-        let number = self.number_of(header.seqnum_id, header.machine_id, name, books, now_ns);
+        let number = self.number_of(header.seqnum_id, header.machine_id, name, books, now.1);
         let Some(numbering) = number.and_then(|number| books.get(number)) else {
             // It was never read.
             reader.seek_head();
             return Ok(());
         };
-        let cursor = match numbering.position.checked_sub(1) {
-            Some(last) => Cursor { seqnum: Some((header.seqnum_id, last)), ..Cursor::default() },
-            None => numbering.mark.by_time(),
+        let cursor = place(header.seqnum_id, numbering.position, &numbering.mark);
+        let position = numbering.position;
+        let attempts = self.unmet.get(name.path).map_or(0, |unmet| unmet.attempts);
+        let places = self.unmet.get(name.path).and_then(|unmet| unmet.places.as_ref());
+        let before = places.and_then(|places| places.iter().find(|(id, ..)| *id == header.seqnum_id));
+        // What the numbering was read over while the file could not be opened.
+        let from = match before {
+            Some((id, before, mark)) if *before < position => {
+                let cursor = place(*id, *before, mark);
+                reader.seek_after(&mut self.work, &cursor).ok().map(|()| reader.index())
+            }
+            _ => None,
         };
-        let (attempts, _) = self.unmet.get(name.path).copied().unwrap_or_default();
         let mut parts = 0;
         loop {
             match reader.seek_after(&mut self.work, &cursor) {
@@ -335,7 +436,12 @@ impl Source {
                 {
                     parts += 1;
                 }
-                sought => return sought,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    let passed = from.map_or(0, |from| reader.index().saturating_sub(from));
+                    self.note_late(passed, now.0);
+                    return Ok(());
+                }
             }
         }
     }
@@ -367,7 +473,7 @@ impl Source {
     /// A file that `journalctl` has to read. True if it was not known.
     fn meet_foreign(
         &mut self,
-        name: Name<'_>,
+        (name, seen): (Name<'_>, Seen),
         (flags, ids): (u32, [Id; 3]),
         books: &mut Books,
         now: (Instant, i64),
@@ -388,12 +494,14 @@ impl Source {
             Some(numbering) => Begin { position: numbering.position, mark: numbering.mark },
             None => Begin { position: 1, mark: Mark::default() },
         };
-        if let Some(known) = self.foreign.iter_mut().find(|foreign| foreign.file_id() == file_id) {
-            known.rename(name.path, is_closed, begin);
-            return false;
+        for other in self.foreign.iter_mut().filter(|foreign| foreign.path() == name.path) {
+            if other.file_id() != file_id {
+                other.leave(now.0);
+            }
         }
-        if self.foreign.len() >= JOURNAL_TOOLS {
-            // It is met again when one of the others has been read.
+        if let Some(known) = self.foreign.iter_mut().find(|foreign| foreign.file_id() == file_id) {
+            known.rename(name.path, is_closed, begin, now.0);
+            known.see(seen, now.0);
             return false;
         }
         tracing::info!(
@@ -402,8 +510,71 @@ impl Source {
             name.path.display()
         );
         let wake = self.wake.clone();
-        self.foreign.push(Foreign::new(name.path, [file_id, seqnum_id, machine_id], is_closed, begin, wake));
+        self.foreign.push(Foreign::new(
+            (name.path, seen),
+            [file_id, seqnum_id, machine_id],
+            is_closed,
+            begin,
+            (now.0, wake),
+        ));
         false
+    }
+}
+
+/// What is at fault when a file cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It must not be read.
+    Rights,
+    /// The host: it will be possible.
+    Host,
+    /// The file, as far as one can tell.
+    File,
+}
+
+impl Fault {
+    fn of(error: &io::Error) -> Fault {
+        use rustix::io::Errno;
+        let host = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INTR, Errno::AGAIN];
+        match error.raw_os_error() {
+            _ if error.kind() == io::ErrorKind::PermissionDenied => Fault::Rights,
+            Some(number) if host.iter().any(|errno| errno.raw_os_error() == number) => Fault::Host,
+            _ => Fault::File,
+        }
+    }
+}
+
+/// A name that could not be opened.
+#[derive(Debug)]
+pub(super) struct Unmet {
+    attempts: u32,
+    /// When it is tried again.
+    pub(super) again_at: Instant,
+    /// It was there when the source began.
+    is_first: bool,
+    fault: Fault,
+    /// Who numbered its entries, if that is known.
+    seqnum_id: Option<Id>,
+    /// Numberings that it may be of, and how far they were read by then.
+    places: Option<Vec<(Id, u64, Mark)>>,
+}
+
+impl Unmet {
+    /// Whether others wait for it.
+    pub(super) fn holds(&self) -> bool {
+        match self.fault {
+            Fault::Rights => false,
+            Fault::Host => true,
+            Fault::File => self.attempts < JOURNAL_OPEN_ATTEMPTS,
+        }
+    }
+}
+
+/// Behind what was read of a numbering.
+fn place(seqnum_id: Id, position: u64, mark: &Mark) -> Cursor {
+    match position.checked_sub(1) {
+        Some(last) => Cursor { seqnum: Some((seqnum_id, last)), ..Cursor::default() },
+        None => mark.by_time(),
     }
 }
 

@@ -8,19 +8,20 @@
 //!
 //! A numbering that is not known has never been read, and is read from its beginning: clocks say nothing of what was read, for they may have been
 //! set. Only what is there when a source starts for the first time is cut by time; then each numbering that is met gets a cursor at once, which says
-//! from when on it is wanted, and it is written down that the source has begun.
+//! from when on it is wanted, and it is written down that the source has begun, and which names could not be read by then: they are cut when they can.
 //!
 //! Promises: a cursor moves only over what is stored, and never back. Leaves to others: reading.
 
-use crate::base::limits::JOURNAL_NUMBERINGS;
+use crate::base::limits::{JOURNAL_AWAITED, JOURNAL_NUMBERINGS};
 use crate::format::journal::{Cursor, Id, Location};
 use crate::model::flow::{Ledger, Receipt, StreamId};
 use crate::source::stages::Strand;
 use crate::store::checkpoint::{Checkpoints, Intent, SavedRef};
 use foldhash::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is known of the last entry before a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -193,9 +194,37 @@ pub(super) struct Books {
     all: Vec<Numbering>,
     /// Where those of an id are.
     by_id: HashMap<Id, Vec<usize>>,
-    /// Sources that have begun, the directory where, and where that is written down.
-    begun: Vec<(String, Vec<u8>, u32)>,
+    begun: Vec<Begun>,
     pub store: Checkpoints,
+}
+
+/// A source has begun.
+#[derive(Debug)]
+struct Begun {
+    source: String,
+    directory: Vec<u8>,
+    /// What could not be read then, and still cannot: directories, and names of files up to their mark.
+    awaited: BTreeSet<PathBuf>,
+    /// Where that is written down.
+    slot: u32,
+}
+
+impl Begun {
+    /// The directory, and what is awaited, each behind a byte that paths do not have.
+    fn encode(directory: &[u8], awaited: &BTreeSet<PathBuf>) -> Vec<u8> {
+        let mut meta = directory.to_vec();
+        for path in awaited {
+            meta.push(0);
+            meta.extend_from_slice(path.as_os_str().as_bytes());
+        }
+        meta
+    }
+
+    fn decode(meta: &[u8]) -> (Vec<u8>, BTreeSet<PathBuf>) {
+        let mut parts = meta.split(|byte| *byte == 0);
+        let directory = parts.next().unwrap_or_default().to_vec();
+        (directory, parts.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
+    }
 }
 
 /// In place of a numbering's id: that a source has begun.
@@ -249,28 +278,35 @@ impl Books {
         if let Some((slot, meta)) = begun
             && self.store.claim(slot, &encode_key(source, BEGUN))
         {
-            self.begun.push((source.to_owned(), meta, slot));
+            let (directory, awaited) = Begun::decode(&meta);
+            self.begun.push(Begun { source: source.to_owned(), directory, awaited, slot });
         }
     }
 
-    /// Whether a source has been in a directory before.
-    pub(super) fn has_begun(&self, source: &str, path: Option<&Path>) -> bool {
-        let meta = meta_of(path);
-        self.begun.iter().any(|(name, its, _)| name == source && *its == meta)
+    /// What could not be read when a source began in a directory, and still cannot; `None`: it has not begun there.
+    pub(super) fn awaited(&self, source: &str, path: Option<&Path>) -> Option<&BTreeSet<PathBuf>> {
+        let directory = meta_of(path);
+        self.begun
+            .iter()
+            .find(|begun| begun.source == source && begun.directory == directory)
+            .map(|begun| &begun.awaited)
     }
 
-    /// From now on it has.
-    pub(super) fn set_begun(&mut self, source: &str, path: Option<&Path>) {
-        let (key, meta) = (encode_key(source, BEGUN), meta_of(path));
-        match self.begun.iter_mut().find(|(name, ..)| name == source) {
-            Some((_, its, slot)) if *its != meta => {
-                self.store.renew(*slot, &key, &meta);
-                *its = meta;
+    /// From now on it has begun, but for what is awaited.
+    pub(super) fn set_begun(&mut self, source: &str, path: Option<&Path>, mut awaited: BTreeSet<PathBuf>) {
+        if awaited.len() > JOURNAL_AWAITED {
+            awaited = awaited.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        }
+        let (key, directory) = (encode_key(source, BEGUN), meta_of(path));
+        match self.begun.iter_mut().find(|begun| begun.source == source) {
+            Some(begun) if begun.directory == directory && begun.awaited == awaited => {}
+            Some(begun) => {
+                self.store.renew(begun.slot, &key, &Begun::encode(&directory, &awaited));
+                (begun.directory, begun.awaited) = (directory, awaited);
             }
-            Some(_) => {}
             None => {
-                let slot = self.store.define(&key, &meta, 0, &[]);
-                self.begun.push((source.to_owned(), meta, slot));
+                let slot = self.store.define(&key, &Begun::encode(&directory, &awaited), 0, &[]);
+                self.begun.push(Begun { source: source.to_owned(), directory, awaited, slot });
             }
         }
     }
@@ -317,8 +353,8 @@ impl Books {
             }
             self.take_out(at);
         }
-        for (_, _, slot) in self.begun.extract_if(.., |(name, ..)| name == source) {
-            self.store.unclaim(slot);
+        for begun in self.begun.extract_if(.., |begun| begun.source == source) {
+            self.store.unclaim(begun.slot);
         }
     }
 
@@ -467,6 +503,17 @@ mod tests {
         let key = encode_key("a source", Id([3; 16]));
         assert_eq!(decode_key(&key), Some(("a source", Id([3; 16]))));
         assert_eq!(decode_key(b"file\0aaaaaaaaaaaaaaaaaaaaaaaa"), None);
+    }
+
+    #[test]
+    fn what_is_awaited() {
+        for awaited in [&[][..], &["/a/system"], &["/a", "/b/user-1000"]] {
+            let awaited: BTreeSet<PathBuf> = awaited.iter().map(PathBuf::from).collect();
+            for directory in [&b""[..], b"/var/log/journal"] {
+                let meta = Begun::encode(directory, &awaited);
+                assert_eq!(Begun::decode(&meta), (directory.to_vec(), awaited.clone()));
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Changing a running worker to another set of sources, between two turns of its thread.
 //!
 //! Sources are told apart by name. One that is as before goes on without noticing. When its filters, labels or stages changed they hold from the
-//! next entry on, and nothing is read again. When its output changed, all that was written is sealed first, so that it has its intents;
+//! next entry on, and nothing is read again; where lines may wait for further ones and what was sent before a crash is being sent again, from the end
+//! of that on, for it would be cut in another way. When its output changed, all that was written is sealed first, so that it has its intents;
 //! then what is not stored is read again, as before, for the new output.
 //!
 //! Promises: cannot fail, as all that can is done by [`Sources::parse`] before; a cursor is never moved back, and never past what is stored.
@@ -21,7 +22,8 @@ use std::time::Instant;
 /// Sources whose settings are understood.
 pub struct Sources(Vec<Planned>);
 
-struct Planned {
+/// A source whose settings are understood.
+pub(super) struct Planned {
     settings: Settings,
     output: usize,
     kinds: Kinds,
@@ -91,6 +93,7 @@ impl Worker {
             let Some(source) = self.sources.get(at) else { break };
             let next = planned.iter().find(|planned| planned.settings.name == source.settings.name);
             if next.is_none_or(|next| next.settings != source.settings) {
+                self.release_again(at);
                 self.release_all(at);
             }
         }
@@ -100,10 +103,11 @@ impl Worker {
         }
         let mut before: Vec<Source> = std::mem::take(&mut self.sources);
         let now = Instant::now();
-        for Planned { settings, output, kinds, program } in planned {
-            let name = settings.name.clone();
+        for planned in planned {
+            let name = planned.settings.name.clone();
             let old = before.iter().position(|source| source.settings.name == name).map(|at| before.swap_remove(at));
             let Some(mut source) = old else {
+                let Planned { settings, output, kinds, program } = planned;
                 self.books.take_up(&name);
                 let status = Status::new(&self.registry, &name);
                 let filter = Filter::new(&settings, self.own_unit.clone());
@@ -117,34 +121,25 @@ impl Worker {
                 ));
                 continue;
             };
-            let is_moved = !stays(source.output, output);
+            let is_moved = !stays(source.output, planned.output);
+            let is_changed = source.settings != planned.settings;
+            source.later = None;
             // What is being sent again would be cut in another way, and what waits for its further lines would be lost.
             let holds = source.pipeline.as_ref().is_some_and(|pipeline| pipeline.holds());
-            let is_replaying = holds && source.settings != settings && self.books.is_replaying(&name);
-            if is_moved || is_replaying {
+            if holds && is_changed && !is_moved && self.books.is_replaying(&name) {
+                source.output = planned.output;
+                source.later = Some(Box::new(planned));
+                self.sources.push(source);
+                continue;
+            }
+            if is_moved {
                 self.books.rewind(&name);
                 source.begin_again();
             }
-            if is_moved || source.settings != settings {
-                // Their streams are of the output before, or have other labels.
-                let number = source.output;
-                let mut forgotten = Vec::new();
-                source.kinds.forget(|stream| forgotten.push(stream));
-                self.books.forget_strands(&name, |stream| forgotten.push(stream));
-                if let Some(output) = self.outputs.get_mut(number) {
-                    forgotten.into_iter().for_each(|stream| output.release(stream));
-                }
-                let filter = Filter::new(&settings, self.own_unit.clone());
-                let pipeline = match (source.pipeline.take(), program) {
-                    (Some(mut pipeline), Some(_)) if source.settings.stages == settings.stages => {
-                        pipeline.take_settings(settings.line_bytes, &settings.late_labels);
-                        Some(pipeline)
-                    }
-                    (_, program) => program.map(|program| Pipeline::new(program, &name, &self.registry)),
-                };
-                source.take_settings(settings, output, (filter, kinds, pipeline), now);
+            if is_moved || is_changed {
+                self.switch(&mut source, planned, now);
             } else {
-                source.output = output;
+                source.output = planned.output;
             }
             self.sources.push(source);
         }
@@ -159,6 +154,62 @@ impl Worker {
         }
         self.watches.end();
         self.books.store.flush();
+    }
+
+    /// Gives a source other settings.
+    fn switch(&mut self, source: &mut Source, planned: Planned, now: Instant) {
+        let Planned { settings, output, kinds, program } = planned;
+        let name = &settings.name;
+        // Their streams are of the output before, or have other labels.
+        let number = source.output;
+        let mut forgotten = Vec::new();
+        source.kinds.forget(|stream| forgotten.push(stream));
+        self.books.forget_strands(name, |stream| forgotten.push(stream));
+        if let Some(output) = self.outputs.get_mut(number) {
+            forgotten.into_iter().for_each(|stream| output.release(stream));
+        }
+        let filter = Filter::new(&settings, self.own_unit.clone());
+        let pipeline = match (source.pipeline.take(), program) {
+            (Some(mut pipeline), Some(_)) if source.settings.stages == settings.stages => {
+                pipeline.take_settings(settings.line_bytes, &settings.late_labels);
+                Some(pipeline)
+            }
+            (_, program) => program.map(|program| Pipeline::new(program, name, &self.registry)),
+        };
+        source.take_settings(settings, output, (filter, kinds, pipeline), now);
+    }
+
+    /// Gives sources the settings that were kept back for them, if all was sent again that was sent before, or nothing more of it comes.
+    pub(super) fn switch_later(&mut self, now: Instant) {
+        for at in 0..self.sources.len() {
+            let Some(source) = self.sources.get(at).filter(|source| source.later.is_some()) else { continue };
+            let name = source.settings.name.clone();
+            let is_idle = !source.reading && !source.fresh && !source.may_have_more();
+            if self.books.is_replaying(&name) && !is_idle {
+                continue;
+            }
+            self.release_again(at);
+            self.release_all(at);
+            for output in &mut self.outputs {
+                output.flush(&mut self.books);
+            }
+            let mut source = self.sources.remove(at);
+            if self.books.is_replaying(&name) {
+                // What waits for the rest of it would be lost.
+                self.books.rewind(&name);
+                source.begin_again();
+            }
+            if let Some(planned) = source.later.take() {
+                let is_moved = source.settings.path != planned.settings.path;
+                self.switch(&mut source, *planned, now);
+                if is_moved {
+                    source.watch(&mut self.watches);
+                }
+            }
+            self.sources.insert(at, source);
+            self.show_kept();
+            self.books.store.flush();
+        }
     }
 }
 

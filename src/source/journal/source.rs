@@ -12,13 +12,16 @@
 use super::filter::Filter;
 use super::foreign::{Foreign, Tools};
 use super::kinds::Kinds;
+use super::look::Unmet;
 use super::numbering::Books;
 use super::places::{Places, Watches};
+use super::reload::Planned;
 use super::settings::Settings;
 use super::status::Status;
 use super::turn::merged_labels;
 use crate::base::limits::{
     JOURNAL_IDLE_MS, JOURNAL_LOOK_AGAIN_MS, JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_TELL_MS,
+    JOURNAL_TOOLS,
 };
 use crate::base::rate::Rate;
 use crate::base::wake::Wake;
@@ -108,8 +111,10 @@ pub(super) struct Source {
     /// Files of which nothing more will come, by id; and names that need no further look.
     pub(super) finished: HashSet<Id>,
     pub(super) settled: HashSet<PathBuf>,
-    /// Names that could not be opened, how often, and whether they were there when the source began.
-    pub(super) unmet: HashMap<PathBuf, (u32, bool)>,
+    /// Names that could not be opened.
+    pub(super) unmet: HashMap<PathBuf, Unmet>,
+    /// Numberings that wait for them.
+    pub(super) awaiting: HashSet<Id>,
     /// The lowest number that names of archived files say is there, by who gave it.
     pub(super) lowest: HashMap<Id, u64>,
     /// Some files or directories must not be read, or are somebody else's: what is missing may be in them.
@@ -148,6 +153,8 @@ pub(super) struct Source {
     /// Buffers were given back.
     released: bool,
     late_told: Option<Instant>,
+    /// Settings that it gets when all was sent again that was sent before a crash.
+    pub(super) later: Option<Box<Planned>>,
 }
 
 impl Source {
@@ -177,6 +184,7 @@ impl Source {
             finished: HashSet::default(),
             settled: HashSet::default(),
             unmet: HashMap::default(),
+            awaiting: HashSet::default(),
             lowest: HashMap::default(),
             sees_all: true,
             ceilings: HashMap::default(),
@@ -198,6 +206,7 @@ impl Source {
             last_realtime_us: 0,
             released: false,
             late_told: None,
+            later: None,
         }
     }
 
@@ -214,6 +223,7 @@ impl Source {
         self.ceiling = None;
         self.blocked.clear();
         self.held.clear();
+        self.awaiting.clear();
         (self.fresh, self.all, self.relist, self.reading) = (true, true, true, false);
     }
 
@@ -271,6 +281,8 @@ impl Source {
         self.shown = None;
         let mut first = next;
         let (mut again, mut ended) = (None, false);
+        let in_turns = self.foreign.len() > JOURNAL_TOOLS;
+        let (mut running, mut waiting) = (0, false);
         for (at, foreign) in self.foreign.iter_mut().enumerate() {
             let tools = Tools { work: &self.work, status: &self.status, source: &self.settings.name, now };
             if let Some(head) = foreign.head(&tools)
@@ -278,20 +290,52 @@ impl Source {
             {
                 (first, self.shown) = (Some(head), Some(at));
             }
+            if in_turns {
+                foreign.give_way(now);
+            }
+            running += usize::from(foreign.is_running());
+            waiting |= foreign.waits_since(now, in_turns).is_some();
             again = [again, foreign.again_at()].into_iter().flatten().min();
             ended |= foreign.has_ended();
+        }
+        if waiting && running < JOURNAL_TOOLS {
+            again = [again, self.run_foreign(running, in_turns, now)].into_iter().flatten().min();
         }
         if let Some(at) = again {
             self.wait_until(at);
         }
         if ended {
-            for foreign in self.foreign.extract_if(.., |foreign| foreign.has_ended()) {
-                self.finished.insert(foreign.file_id());
+            let ended: Vec<Foreign> = self.foreign.extract_if(.., |foreign| foreign.has_ended()).collect();
+            for foreign in ended {
+                if !foreign.is_gone() {
+                    self.finished.insert(foreign.file_id());
+                }
+                self.status.recovers(foreign.path());
+                if let Some(missing) = foreign.lost() {
+                    self.lose_removed(missing.max(1));
+                }
             }
             // Places have changed: what is shown is found anew.
             return self.peek_foreign(next, now);
         }
         first
+    }
+
+    /// Starts processes for those that wait longest, as many as there may be. Gives when one of them is to be tried again.
+    fn run_foreign(&mut self, running: usize, in_turns: bool, now: Instant) -> Option<Instant> {
+        let mut waiting: Vec<&mut Foreign> =
+            self.foreign.iter_mut().filter(|foreign| foreign.waits_since(now, in_turns).is_some()).collect();
+        waiting.sort_by(|a, b| {
+            let by = |foreign: &Foreign| foreign.waits_since(now, in_turns);
+            by(a).cmp(&by(b)).then_with(|| a.path().cmp(b.path()))
+        });
+        let tools = Tools { work: &self.work, status: &self.status, source: &self.settings.name, now };
+        let mut again = None;
+        for foreign in waiting.into_iter().take(JOURNAL_TOOLS - running) {
+            foreign.run(&tools, in_turns);
+            again = [again, foreign.again_at()].into_iter().flatten().min();
+        }
+        again
     }
 
     /// Whether a process has printed something.
@@ -318,20 +362,19 @@ impl Source {
             false
         });
         for seqnum_id in free {
-            let is_held = self.held.iter().any(|held| held.seqnum_id == seqnum_id)
-                || self.blocked.iter().any(|(id, _)| *id == seqnum_id);
-            if !is_held {
-                self.merge.let_go(seqnum_id);
+            if !self.blocked.iter().any(|(id, _)| *id == seqnum_id) {
+                self.release(seqnum_id);
             }
         }
         self.again_at = next;
+        self.relist |= self.unmet.values().any(|unmet| unmet.holds() && now >= unmet.again_at);
         // Whatever it was: a look finds it.
         self.fresh = true;
     }
 
     /// What is above what one knew of was looked for: its numbering goes on, if it waits for nothing else.
     pub(super) fn release(&mut self, seqnum_id: Id) {
-        if !self.held.iter().any(|held| held.seqnum_id == seqnum_id) {
+        if !self.held.iter().any(|held| held.seqnum_id == seqnum_id) && !self.awaiting.contains(&seqnum_id) {
             self.merge.let_go(seqnum_id);
         }
     }
@@ -343,7 +386,7 @@ impl Source {
 
     /// Whether a numbering is held back because of an error, or a file could not be opened.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.held.is_empty() || self.unmet.values().any(|(attempts, _)| *attempts < JOURNAL_READ_ATTEMPTS)
+        !self.held.is_empty() || self.unmet.values().any(Unmet::holds)
     }
 
     /// Whether there may be entries that could not be shown: what a process will print is not known.
@@ -415,9 +458,12 @@ impl Source {
         );
     }
 
-    /// An entry came to light behind the cursor of its numbering.
-    pub(super) fn note_late(&mut self, now: Instant) {
-        self.status.late.add(1);
+    /// Entries came to light behind the cursor of their numbering.
+    pub(super) fn note_late(&mut self, entries: u64, now: Instant) {
+        if entries == 0 {
+            return;
+        }
+        self.status.late.add(entries);
         if self.late_told.is_none_or(|at| now >= at + Duration::from_millis(JOURNAL_TELL_MS)) {
             self.late_told = Some(now);
             tracing::warn!(

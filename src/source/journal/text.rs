@@ -1,9 +1,10 @@
 //! The line that an entry becomes: its message, or all its fields as JSON.
 //!
-//! Promises: valid UTF-8; nothing is allocated once the buffers have grown. Leaves to others: cutting what is too long.
+//! Promises: valid UTF-8, and JSON as Go writes it; nothing is allocated for text once the buffers have grown. Leaves to others: cutting what is too long.
 
 use crate::base::limits::JOURNALD_BUFFER_BYTES;
 use crate::format::journal::Fields;
+use crate::format::json::quote;
 
 /// Recycled space for lines that cannot be borrowed from the entry.
 #[derive(Debug, Default)]
@@ -91,32 +92,16 @@ pub(super) fn push_lossy(bytes: &[u8], out: &mut String) {
 
 /// Appends a JSON string. True if it had bytes that were not UTF-8.
 fn push_json(bytes: &[u8], out: &mut String) -> bool {
-    let mut repaired = false;
-    out.push('"');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                c if (c as u32) < 0x20 => {
-                    out.push_str("\\u00");
-                    for nibble in [c as u32 >> 4, c as u32 & 15] {
-                        out.push(char::from_digit(nibble, 16).unwrap_or('0'));
-                    }
-                }
-                c => out.push(c),
-            }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            quote(text, out);
+            false
         }
-        if !chunk.invalid().is_empty() {
-            out.push('\u{fffd}');
-            repaired = true;
+        Err(_) => {
+            quote(&String::from_utf8_lossy(bytes), out);
+            true
         }
     }
-    out.push('"');
-    repaired
 }
 
 #[cfg(test)]
@@ -124,14 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_strings_are_those_of_a_known_writer() {
-        for text in ["", "a\"b\\c\n\r\t\u{1}\u{1f}\u{7f}é😀", "plain"] {
-            let mut ours = String::new();
-            assert!(!push_json(text.as_bytes(), &mut ours));
-            assert_eq!(serde_json::from_str::<String>(&ours).unwrap(), text);
+    fn what_is_no_text_is_repaired() {
+        for (bytes, is_repaired, expected) in
+            [(&b"a\"<b\n"[..], false, r#""a\"\u003cb\n""#), (b"a\xffb", true, "\"a\u{fffd}b\"")]
+        {
+            let mut out = String::new();
+            assert_eq!((push_json(bytes, &mut out), out.as_str()), (is_repaired, expected));
         }
-        let mut ours = String::new();
-        assert!(push_json(b"a\xffb", &mut ours));
-        assert_eq!(ours, "\"a\u{fffd}b\"");
     }
 }

@@ -134,13 +134,18 @@ fn number_of(source: &Source, books: &mut Books, entry: &Location) -> usize {
     })
 }
 
-/// What was sent next before: it is to be read as it was. And up to which number.
-fn replayed(numbering: &mut Numbering) -> (Option<Intent>, u64) {
-    let position = numbering.position;
-    while numbering.replay.front().is_some_and(|intent| intent.start < position) {
+/// What was sent before is not sent again where it was read over.
+pub(super) fn forget_passed(numbering: &mut Numbering) {
+    while numbering.replay.front().is_some_and(|intent| intent.start < numbering.position) {
         numbering.replay.pop_front();
         numbering.in_replay = false;
     }
+}
+
+/// What was sent next before: it is to be read as it was. And up to which number.
+fn replayed(numbering: &mut Numbering) -> (Option<Intent>, u64) {
+    forget_passed(numbering);
+    let position = numbering.position;
     match numbering.replay.front().copied() {
         None => (None, u64::MAX),
         Some(intent) if intent.start == position => (Some(intent), intent.end),
@@ -149,7 +154,7 @@ fn replayed(numbering: &mut Numbering) -> (Option<Intent>, u64) {
 }
 
 /// Here what waited for further lines was sent without, before.
-fn release_of(numbering: &Numbering) -> Option<Intent> {
+pub(super) fn release_of(numbering: &Numbering) -> Option<Intent> {
     let position = numbering.position;
     let is_it = |intent: &&Intent| intent.start == intent.end && intent.start == position;
     numbering.replay.front().filter(is_it).copied()
@@ -259,7 +264,7 @@ fn read(
         entries += 1;
         let Some(numbering) = books.get_mut(number) else { return false };
         if location.seqnum < numbering.position {
-            source.note_late(now);
+            source.note_late(1, now);
             continue;
         }
         if entries == 1 {

@@ -12,7 +12,7 @@ use super::places::Watches;
 use super::reload::{Next, own_entries};
 use super::source::Source;
 use super::status::Status;
-use super::turn::{Buffers, Turned, is_behind, pass_over, release, turn};
+use super::turn::{Buffers, Turned, forget_passed, is_behind, pass_over, release, release_of, turn};
 use crate::base::clock::Clock;
 use crate::base::limits::{
     JOURNAL_GRACE_MS, JOURNAL_HOT_FOR_MS, JOURNAL_HOT_MS, JOURNAL_PASS_MS, JOURNAL_WARM_FOR_MS, JOURNAL_WARM_MS,
@@ -20,13 +20,11 @@ use crate::base::limits::{
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::WhenOver;
-use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::Output;
 use crate::pipeline::CompileError;
 use crate::pipeline::relabel::RelabelError;
 use crate::source::handle::{self, KeptOfThread, Orders, Stop};
-use crate::store::checkpoint::Checkpoints;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,22 +53,7 @@ pub enum StartError {
 }
 
 /// What a worker is made of.
-pub struct Parts {
-    /// The sources and their outputs, all of them new.
-    pub next: Next,
-    /// The open checkpoints.
-    pub store: Checkpoints,
-    /// Wakes the worker; the outputs wake it too.
-    pub wake: Wake,
-    /// The wall clock.
-    pub clock: Clock,
-    /// Where the sources' series are registered.
-    pub registry: Registry,
-    /// Where metrics of stages are shown.
-    pub kept: KeptOfThread,
-    /// Raised when the thread ends, however it ends.
-    pub alive: Trigger,
-}
+pub type Parts = handle::Parts<Next>;
 
 /// A running worker.
 pub type Handle = handle::Handle<Next, Status>;
@@ -142,6 +125,7 @@ impl Worker {
             let due = self.tick(now);
             let progress = self.read_all(now);
             let held_until = self.release_due();
+            self.switch_later(now);
             if progress {
                 timers.entries_at = Some(now);
                 timers.pass_at.get_or_insert(now + Duration::from_millis(JOURNAL_PASS_MS));
@@ -188,7 +172,7 @@ impl Worker {
         }
         timers.hot_at = None;
         for source in &mut self.sources {
-            source.hear(&changed);
+            source.hear(&changed, now);
             source.all |= is_swept;
             source.relist |= is_swept;
         }
@@ -284,6 +268,27 @@ impl Worker {
         }
         let wait = u64::try_from(next_ns?.saturating_sub(now_ns)).unwrap_or(0);
         Some(Instant::now() + Duration::from_nanos(wait))
+    }
+
+    /// Sends what waits for further lines where it was sent before at the place that was reached: no entry behind it may come for long.
+    pub(super) fn release_again(&mut self, at: usize) {
+        let Worker { sources, outputs, books, buffers, .. } = self;
+        let Some(source) = sources.get_mut(at) else { return };
+        let Some(output) = outputs.get_mut(source.output) else { return };
+        let its: Vec<usize> =
+            books.iter().filter(|(_, n)| n.source == source.settings.name).map(|(number, _)| number).collect();
+        for number in its {
+            if let Some(numbering) = books.get_mut(number) {
+                forget_passed(numbering);
+            }
+            while let Some(intent) = books.get(number).and_then(release_of) {
+                if let Some(numbering) = books.get_mut(number) {
+                    numbering.replay.pop_front();
+                }
+                let (all, time_ns) = (intent.note.all, intent.time_ns);
+                release(source, books, output.as_mut(), buffers, number, all, time_ns, Some(intent));
+            }
+        }
     }
 
     /// Sends all of a source that waits for further lines.
