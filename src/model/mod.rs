@@ -10,5 +10,6 @@ pub mod batch;
 pub mod budget;
 pub mod flow;
 pub mod labels;
+pub mod samples;
 pub mod tenant;
 pub mod value;

@@ -1,0 +1,292 @@
+//! Samples on their way: what one collection of a host or one scrape of a target yields.
+//!
+//! A **series** is a name and labels, a **sample** one value of it at a time, a **family** the series that one `# TYPE` line speaks of.
+//! All text lies in one buffer that is used again: a collection in the steady state allocates nothing. A series' name and labels lie there in one
+//! piece, its **key**, by which caches know it.
+//!
+//! Promises: what was put in comes out in the same order and to the bit, NaN's bits as well. Leaves to others: whether names are valid
+//! (`format`), sorted labels, times of samples that have none, and what becomes of equal series (who encodes them).
+
+use std::ops::Range;
+
+/// Ends a name or a value within a key: a byte that no UTF-8 text has.
+const END: u8 = 0xff;
+
+/// The value of a series that has ended, as Prometheus marks it (`model/value`). A signalling NaN: it is compared and copied by its bits.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// What kind of values a family has. The numbers are those of remote write's `MetricMetadata.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Kind {
+    /// Nobody said.
+    #[default]
+    Unknown = 0,
+    /// Only grows, until it begins again.
+    Counter = 1,
+    /// Goes up and down.
+    Gauge = 2,
+    /// Counts by upper bound, with a sum.
+    Histogram = 3,
+    /// The same of what goes up and down.
+    GaugeHistogram = 4,
+    /// Quantiles, with a sum.
+    Summary = 5,
+    /// Always 1; its labels say something.
+    Info = 6,
+    /// 0 or 1 for each of some states.
+    StateSet = 7,
+}
+
+/// A family, as it is kept.
+#[derive(Debug, Clone)]
+struct FamilyAt {
+    name: Range<u32>,
+    help: Range<u32>,
+    unit: Range<u32>,
+    kind: Kind,
+}
+
+/// A sample, as it is kept.
+#[derive(Debug, Clone)]
+struct SampleAt {
+    family: u32,
+    key: Range<u32>,
+    bits: u64,
+    time_ms: Option<i64>,
+}
+
+/// The samples of one collection or scrape.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    text: Vec<u8>,
+    families: Vec<FamilyAt>,
+    samples: Vec<SampleAt>,
+}
+
+/// A family that was put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family<'a> {
+    /// Its name; without `_total` and the like where the format leaves that away.
+    pub name: &'a str,
+    /// One sentence; may be empty.
+    pub help: &'a str,
+    /// May be empty.
+    pub unit: &'a str,
+    /// The kind of its values.
+    pub kind: Kind,
+}
+
+/// A sample that was put in.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// The name and labels in one piece; of two samples of one collection the same only if they are of the same series with labels in the same order.
+    pub key: &'a [u8],
+    /// Its value's bits: [`f64::from_bits`].
+    pub bits: u64,
+    /// Its own time, milliseconds since 1970, where it has one.
+    pub time_ms: Option<i64>,
+    /// Its family's place in [`Samples::families`].
+    pub family: usize,
+}
+
+impl Samples {
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.families.clear();
+        self.samples.clear();
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Begins a family; the samples that follow are of it.
+    pub fn family(&mut self, name: &str, help: &str, kind: Kind) {
+        self.family_with_unit(name, help, kind, "");
+    }
+
+    /// The same with a unit.
+    pub fn family_with_unit(&mut self, name: &str, help: &str, kind: Kind, unit: &str) {
+        let [name, help, unit] = [name, help, unit].map(|text| self.push(text.as_bytes()));
+        self.families.push(FamilyAt { name, help, unit, kind });
+    }
+
+    /// Adds a sample of the family that was begun last, under its name. Labels with an empty value are left out, as they are none.
+    pub fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let name = self.families.last().map(|family| family.name.clone()).unwrap_or_default();
+        let start = self.text.len();
+        self.text.extend_from_within(name.start as usize..name.end as usize);
+        self.finish(start, labels, value.to_bits(), None);
+    }
+
+    /// Adds a sample of the family that was begun last under a name of its own, such as `x_bucket` or `x_total`, and with its own time if it has one.
+    pub fn add_as(&mut self, name: &str, labels: &[(&str, &str)], bits: u64, time_ms: Option<i64>) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_bytes());
+        self.finish(start, labels, bits, time_ms);
+    }
+
+    /// A family and all its samples with one value each: the commonest case.
+    pub fn one(&mut self, name: &str, help: &str, kind: Kind, value: f64) {
+        self.family(name, help, kind);
+        self.add(&[], value);
+    }
+
+    /// Takes over all that another one has, behind what is here.
+    pub fn append(&mut self, other: &Samples) {
+        let (by, families) = (self.text.len() as u32, self.families.len() as u32);
+        let moved = |range: &Range<u32>| range.start + by..range.end + by;
+        self.text.extend_from_slice(&other.text);
+        self.families.extend(other.families.iter().map(|family| FamilyAt {
+            name: moved(&family.name),
+            help: moved(&family.help),
+            unit: moved(&family.unit),
+            kind: family.kind,
+        }));
+        self.samples.extend(other.samples.iter().map(|sample| SampleAt {
+            family: sample.family + families,
+            key: moved(&sample.key),
+            ..sample.clone()
+        }));
+    }
+
+    /// The families, in the order in which they were begun. One name may be there more than once.
+    pub fn families(&self) -> impl ExactSizeIterator<Item = Family<'_>> {
+        self.families.iter().map(|family| Family {
+            name: self.str(&family.name),
+            help: self.str(&family.help),
+            unit: self.str(&family.unit),
+            kind: family.kind,
+        })
+    }
+
+    /// The samples, in the order in which they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
+        self.samples.iter().map(|sample| Sample {
+            key: self.bytes(&sample.key),
+            bits: sample.bits,
+            time_ms: sample.time_ms,
+            family: sample.family as usize,
+        })
+    }
+
+    fn finish(&mut self, start: usize, labels: &[(&str, &str)], bits: u64, time_ms: Option<i64>) {
+        self.text.push(END);
+        for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.push(END);
+            self.text.extend_from_slice(value.as_bytes());
+            self.text.push(END);
+        }
+        let key = start as u32..self.text.len() as u32;
+        let family = self.families.len().saturating_sub(1) as u32;
+        self.samples.push(SampleAt { family, key, bits, time_ms });
+    }
+
+    fn push(&mut self, text: &[u8]) -> Range<u32> {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        start..self.text.len() as u32
+    }
+
+    fn bytes(&self, range: &Range<u32>) -> &[u8] {
+        self.text.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    fn str(&self, range: &Range<u32>) -> &str {
+        std::str::from_utf8(self.bytes(range)).unwrap_or_default()
+    }
+}
+
+impl<'a> Sample<'a> {
+    /// The value.
+    pub fn value(&self) -> f64 {
+        f64::from_bits(self.bits)
+    }
+
+    /// The name, as far as it is text.
+    pub fn name(&self) -> &'a str {
+        name_of(self.key)
+    }
+
+    /// The labels, in the order in which they were given.
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        labels_of(self.key)
+    }
+}
+
+/// The name in a key.
+pub fn name_of(key: &[u8]) -> &str {
+    key.split(|byte| *byte == END).next().and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+}
+
+/// The labels in a key.
+pub fn labels_of(key: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    let mut parts = key.split(|byte| *byte == END).skip(1);
+    std::iter::from_fn(move || {
+        let (name, value) = (parts.next()?, parts.next()?);
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(samples: &Samples) -> Vec<String> {
+        let families: Vec<_> = samples.families().collect();
+        let told = |s: Sample| {
+            let labels: Vec<_> = s.labels().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{} {} {{{}}} {} {:?}", families[s.family].name, s.name(), labels.join(","), s.value(), s.time_ms)
+        };
+        samples.iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_was_put_in_comes_out() {
+        let mut samples = Samples::default();
+        samples.one("up", "Whether it is.", Kind::Gauge, 1.0);
+        samples.family("cpu", "", Kind::Counter);
+        samples.add(&[("cpu", "0"), ("mode", "idle"), ("none", "")], 2.5);
+        samples.add_as("cpu_total", &[("cpu", "1")], 3.0f64.to_bits(), Some(7));
+        let expected = ["up up {} 1 None", "cpu cpu {cpu=0,mode=idle} 2.5 None", "cpu cpu_total {cpu=1} 3 Some(7)"];
+        assert_eq!(told(&samples), expected);
+
+        let mut both = samples.clone();
+        both.append(&samples);
+        assert_eq!(told(&both), [expected, expected].concat());
+        assert_eq!(both.families().nth(2), both.families().next());
+
+        samples.clear();
+        assert!(samples.is_empty() && samples.families().len() == 0);
+    }
+
+    #[test]
+    fn bits_stay_what_they_are() {
+        let mut samples = Samples::default();
+        samples.family("x", "", Kind::Unknown);
+        samples.add_as("x", &[], STALE_BITS, None);
+        assert_eq!(samples.iter().next().map(|s| s.bits), Some(STALE_BITS));
+    }
+
+    #[test]
+    fn keys_tell_series_apart() {
+        let mut samples = Samples::default();
+        samples.family("x", "", Kind::Gauge);
+        for labels in [&[("a", "b")][..], &[("a", "bc")], &[("ab", "c")], &[], &[("a", "b"), ("c", "d")]] {
+            samples.add(labels, 0.0);
+        }
+        let mut keys: Vec<_> = samples.iter().map(|s| s.key.to_vec()).collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 5);
+    }
+}
