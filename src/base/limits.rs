@@ -619,3 +619,12 @@ pub const DOCKER_PAUSE_MS: u64 = 100;
 pub const DOCKER_SYNC_MS: u64 = 1_000;
 /// Who listens to Docker has so long to end, milliseconds.
 pub const DOCKER_STOP_MS: u64 = 500;
+
+/// Bytes that a collector's buffer begins with; a file of /proc or /sys is rarely longer.
+pub const HOST_FILE_BYTES: usize = 16 * 1024;
+/// Longest file of /proc or /sys that is read, bytes: /proc/interrupts of a host with thousands of CPUs is below it.
+pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// So long a tick waits for a collector that hangs, milliseconds.
+pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
+/// Stack of a thread of a collector that may hang, bytes.
+pub const HOST_STACK_BYTES: usize = 512 * 1024;

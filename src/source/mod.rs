@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod file;
 pub mod handle;
+pub mod host;
 pub mod journal;
 pub mod owner;
 mod problems;

@@ -1,0 +1,86 @@
+//! Metrics of the host: what node_exporter tells, under its names, types, labels and units.
+//!
+//! A **collector** reads one part of the host and tells its families; there is a file for each. [`Host`] runs those that [`Settings`] name: one
+//! collection of all is a **tick**. Where files of /proc and /sys are is set by [`Roots`], so that a container can look at its host, and
+//! tests at trees of their own.
+//!
+//! Promises: a tick takes the collectors' deadline at most, however long a file system or a device hangs, with at most one thread for each collector;
+//! a collector that fails tells what it found and why, and stops no other; in the steady state nothing is allocated for a value.
+//! Leaves to others: when there is a tick, what is added to the labels (job, instance), and where samples go.
+//!
+//! Files are read by ourselves ([`files`]) and by no crate: the reason stands there.
+
+mod collect;
+mod files;
+mod settings;
+
+mod loadavg;
+
+pub use collect::{Failure, Host};
+pub use settings::{Filter, Roots, Settings, Unknown};
+
+use crate::model::samples::Samples;
+use std::fmt::Display;
+use std::path::Path;
+
+/// Why a collector tells nothing, or not all.
+#[derive(Debug)]
+enum Fail {
+    /// The host does not have what it is about: no success, and no message either.
+    NoData,
+    /// Something is wrong: what, where, and what to do if that is known.
+    Error(String),
+}
+
+impl Fail {
+    /// A file or directory could not be read.
+    fn io(path: &Path, error: impl Into<std::io::Error>) -> Fail {
+        Fail::Error(format!("{}: {}", path.display(), error.into()))
+    }
+
+    /// A file says what cannot be understood.
+    fn malformed(path: &Path, what: impl Display) -> Fail {
+        Fail::Error(format!("{}: not understood: {what}", path.display()))
+    }
+}
+
+/// A part of the host.
+trait Collector: Send {
+    /// Adds what it finds now. What was added before a failure is kept.
+    fn collect(&mut self, out: &mut Samples) -> Result<(), Fail>;
+}
+
+/// What there is to know of a collector before there is one.
+struct Entry {
+    /// Its name, as node_exporter has it.
+    name: &'static str,
+    /// Whether it is on where nobody says.
+    on: bool,
+    /// Whether it reads what may hang: it gets a thread of its own then.
+    blocks: bool,
+    make: fn(&Settings) -> Box<dyn Collector>,
+}
+
+impl Entry {
+    const fn new(name: &'static str, make: fn(&Settings) -> Box<dyn Collector>) -> Entry {
+        Entry { name, on: true, blocks: false, make }
+    }
+
+    /// It may hang.
+    const fn blocking(self) -> Entry {
+        Entry { blocks: true, ..self }
+    }
+
+    /// It is off where nobody says.
+    const fn off(self) -> Entry {
+        Entry { on: false, ..self }
+    }
+}
+
+/// All collectors, by name.
+const COLLECTORS: &[Entry] = &[Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings)))];
+
+/// The names of all collectors, each with whether it is on where nobody says.
+pub fn collectors() -> impl Iterator<Item = (&'static str, bool)> {
+    COLLECTORS.iter().map(|entry| (entry.name, entry.on))
+}
