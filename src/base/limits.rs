@@ -628,3 +628,9 @@ pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
 /// Stack of a thread of a collector that may hang, bytes.
 pub const HOST_STACK_BYTES: usize = 512 * 1024;
+/// Bytes of an answer that netlink gives at once: it never gives more than 32 KiB.
+pub const HOST_NETLINK_BYTES: usize = 64 * 1024;
+/// So long an answer of netlink is waited for, milliseconds.
+pub const HOST_NETLINK_MS: u64 = 1_000;
+/// With more network interfaces than these, their files are not kept open.
+pub const HOST_LINKS_OPEN: usize = 64;

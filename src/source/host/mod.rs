@@ -14,7 +14,31 @@ mod collect;
 mod files;
 mod settings;
 
+mod arp;
+mod conntrack;
+mod cpu;
+mod cpufreq;
+mod diskstats;
+mod entropy;
+mod filefd;
+mod interrupts;
+mod links;
 mod loadavg;
+mod meminfo;
+mod netlink;
+mod netstat;
+mod os;
+mod pressure;
+mod schedstat;
+mod sockstat;
+mod softnet;
+mod stat;
+mod table;
+mod time;
+mod timex;
+mod udp_queues;
+mod uname;
+mod vmstat;
 
 pub use collect::{Failure, Host};
 pub use settings::{Filter, Roots, Settings, Unknown};
@@ -78,7 +102,33 @@ impl Entry {
 }
 
 /// All collectors, by name.
-const COLLECTORS: &[Entry] = &[Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings)))];
+const COLLECTORS: &[Entry] = &[
+    Entry::new("arp", |settings| Box::new(arp::Arp::new(settings))),
+    Entry::new("conntrack", |settings| Box::new(conntrack::Conntrack::new(settings))),
+    Entry::new("cpu", |settings| Box::new(cpu::Cpu::new(settings))),
+    Entry::new("cpufreq", |settings| Box::new(cpufreq::Cpufreq::new(settings))).blocking(),
+    Entry::new("diskstats", |settings| Box::new(diskstats::Diskstats::new(settings))),
+    Entry::new("entropy", |settings| Box::new(entropy::Entropy::new(settings))),
+    Entry::new("filefd", |settings| Box::new(filefd::Filefd::new(settings))),
+    Entry::new("interrupts", |settings| Box::new(interrupts::Interrupts::new(settings))).off(),
+    Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings))),
+    Entry::new("meminfo", |settings| Box::new(meminfo::Meminfo::new(settings))),
+    Entry::new("netclass", |settings| Box::new(links::Netclass::new(settings))).blocking(),
+    Entry::new("netdev", |settings| Box::new(links::Netdev::new(settings))).blocking(),
+    Entry::new("netstat", |settings| Box::new(netstat::Netstat::new(settings))),
+    Entry::new("os", |settings| Box::new(os::Os::new(settings))),
+    Entry::new("pressure", |settings| Box::new(pressure::Pressure::new(settings))),
+    Entry::new("schedstat", |settings| Box::new(schedstat::Schedstat::new(settings))),
+    Entry::new("sockstat", |settings| Box::new(sockstat::Sockstat::new(settings))),
+    Entry::new("softirqs", |settings| Box::new(interrupts::Softirqs::new(settings))).off(),
+    Entry::new("softnet", |settings| Box::new(softnet::Softnet::new(settings))),
+    Entry::new("stat", |settings| Box::new(stat::Stat::new(settings))),
+    Entry::new("time", |settings| Box::new(time::Time::new(settings))),
+    Entry::new("timex", |_| Box::new(timex::Timex)),
+    Entry::new("udp_queues", |settings| Box::new(udp_queues::UdpQueues::new(settings))),
+    Entry::new("uname", |_| Box::new(uname::Uname)),
+    Entry::new("vmstat", |settings| Box::new(vmstat::Vmstat::new(settings))),
+];
 
 /// The names of all collectors, each with whether it is on where nobody says.
 pub fn collectors() -> impl Iterator<Item = (&'static str, bool)> {

@@ -1,0 +1,287 @@
+//! `cpu`: what CPUs spent their time with, from /proc/stat (proc(5)); which are online, isolated or throttled, from /sys/devices/system/cpu; on request what
+//! /proc/cpuinfo says.
+//!
+//! The kernel computes idle time anew for each reader, so that it may run back a little. A counter that does keeps its old value, and one whose idle
+//! time ran back by seconds was unplugged and begins again.
+
+use super::files::{Buffer, Digits, File, cut, lines, names, read_once, text, trim, unsigned, words};
+use super::{Collector, Fail, Roots, Settings};
+use crate::model::samples::{Kind, Samples};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// /proc/stat counts hundredths of a second, whatever the kernel's tick is.
+const TICKS: f64 = 100.0;
+/// An idle time that ran back by so much is another CPU's: three seconds.
+const RESET: u64 = 300;
+/// In the order of /proc/stat; the last two are also counted in `user` and `nice`.
+const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+const IDLE: usize = 3;
+
+pub(super) struct Cpu {
+    stat: File,
+    isolated: File,
+    online: Vec<(String, File)>,
+    throttles: Vec<Throttle>,
+    info: Option<File>,
+    cpus: Vec<Times>,
+    roots: Roots,
+    /// How many CPUs /proc/stat had when /sys was looked at.
+    looked_at: Option<usize>,
+    buffer: Buffer,
+    digits: Digits,
+}
+
+/// A CPU's counters, as they were told last.
+#[derive(Default)]
+struct Times {
+    /// Its number, which is the label.
+    name: String,
+    ticks: [u64; 10],
+}
+
+/// A core's or package's count of throttling.
+struct Throttle {
+    package: String,
+    /// None for the package.
+    core: Option<String>,
+    file: File,
+}
+
+impl Cpu {
+    pub(super) fn new(settings: &Settings) -> Cpu {
+        let roots = settings.roots.clone();
+        Cpu {
+            stat: File::new(roots.proc("stat")),
+            isolated: File::new(roots.sys("devices/system/cpu/isolated")),
+            online: Vec::new(),
+            throttles: Vec::new(),
+            info: settings.cpu_info.then(|| File::new(roots.proc("cpuinfo"))),
+            cpus: Vec::new(),
+            roots,
+            looked_at: None,
+            buffer: Buffer::default(),
+            digits: Digits::default(),
+        }
+    }
+
+    fn times(&mut self) -> Result<usize, Fail> {
+        let bytes = self.stat.needed(&mut self.buffer)?;
+        let mut count = 0;
+        for line in lines(bytes) {
+            let Some(rest) = line.strip_prefix(b"cpu") else { break };
+            let mut fields = words(rest);
+            // The first line is the sum.
+            if rest.first().is_none_or(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let malformed = || Fail::malformed(self.stat.path(), text(line));
+            let name = fields.next().filter(|name| unsigned(name).is_some()).ok_or_else(malformed)?;
+            let mut ticks = [0; 10];
+            let mut got = 0;
+            for (place, field) in ticks.iter_mut().zip(fields) {
+                *place = unsigned(field).ok_or_else(malformed)?;
+                got += 1;
+            }
+            if got < 4 {
+                return Err(malformed());
+            }
+            note(&mut self.cpus, count, text(name), &ticks);
+            count += 1;
+        }
+        if count == 0 {
+            return Err(Fail::malformed(self.stat.path(), "it has no CPU"));
+        }
+        Ok(count)
+    }
+
+    fn tell_times(&self, out: &mut Samples) {
+        out.family(
+            "node_cpu_guest_seconds_total",
+            "Time of CPUs in guests, which is part of user and nice.",
+            Kind::Counter,
+        );
+        for cpu in &self.cpus {
+            for (mode, ticks) in ["user", "nice"].into_iter().zip(cpu.ticks.iter().skip(MODES.len())) {
+                out.add(&[("cpu", &cpu.name), ("mode", mode)], *ticks as f64 / TICKS);
+            }
+        }
+        out.family("node_cpu_seconds_total", "Time of CPUs, by what they did.", Kind::Counter);
+        for cpu in &self.cpus {
+            for (mode, ticks) in MODES.into_iter().zip(&cpu.ticks) {
+                out.add(&[("cpu", &cpu.name), ("mode", mode)], *ticks as f64 / TICKS);
+            }
+        }
+    }
+
+    fn tell_isolated(&mut self, out: &mut Samples) {
+        let Ok(list) = self.isolated.word(&mut self.buffer) else { return };
+        if list.is_empty() {
+            return;
+        }
+        out.family("node_cpu_isolated", "CPUs that the scheduler leaves alone.", Kind::Gauge);
+        for part in list.split(|byte| *byte == b',') {
+            let (first, last) = cut(part, b'-').unwrap_or((part, part));
+            let (Some(first), Some(last)) = (unsigned(trim(first)), unsigned(trim(last))) else { continue };
+            // No host has more; a range that says otherwise is not followed.
+            for cpu in first..=last.min(first.saturating_add(65_535)) {
+                out.add(&[("cpu", self.digits.of(cpu))], 1.0);
+            }
+        }
+    }
+
+    fn tell_online(&mut self, out: &mut Samples) {
+        // Where the first CPU cannot be switched off nothing is told.
+        let Some((first, file)) = self.online.first_mut() else { return };
+        if first != "0" || file.word(&mut self.buffer).is_err() {
+            return;
+        }
+        out.family("node_cpu_online", "Whether a CPU is switched on.", Kind::Gauge);
+        for (name, file) in &mut self.online {
+            let on = file.word(&mut self.buffer).is_ok_and(|word| word == b"1");
+            out.add(&[("cpu", name)], f64::from(u8::from(on)));
+        }
+    }
+
+    fn tell_throttles(&mut self, out: &mut Samples) {
+        for (core, name, help) in [
+            (true, "node_cpu_core_throttles_total", "How often a core was made slower since it was hot."),
+            (false, "node_cpu_package_throttles_total", "How often a package was made slower since it was hot."),
+        ] {
+            let mut begun = false;
+            for throttle in self.throttles.iter_mut().filter(|throttle| throttle.core.is_some() == core) {
+                let Ok(word) = throttle.file.word(&mut self.buffer) else { continue };
+                let Some(count) = unsigned(word) else { continue };
+                if !std::mem::replace(&mut begun, true) {
+                    out.family(name, help, Kind::Counter);
+                }
+                let labels = [("core", throttle.core.as_deref().unwrap_or("")), ("package", &throttle.package)];
+                out.add(&labels, count as f64);
+            }
+        }
+    }
+
+    /// What there is in /sys; once, and again when CPUs came or went.
+    fn look(&mut self) -> Result<(), Fail> {
+        self.online.clear();
+        self.throttles.clear();
+        let directory = self.roots.sys("devices/system/cpu");
+        let mut numbers: Vec<u64> =
+            names(&directory)?.iter().filter_map(|name| unsigned(name.strip_prefix("cpu")?.as_bytes())).collect();
+        numbers.sort_unstable();
+        let mut known = BTreeSet::new();
+        for number in numbers {
+            let cpu = directory.join(format!("cpu{number}"));
+            self.online.push((number.to_string(), File::new(cpu.join("online"))));
+            let mut id = |name: &str| read_number(&cpu.join(name), &mut self.buffer);
+            let (Some(package), Some(core)) = (id("topology/physical_package_id"), id("topology/core_id")) else {
+                continue;
+            };
+            for (core, file) in [(Some(core), "core_throttle_count"), (None, "package_throttle_count")] {
+                let path = cpu.join("thermal_throttle").join(file);
+                if path.exists() && known.insert((package.clone(), core.clone())) {
+                    self.throttles.push(Throttle { package: package.clone(), core, file: File::new(path) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_info(&mut self, out: &mut Samples) -> Result<(), Fail> {
+        let Some(file) = &mut self.info else { return Ok(()) };
+        let bytes = file.all_needed(&mut self.buffer)?;
+        out.family("node_cpu_info", "What a CPU is.", Kind::Gauge);
+        let mut labels: [(&str, &str); 10] = INFO.map(|(label, _)| (label, ""));
+        // A CPU's block ends with an empty line; the last one's may not.
+        for line in lines(bytes).chain([&b""[..]]) {
+            let Some((name, value)) = cut(line, b':') else {
+                if labels.iter().any(|(_, value)| !value.is_empty()) {
+                    out.add(&labels, 1.0);
+                    labels = INFO.map(|(label, _)| (label, ""));
+                }
+                continue;
+            };
+            let name = trim(name);
+            if let Some(at) = INFO.iter().position(|(_, field)| field.as_bytes() == name)
+                && let Some(label) = labels.get_mut(at)
+            {
+                label.1 = text(trim(value));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Labels of node_cpu_info, and what they are called in /proc/cpuinfo.
+const INFO: [(&str, &str); 10] = [
+    ("package", "physical id"),
+    ("core", "core id"),
+    ("cpu", "processor"),
+    ("vendor", "vendor_id"),
+    ("family", "cpu family"),
+    ("model", "model"),
+    ("model_name", "model name"),
+    ("microcode", "microcode"),
+    ("stepping", "stepping"),
+    ("cachesize", "cache size"),
+];
+
+fn read_number(path: &Path, buffer: &mut Buffer) -> Option<String> {
+    let bytes = read_once(path, buffer).ok()?;
+    unsigned(bytes).map(|number| number.to_string())
+}
+
+/// Takes over a CPU's counters; `at` is where it probably is.
+fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
+    let at = if cpus.get(at).is_some_and(|cpu| cpu.name == name) {
+        Some(at)
+    } else {
+        cpus.iter().position(|cpu| cpu.name == name)
+    };
+    let Some(cpu) = at.and_then(|at| cpus.get_mut(at)) else {
+        cpus.push(Times { name: name.to_owned(), ticks: *ticks });
+        return;
+    };
+    if cpu.ticks[IDLE].saturating_sub(ticks[IDLE]) >= RESET {
+        cpu.ticks = [0; 10];
+    }
+    for (old, new) in cpu.ticks.iter_mut().zip(ticks) {
+        *old = (*old).max(*new);
+    }
+}
+
+impl Collector for Cpu {
+    fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
+        self.tell_info(out)?;
+        let count = self.times()?;
+        self.tell_times(out);
+        if self.looked_at != Some(count) {
+            self.look()?;
+            self.looked_at = Some(count);
+        }
+        self.tell_isolated(out);
+        self.tell_online(out);
+        self.tell_throttles(out);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_do_not_run_back() {
+        let mut cpus = Vec::new();
+        let ticks = |user, idle| [user, 0, 0, idle, 0, 0, 0, 0, 0, 0];
+        note(&mut cpus, 0, "0", &ticks(5, 1000));
+        note(&mut cpus, 0, "0", &ticks(4, 999));
+        assert_eq!(cpus[0].ticks, ticks(5, 1000));
+        note(&mut cpus, 0, "0", &ticks(7, 701));
+        assert_eq!(cpus[0].ticks, ticks(7, 1000));
+        note(&mut cpus, 0, "0", &ticks(1, 700));
+        assert_eq!(cpus[0].ticks, ticks(1, 700));
+        note(&mut cpus, 0, "1", &ticks(2, 2));
+        assert_eq!((cpus.len(), cpus[1].name.as_str()), (2, "1"));
+    }
+}
