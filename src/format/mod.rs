@@ -16,6 +16,7 @@ pub mod loki;
 pub mod loki_encode;
 #[cfg(feature = "geoip")]
 pub mod mmdb;
+pub mod prometheus;
 pub mod push_json;
 pub mod push_response;
 pub mod record;

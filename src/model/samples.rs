@@ -158,24 +158,42 @@ impl Samples {
         }));
     }
 
+    /// The family at a place; see [`Sample::family`].
+    pub fn family_at(&self, at: usize) -> Option<Family<'_>> {
+        self.families.get(at).map(|family| self.family_of(family))
+    }
+
+    /// The sample at a place, in the order in which they were added.
+    pub fn sample_at(&self, at: usize) -> Option<Sample<'_>> {
+        self.samples.get(at).map(|sample| self.sample_of(sample))
+    }
+
     /// The families, in the order in which they were begun. One name may be there more than once.
     pub fn families(&self) -> impl ExactSizeIterator<Item = Family<'_>> {
-        self.families.iter().map(|family| Family {
-            name: self.str(&family.name),
-            help: self.str(&family.help),
-            unit: self.str(&family.unit),
-            kind: family.kind,
-        })
+        self.families.iter().map(|family| self.family_of(family))
     }
 
     /// The samples, in the order in which they were added.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
-        self.samples.iter().map(|sample| Sample {
+        self.samples.iter().map(|sample| self.sample_of(sample))
+    }
+
+    fn family_of(&self, family: &FamilyAt) -> Family<'_> {
+        Family {
+            name: self.str(&family.name),
+            help: self.str(&family.help),
+            unit: self.str(&family.unit),
+            kind: family.kind,
+        }
+    }
+
+    fn sample_of(&self, sample: &SampleAt) -> Sample<'_> {
+        Sample {
             key: self.bytes(&sample.key),
             bits: sample.bits,
             time_ms: sample.time_ms,
             family: sample.family as usize,
-        })
+        }
     }
 
     fn finish(&mut self, start: usize, labels: &[(&str, &str)], bits: u64, time_ms: Option<i64>) {
