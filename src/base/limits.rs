@@ -634,3 +634,7 @@ pub const HOST_NETLINK_BYTES: usize = 64 * 1024;
 pub const HOST_NETLINK_MS: u64 = 1_000;
 /// With more network interfaces than these, their files are not kept open.
 pub const HOST_LINKS_OPEN: usize = 64;
+/// Threads that ask file systems that may hang: so many of them can hang at once and the others are still told.
+pub const HOST_STATFS_THREADS: usize = 4;
+/// Longest file of the textfile collector, bytes.
+pub const HOST_TEXTFILE_BYTES_MAX: u64 = 64 * 1024 * 1024;

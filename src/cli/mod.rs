@@ -8,6 +8,7 @@ mod convert;
 mod dead_letters;
 mod demo;
 mod directory;
+mod host;
 pub mod log;
 mod output;
 mod receive;
@@ -81,6 +82,8 @@ enum Command {
     Demo(demo::Options),
     /// Print or re-send the lines that an endpoint refused for good
     DeadLetters(dead_letters::Options),
+    /// Print the metrics of this host
+    Host(host::Options),
     /// Receive Loki pushes and show them on a page, for debugging
     Receive(receive::Options),
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
             Command::Convert(options) => convert::main(&options),
             Command::Demo(options) => demo::main(&options),
             Command::DeadLetters(options) => dead_letters::main(&options),
+            Command::Host(options) => host::main(&options),
             Command::Receive(options) => receive::main(&options),
         });
     result.unwrap_or_else(|error| {

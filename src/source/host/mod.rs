@@ -21,6 +21,7 @@ mod cpufreq;
 mod diskstats;
 mod entropy;
 mod filefd;
+mod filesystem;
 mod interrupts;
 mod links;
 mod loadavg;
@@ -29,11 +30,13 @@ mod netlink;
 mod netstat;
 mod os;
 mod pressure;
+mod processes;
 mod schedstat;
 mod sockstat;
 mod softnet;
 mod stat;
 mod table;
+mod tcpstat;
 mod time;
 mod timex;
 mod udp_queues;
@@ -110,6 +113,7 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("diskstats", |settings| Box::new(diskstats::Diskstats::new(settings))),
     Entry::new("entropy", |settings| Box::new(entropy::Entropy::new(settings))),
     Entry::new("filefd", |settings| Box::new(filefd::Filefd::new(settings))),
+    Entry::new("filesystem", |settings| Box::new(filesystem::Filesystem::new(settings))).blocking(),
     Entry::new("interrupts", |settings| Box::new(interrupts::Interrupts::new(settings))).off(),
     Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings))),
     Entry::new("meminfo", |settings| Box::new(meminfo::Meminfo::new(settings))),
@@ -118,11 +122,13 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("netstat", |settings| Box::new(netstat::Netstat::new(settings))),
     Entry::new("os", |settings| Box::new(os::Os::new(settings))),
     Entry::new("pressure", |settings| Box::new(pressure::Pressure::new(settings))),
+    Entry::new("processes", |settings| Box::new(processes::Processes::new(settings))).blocking().off(),
     Entry::new("schedstat", |settings| Box::new(schedstat::Schedstat::new(settings))),
     Entry::new("sockstat", |settings| Box::new(sockstat::Sockstat::new(settings))),
     Entry::new("softirqs", |settings| Box::new(interrupts::Softirqs::new(settings))).off(),
     Entry::new("softnet", |settings| Box::new(softnet::Softnet::new(settings))),
     Entry::new("stat", |settings| Box::new(stat::Stat::new(settings))),
+    Entry::new("tcpstat", |settings| Box::new(tcpstat::Tcpstat::new(settings))).off(),
     Entry::new("time", |settings| Box::new(time::Time::new(settings))),
     Entry::new("timex", |_| Box::new(timex::Timex)),
     Entry::new("udp_queues", |settings| Box::new(udp_queues::UdpQueues::new(settings))),
