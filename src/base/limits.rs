@@ -619,3 +619,12 @@ pub const DOCKER_PAUSE_MS: u64 = 100;
 pub const DOCKER_SYNC_MS: u64 = 1_000;
 /// Who listens to Docker has so long to end, milliseconds.
 pub const DOCKER_STOP_MS: u64 = 500;
+
+/// Largest text of samples that is parsed, bytes: places in it are 32 bits.
+pub const SAMPLES_TEXT_BYTES_MAX: usize = 1 << 30;
+/// Labels of one sample that is parsed. Endpoints take a few dozen.
+pub const SAMPLE_LABELS_MAX: usize = 256;
+/// Characters of all labels of an exemplar, as OpenMetrics bounds them.
+pub const EXEMPLAR_LABEL_CHARS: usize = 128;
+/// Bytes of a line that the error of its parser shows.
+pub const SAMPLE_EXCERPT_BYTES: usize = 80;
