@@ -4,7 +4,10 @@
 mod allocations;
 
 use allocations::{Counting, allocations};
-use lugger::format::{cri, docker, json, logfmt, rfc3339};
+use lugger::format::prometheus::{parse, text};
+use lugger::format::remote_write::{self, Point, cache::Series, cache::SeriesCache, labels::LabelSet};
+use lugger::format::{cri, docker, json, logfmt, remote_write_v2, rfc3339};
+use lugger::model::samples::Samples;
 use std::hint::black_box;
 
 #[global_allocator]
@@ -88,4 +91,66 @@ fn cri_lines_and_times() {
     assert_none(&["2026-08-01T10:00:00.123456789+02:00", "x"], |line, _| {
         black_box(rfc3339::parse(line));
     });
+}
+
+/// Samples of every kind, as a target has them.
+const METRICS: &str = r##"# HELP http_requests_total All "requests" \\ of it.
+# TYPE http_requests_total counter
+http_requests_total{code="200",path="/a\"b"} 1027 1395066363000
+{"cpu",mode="idle"} 1.785571200123e+09
+load 0.25
+# TYPE took histogram
+took_bucket{le="0.5"} 1
+took_bucket{le="+Inf"} NaN
+"##;
+const OPEN_METRICS: &str = r##"# HELP requests All \"requests\".
+# TYPE requests counter
+requests_total{code="200",path="/a\"b"} 1027 1395066363.123 # {trace_id="0242ac\"120002"} 0.67 1395066363.1
+# UNIT took_seconds seconds
+took_seconds 1e-3
+# EOF
+"##;
+
+#[test]
+fn texts_of_samples() {
+    let (mut parser, mut samples) = (parse::Parser::default(), Samples::default());
+    let (mut writer, mut out) = (text::Writer::default(), Vec::new());
+    for (form, body) in [(parse::Form::Text, METRICS), (parse::Form::OpenMetrics, OPEN_METRICS)] {
+        assert_none(&[body], |body, _| {
+            samples.clear();
+            assert!(parser.parse(form, body.as_bytes(), &mut samples).is_ok());
+            out.clear();
+            writer.write(black_box(&samples), &mut out);
+        });
+    }
+}
+
+#[test]
+fn requests_of_samples() {
+    let mut samples = Samples::default();
+    let mut parser = parse::Parser::default();
+    parser.parse(parse::Form::Text, METRICS.as_bytes(), &mut samples).unwrap();
+    let (mut cache, mut labels) = (SeriesCache::new(100, 10_000), LabelSet::default());
+    let (mut request, mut second, mut out) = (Vec::new(), remote_write_v2::Request::default(), Vec::new());
+    let families: Vec<_> = samples.families().collect();
+    assert_none(&[METRICS], |_, _| {
+        request.clear();
+        second.clear();
+        out.clear();
+        cache.begin(2);
+        for sample in samples.iter() {
+            let found = cache.get(sample.key, true, &mut |key, out| {
+                labels.set_key(key);
+                labels.add_target(&[("job", "node"), ("instance", "a")], false);
+                labels.encode(out);
+                true
+            });
+            let Series::Labels(labels) = found else { panic!("{}", sample.name()) };
+            let points = [Point { bits: sample.bits, time_ms: 1_785_571_200_123, start_ms: 1 }];
+            remote_write::push_series(labels, &points, &[], &mut request);
+            second.push_series(labels, &points, &[], families.get(sample.family));
+        }
+        second.finish(&mut out);
+    });
+    assert!(!request.is_empty() && !out.is_empty());
 }

@@ -638,3 +638,11 @@ pub const HOST_LINKS_OPEN: usize = 64;
 pub const HOST_STATFS_THREADS: usize = 4;
 /// Longest file of the textfile collector, bytes.
 pub const HOST_TEXTFILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Largest text of samples that is parsed, bytes: places in it are 32 bits.
+pub const SAMPLES_TEXT_BYTES_MAX: usize = 1 << 30;
+/// Labels of one sample that is parsed. Endpoints take a few dozen.
+pub const SAMPLE_LABELS_MAX: usize = 256;
+/// Characters of all labels of an exemplar, as OpenMetrics bounds them.
+pub const EXEMPLAR_LABEL_CHARS: usize = 128;
+/// Bytes of a line that the error of its parser shows.
+pub const SAMPLE_EXCERPT_BYTES: usize = 80;

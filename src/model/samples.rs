@@ -56,12 +56,45 @@ struct SampleAt {
     time_ms: Option<i64>,
 }
 
+/// An exemplar, as it is kept.
+#[derive(Debug, Clone)]
+struct ExemplarAt {
+    sample: u32,
+    key: Range<u32>,
+    bits: u64,
+    time_ms: Option<i64>,
+}
+
 /// The samples of one collection or scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
     text: Vec<u8>,
     families: Vec<FamilyAt>,
     samples: Vec<SampleAt>,
+    /// In the order of their samples.
+    exemplars: Vec<ExemplarAt>,
+}
+
+/// How much there was at a time; see [`Samples::mark`].
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    text: usize,
+    families: usize,
+    samples: usize,
+    exemplars: usize,
+}
+
+/// An exemplar that was put in: one case of those that a sample counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Exemplar<'a> {
+    /// Its sample's place in [`Samples::iter`].
+    pub sample: usize,
+    /// Its labels, as in a key without a name; see [`labels_of`].
+    pub key: &'a [u8],
+    /// Its value's bits.
+    pub bits: u64,
+    /// Its own time, milliseconds since 1970, where it has one.
+    pub time_ms: Option<i64>,
 }
 
 /// A family that was put in.
@@ -96,6 +129,26 @@ impl Samples {
         self.text.clear();
         self.families.clear();
         self.samples.clear();
+        self.exemplars.clear();
+    }
+
+    /// How much there is now, to come back to.
+    pub fn mark(&self) -> Mark {
+        let [text, families] = [self.text.len(), self.families.len()];
+        Mark { text, families, samples: self.samples.len(), exemplars: self.exemplars.len() }
+    }
+
+    /// Forgets what was added since the mark. What is said of families from before stays.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.families.truncate(mark.families);
+        self.samples.truncate(mark.samples);
+        self.exemplars.truncate(mark.exemplars);
+        self.text.truncate(mark.text);
+    }
+
+    /// How many bytes all text takes. Ranges of it are 32 bits: whoever adds what somebody else wrote has to mind that.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// How many samples there are.
@@ -117,6 +170,53 @@ impl Samples {
     pub fn family_with_unit(&mut self, name: &str, help: &str, kind: Kind, unit: &str) {
         let [name, help, unit] = [name, help, unit].map(|text| self.push(text.as_bytes()));
         self.families.push(FamilyAt { name, help, unit, kind });
+    }
+
+    /// Says of what kind the family is that was begun last.
+    pub fn set_kind(&mut self, kind: Kind) {
+        if let Some(last) = self.families.last_mut() {
+            last.kind = kind;
+        }
+    }
+
+    /// Says what the family is for that was begun last.
+    pub fn set_help(&mut self, help: &str) {
+        let help = self.push(help.as_bytes());
+        if let Some(last) = self.families.last_mut() {
+            last.help = help;
+        }
+    }
+
+    /// Says the unit of the family that was begun last.
+    pub fn set_unit(&mut self, unit: &str) {
+        let unit = self.push(unit.as_bytes());
+        if let Some(last) = self.families.last_mut() {
+            last.unit = unit;
+        }
+    }
+
+    /// Adds a sample of the family that was begun last whose key is there already, made by [`begin_key`] and [`push_label`].
+    pub fn add_key(&mut self, key: &[u8], bits: u64, time_ms: Option<i64>) {
+        let key = self.push(key);
+        let family = self.families.len().saturating_sub(1) as u32;
+        self.samples.push(SampleAt { family, key, bits, time_ms });
+    }
+
+    /// Adds an exemplar to the sample that was added last. Its labels are a key without a name.
+    pub fn add_exemplar(&mut self, key: &[u8], bits: u64, time_ms: Option<i64>) {
+        let key = self.push(key);
+        let sample = self.samples.len().saturating_sub(1) as u32;
+        self.exemplars.push(ExemplarAt { sample, key, bits, time_ms });
+    }
+
+    /// The exemplars, in the order of their samples.
+    pub fn exemplars(&self) -> impl ExactSizeIterator<Item = Exemplar<'_>> {
+        self.exemplars.iter().map(|exemplar| Exemplar {
+            sample: exemplar.sample as usize,
+            key: self.bytes(&exemplar.key),
+            bits: exemplar.bits,
+            time_ms: exemplar.time_ms,
+        })
     }
 
     /// Adds a sample of the family that was begun last, under its name. Labels with an empty value are left out, as they are none.
@@ -142,7 +242,7 @@ impl Samples {
 
     /// Takes over all that another one has, behind what is here.
     pub fn append(&mut self, other: &Samples) {
-        let (by, families) = (self.text.len() as u32, self.families.len() as u32);
+        let (by, families, samples) = (self.text.len() as u32, self.families.len() as u32, self.samples.len() as u32);
         let moved = |range: &Range<u32>| range.start + by..range.end + by;
         self.text.extend_from_slice(&other.text);
         self.families.extend(other.families.iter().map(|family| FamilyAt {
@@ -155,6 +255,11 @@ impl Samples {
             family: sample.family + families,
             key: moved(&sample.key),
             ..sample.clone()
+        }));
+        self.exemplars.extend(other.exemplars.iter().map(|exemplar| ExemplarAt {
+            sample: exemplar.sample + samples,
+            key: moved(&exemplar.key),
+            ..exemplar.clone()
         }));
     }
 
@@ -199,10 +304,7 @@ impl Samples {
     fn finish(&mut self, start: usize, labels: &[(&str, &str)], bits: u64, time_ms: Option<i64>) {
         self.text.push(END);
         for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-            self.text.extend_from_slice(name.as_bytes());
-            self.text.push(END);
-            self.text.extend_from_slice(value.as_bytes());
-            self.text.push(END);
+            push_label(name.as_bytes(), value.as_bytes(), &mut self.text);
         }
         let key = start as u32..self.text.len() as u32;
         let family = self.families.len().saturating_sub(1) as u32;
@@ -235,24 +337,50 @@ impl<'a> Sample<'a> {
         name_of(self.key)
     }
 
-    /// The labels, in the order in which they were given.
+    /// The labels, in the order in which they were given. Only a parsed text may have some with an empty value, which are none.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         labels_of(self.key)
     }
 }
 
+/// Begins a key in an empty buffer with the name; empty for the labels of an exemplar.
+pub fn begin_key(name: &[u8], key: &mut Vec<u8>) {
+    key.extend_from_slice(name);
+    key.push(END);
+}
+
+/// Adds a label to a key that was begun; of one with an empty value the key knows as well. Both are UTF-8: the caller sees to it.
+pub fn push_label(name: &[u8], value: &[u8], key: &mut Vec<u8>) {
+    for piece in [name, value] {
+        key.extend_from_slice(piece);
+        key.push(END);
+    }
+}
+
 /// The name in a key.
 pub fn name_of(key: &[u8]) -> &str {
-    key.split(|byte| *byte == END).next().and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+    std::str::from_utf8(cut(key).0).unwrap_or_default()
 }
 
 /// The labels in a key.
 pub fn labels_of(key: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    let mut parts = key.split(|byte| *byte == END).skip(1);
+    let mut rest = cut(key).1;
     std::iter::from_fn(move || {
-        let (name, value) = (parts.next()?, parts.next()?);
+        if rest.is_empty() {
+            return None;
+        }
+        let (name, behind) = cut(rest);
+        let (value, behind) = cut(behind);
+        rest = behind;
         Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
     })
+}
+
+/// What is before the first end, and what is behind it.
+fn cut(key: &[u8]) -> (&[u8], &[u8]) {
+    let at = memchr::memchr(END, key).unwrap_or(key.len());
+    let (piece, rest) = key.split_at(at);
+    (piece, rest.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -285,6 +413,38 @@ mod tests {
 
         samples.clear();
         assert!(samples.is_empty() && samples.families().len() == 0);
+    }
+
+    #[test]
+    fn exemplars_stay_with_their_samples() {
+        let mut samples = Samples::default();
+        samples.family("x", "", Kind::Histogram);
+        samples.set_help("Says.");
+        samples.set_unit("s");
+        let mut key = Vec::new();
+        begin_key(b"x_bucket", &mut key);
+        push_label(b"le", b"1", &mut key);
+        push_label(b"none", b"", &mut key);
+        samples.add_key(&key, 3.0f64.to_bits(), None);
+        key.clear();
+        begin_key(b"", &mut key);
+        push_label(b"trace_id", b"7", &mut key);
+        samples.add_exemplar(&key, 0.5f64.to_bits(), Some(9));
+        let mark = samples.mark();
+        let one = samples.clone();
+        samples.append(&one);
+        let told: Vec<_> =
+            samples.exemplars().map(|e| (e.sample, labels_of(e.key).collect::<Vec<_>>(), e.time_ms)).collect();
+        let labels = vec![("trace_id", "7")];
+        assert_eq!(told, [(0, labels.clone(), Some(9)), (1, labels, Some(9))]);
+        assert_eq!(
+            samples.sample_at(1).map(|s| (s.name(), s.labels().collect())),
+            Some(("x_bucket", vec![("le", "1"), ("none", "")]))
+        );
+        assert_eq!(samples.family_at(1), Some(Family { name: "x", help: "Says.", unit: "s", kind: Kind::Histogram }));
+        samples.back_to(mark);
+        assert_eq!((samples.len(), samples.families().len(), samples.exemplars().len()), (1, 1, 1));
+        assert_eq!(samples.text_bytes(), one.text_bytes());
     }
 
     #[test]

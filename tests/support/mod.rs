@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod agent;
+pub mod exposition;
 pub mod faulty_disk;
 pub mod ledger;
 pub mod loki;

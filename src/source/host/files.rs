@@ -156,11 +156,6 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, Fail> {
     Ok(names)
 }
 
-/// The last part of what a symbolic link says, such as a device's driver.
-pub(super) fn link_name(path: &Path) -> Option<String> {
-    Some(std::fs::read_link(path).ok()?.file_name()?.to_string_lossy().into_owned())
-}
-
 /// The lines, without their ends; no empty one at the end.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;

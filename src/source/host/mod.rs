@@ -37,6 +37,7 @@ mod softnet;
 mod stat;
 mod table;
 mod tcpstat;
+mod textfile;
 mod time;
 mod timex;
 mod udp_queues;
@@ -129,6 +130,7 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("softnet", |settings| Box::new(softnet::Softnet::new(settings))),
     Entry::new("stat", |settings| Box::new(stat::Stat::new(settings))),
     Entry::new("tcpstat", |settings| Box::new(tcpstat::Tcpstat::new(settings))).off(),
+    Entry::new("textfile", |settings| Box::new(textfile::Textfile::new(settings))).blocking(),
     Entry::new("time", |settings| Box::new(time::Time::new(settings))),
     Entry::new("timex", |_| Box::new(timex::Timex)),
     Entry::new("udp_queues", |settings| Box::new(udp_queues::UdpQueues::new(settings))),
