@@ -628,3 +628,7 @@ pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
 /// Stack of a thread of a collector that may hang, bytes.
 pub const HOST_STACK_BYTES: usize = 512 * 1024;
+/// Attributes of a class of devices in /sys that stay open; those above are opened for each reading. A host with hundreds of CPUs has thousands.
+pub const HOST_ATTRIBUTES_OPEN: usize = 96;
+/// After so many ticks devices in /sys are looked at closely again, even if the list of them is the same.
+pub const HOST_LOOK_TICKS: u32 = 20;

@@ -16,6 +16,25 @@ mod settings;
 
 mod loadavg;
 
+// Hardware and file systems.
+mod bonding;
+mod devices;
+mod dmi;
+mod dmmultipath;
+mod edac;
+mod hwmon;
+mod kernel_hung;
+mod mdadm;
+mod nvme;
+mod powersupplyclass;
+mod rapl;
+mod selinux;
+mod thermal_zone;
+mod watchdog;
+
+#[cfg(test)]
+mod fixture;
+
 pub use collect::{Failure, Host};
 pub use settings::{Filter, Roots, Settings, Unknown};
 
@@ -78,7 +97,23 @@ impl Entry {
 }
 
 /// All collectors, by name.
-const COLLECTORS: &[Entry] = &[Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings)))];
+const COLLECTORS: &[Entry] = &[
+    Entry::new("loadavg", |settings| Box::new(loadavg::Loadavg::new(settings))),
+    // Hardware and file systems. Those block that ask firmware or a device.
+    Entry::new("bonding", |settings| Box::new(bonding::Bonding::new(settings))),
+    Entry::new("dmi", |settings| Box::new(dmi::Dmi::new(settings))),
+    Entry::new("dmmultipath", |settings| Box::new(dmmultipath::DmMultipath::new(settings))),
+    Entry::new("edac", |settings| Box::new(edac::Edac::new(settings))),
+    Entry::new("hwmon", |settings| Box::new(hwmon::Hwmon::new(settings))).blocking(),
+    Entry::new("kernel_hung", |settings| Box::new(kernel_hung::KernelHung::new(settings))),
+    Entry::new("mdadm", |settings| Box::new(mdadm::Mdadm::new(settings))),
+    Entry::new("nvme", |settings| Box::new(nvme::Nvme::new(settings))).blocking(),
+    Entry::new("powersupplyclass", |settings| Box::new(powersupplyclass::PowerSupplyClass::new(settings))).blocking(),
+    Entry::new("rapl", |settings| Box::new(rapl::Rapl::new(settings))),
+    Entry::new("selinux", |settings| Box::new(selinux::Selinux::new(settings))),
+    Entry::new("thermal_zone", |settings| Box::new(thermal_zone::ThermalZone::new(settings))).blocking(),
+    Entry::new("watchdog", |settings| Box::new(watchdog::Watchdog::new(settings))),
+];
 
 /// The names of all collectors, each with whether it is on where nobody says.
 pub fn collectors() -> impl Iterator<Item = (&'static str, bool)> {
