@@ -646,3 +646,7 @@ pub const SAMPLE_LABELS_MAX: usize = 256;
 pub const EXEMPLAR_LABEL_CHARS: usize = 128;
 /// Bytes of a line that the error of its parser shows.
 pub const SAMPLE_EXCERPT_BYTES: usize = 80;
+/// Attributes of a class of devices in /sys that stay open; those above are opened for each reading. A host with hundreds of CPUs has thousands.
+pub const HOST_ATTRIBUTES_OPEN: usize = 96;
+/// After so many ticks devices in /sys are looked at closely again, even if the list of them is the same.
+pub const HOST_LOOK_TICKS: u32 = 20;

@@ -25,8 +25,14 @@ pub fn read(text: &str) -> BTreeMap<String, Family> {
             family.kind = kind.to_owned();
             continue;
         }
-        let (name, labels, value) = sample(line).unwrap_or_else(|| panic!("{line}"));
-        let family = families.get_mut(name).unwrap_or_else(|| panic!("{name} has no type"));
+        let (name, mut labels, value) = sample(line).unwrap_or_else(|| panic!("{line}"));
+        // Series of histograms and summaries have names of their own, which is one more label here.
+        let of = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let of = of.filter(|_| !families.contains_key(name));
+        if of.is_some() {
+            labels.insert(0, ("__name__".to_owned(), name.to_owned()));
+        }
+        let family = families.get_mut(of.unwrap_or(name)).unwrap_or_else(|| panic!("{name} has no type"));
         assert!(family.series.insert(labels, value).is_none(), "twice: {line}");
     }
     families

@@ -64,12 +64,18 @@ impl Buffer {
 pub(super) struct File {
     path: PathBuf,
     open: Option<OwnedFd>,
+    passing: bool,
 }
 
 impl File {
     /// A file that is opened when it is read first; it need not be there.
     pub(super) fn new(path: impl Into<PathBuf>) -> File {
-        File { path: path.into(), open: None }
+        File { path: path.into(), open: None, passing: false }
+    }
+
+    /// A file that is opened for each reading, because there may be too many of its kind to keep them open.
+    pub(super) fn passing(path: impl Into<PathBuf>) -> File {
+        File { path: path.into(), open: None, passing: true }
     }
 
     /// Where it is.
@@ -120,7 +126,7 @@ impl File {
         }
         let file = open(&self.path)?;
         let filled = buffer.fill(&file, once);
-        if filled.is_ok() {
+        if filled.is_ok() && !self.passing {
             self.open = Some(file);
         }
         filled

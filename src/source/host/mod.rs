@@ -44,6 +44,25 @@ mod udp_queues;
 mod uname;
 mod vmstat;
 
+// Hardware and file systems.
+mod bonding;
+mod devices;
+mod dmi;
+mod dmmultipath;
+mod edac;
+mod hwmon;
+mod kernel_hung;
+mod mdadm;
+mod nvme;
+mod powersupplyclass;
+mod rapl;
+mod selinux;
+mod thermal_zone;
+mod watchdog;
+
+#[cfg(test)]
+mod fixture;
+
 pub use collect::{Failure, Host};
 pub use settings::{Filter, Roots, Settings, Unknown};
 
@@ -136,6 +155,20 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("udp_queues", |settings| Box::new(udp_queues::UdpQueues::new(settings))),
     Entry::new("uname", |_| Box::new(uname::Uname)),
     Entry::new("vmstat", |settings| Box::new(vmstat::Vmstat::new(settings))),
+    // Hardware and file systems. Those block that ask firmware or a device.
+    Entry::new("bonding", |settings| Box::new(bonding::Bonding::new(settings))),
+    Entry::new("dmi", |settings| Box::new(dmi::Dmi::new(settings))),
+    Entry::new("dmmultipath", |settings| Box::new(dmmultipath::DmMultipath::new(settings))),
+    Entry::new("edac", |settings| Box::new(edac::Edac::new(settings))),
+    Entry::new("hwmon", |settings| Box::new(hwmon::Hwmon::new(settings))).blocking(),
+    Entry::new("kernel_hung", |settings| Box::new(kernel_hung::KernelHung::new(settings))),
+    Entry::new("mdadm", |settings| Box::new(mdadm::Mdadm::new(settings))),
+    Entry::new("nvme", |settings| Box::new(nvme::Nvme::new(settings))).blocking(),
+    Entry::new("powersupplyclass", |settings| Box::new(powersupplyclass::PowerSupplyClass::new(settings))).blocking(),
+    Entry::new("rapl", |settings| Box::new(rapl::Rapl::new(settings))),
+    Entry::new("selinux", |settings| Box::new(selinux::Selinux::new(settings))),
+    Entry::new("thermal_zone", |settings| Box::new(thermal_zone::ThermalZone::new(settings))).blocking(),
+    Entry::new("watchdog", |settings| Box::new(watchdog::Watchdog::new(settings))),
 ];
 
 /// The names of all collectors, each with whether it is on where nobody says.
