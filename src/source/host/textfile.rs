@@ -235,9 +235,9 @@ impl Collector for Textfile {
             out.family("node_textfile_mtime_seconds", "When a file was written, seconds since 1970.", Kind::Gauge);
         }
         for file in self.files.iter().filter(good) {
-            if let Some((_, _, seconds, nanos, ..)) = file.version {
-                let mtime = seconds as f64 + nanos as f64 / 1e9;
-                out.add(&[("file", &file.path.to_string_lossy())], mtime);
+            // Whole seconds, as node_exporter tells it.
+            if let Some((_, _, seconds, ..)) = file.version {
+                out.add(&[("file", &file.path.to_string_lossy())], seconds as f64);
             }
         }
         failed |= self.files.iter().any(|file| !good(&file));
