@@ -43,6 +43,7 @@ const DIFFERENCES: &[(&str, Difference, bool, &str)] = &[
     ("node_softnet_flow_limit_count_total", Ours, false, "new in 1.6"),
     ("node_softnet_received_rps_total", Ours, false, "new in 1.6"),
     ("node_pressure_irq_stalled_seconds_total", Ours, true, "new in 1.9; kernels with IRQ accounting have it"),
+    ("process_*", Ours, false, "node_exporter is started without its own; the test is about the host's"),
     ("node_kernel_hung_tasks_total", Ours, true, "new in 1.10; kernels since 6.13 have it"),
     ("node_cpu_online", Ours, true, "new in 1.7; where the first CPU can be switched off"),
     ("node_disk_info", Label("rotational"), true, "new in 1.9; 1.5 does not tell it"),

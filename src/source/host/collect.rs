@@ -7,6 +7,8 @@
 //! Promises: one thread for each collector that may hang, also over [`Host::renew`]; a late collector delays one tick, by the deadline at most.
 //! Leaves to others: when there is a tick; saying what failed ([`Host::failures`]) where it can be read.
 
+use super::filesystem::Others;
+use super::own::Own;
 use super::{COLLECTORS, Collector, Entry, Fail, Settings};
 use crate::base::limits::HOST_STACK_BYTES;
 use crate::model::samples::{Kind, Samples};
@@ -18,6 +20,8 @@ pub struct Host {
     parts: Vec<Part>,
     deadline: Duration,
     failures: Vec<Failure>,
+    others: Arc<Others>,
+    own: Own,
 }
 
 /// A collector that told nothing, or not all, in the last tick, and why.
@@ -77,7 +81,8 @@ impl Host {
     /// # Errors
     /// A thread cannot be started.
     pub fn new(settings: &Settings) -> std::io::Result<Host> {
-        let mut host = Host { parts: Vec::new(), deadline: settings.deadline, failures: Vec::new() };
+        let (deadline, others) = (settings.deadline, Arc::default());
+        let mut host = Host { parts: Vec::new(), deadline, failures: Vec::new(), others, own: Own::new() };
         host.renew(settings)?;
         Ok(host)
     }
@@ -87,10 +92,12 @@ impl Host {
     /// # Errors
     /// A thread cannot be started; the collectors are what they were then.
     pub fn renew(&mut self, settings: &Settings) -> std::io::Result<()> {
+        let mut settings = settings.clone();
+        settings.others = self.others.clone();
         let mut parts = Vec::new();
         let mut later = Vec::new();
         for entry in COLLECTORS.iter().filter(|entry| settings.is_on(entry.name)) {
-            let collector = (entry.make)(settings);
+            let collector = (entry.make)(&settings);
             let runs = match self.place_of(entry) {
                 None if !entry.blocks => Runs::Here(collector),
                 None => Runs::Apart(start(entry.name, collector)?),
@@ -165,7 +172,7 @@ impl Host {
         &self.failures
     }
 
-    fn tell(&self, out: &mut Samples) {
+    fn tell(&mut self, out: &mut Samples) {
         out.family("node_scrape_collector_duration_seconds", "How long a collector took.", Kind::Gauge);
         for part in &self.parts {
             out.add(&[("collector", part.name)], part.took.as_secs_f64());
@@ -184,6 +191,7 @@ impl Host {
         let labels =
             [("branch", "lugger"), ("goarch", arch), ("goos", "linux"), ("version", env!("CARGO_PKG_VERSION"))];
         out.add(&labels, 1.0);
+        self.own.tell(out);
     }
 }
 
@@ -198,6 +206,7 @@ impl Part {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.others.end();
         for part in &self.parts {
             if let Runs::Apart(place) = &part.runs {
                 place.end();

@@ -50,7 +50,7 @@ struct Mount {
 }
 
 /// What statfs said.
-#[derive(Default)]
+#[derive(Debug, Default)]
 enum Answer {
     #[default]
     None,
@@ -68,7 +68,7 @@ impl Filesystem {
             types: settings.mount_types.clone(),
             roots: settings.roots.clone(),
             mounts: Vec::new(),
-            others: Arc::default(),
+            others: settings.others.clone(),
             // So that what was found is told before the collector itself is late.
             patience: settings.deadline / 2,
         }
@@ -275,18 +275,20 @@ fn tell(out: &mut Samples, mounts: &[&mut Mount]) {
     }
 }
 
-/// Mounts that are asked on other threads.
-#[derive(Default)]
-struct Others {
+/// Mounts that are asked on other threads; one for all the time of a host's collectors, so that other settings do not add threads to those that hang.
+#[derive(Debug, Default)]
+pub(super) struct Others {
     state: Mutex<Waiting>,
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiting {
     queue: VecDeque<PathBuf>,
     /// What is being asked now, one a thread that is not free. Each may hang.
     asked: Vec<PathBuf>,
+    /// Those of them that were asked in an earlier tick.
+    hung: Vec<PathBuf>,
     answers: Vec<(PathBuf, Answer)>,
     threads: usize,
     ended: bool,
@@ -297,11 +299,18 @@ impl Others {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the threads that are free, and the others when they are.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
     /// Asks all that are not still being asked since an earlier tick.
     fn ask(self: &Arc<Self>, paths: &[&PathBuf]) {
         let mut waiting = self.lock();
         waiting.answers.clear();
         waiting.queue.clear();
+        waiting.hung = waiting.asked.clone();
         for path in paths {
             if !waiting.asked.contains(path) {
                 waiting.queue.push_back((*path).clone());
@@ -329,11 +338,11 @@ impl Others {
     fn wait(self: &Arc<Self>, patience: Duration) {
         let began = Instant::now();
         let mut waiting = self.lock();
-        // Those that hung before are not waited for.
-        let hung = waiting.asked.clone();
         let mut share = patience / HOST_STATFS_THREADS as u32;
-        let busy =
-            |waiting: &Waiting| !waiting.queue.is_empty() || waiting.asked.iter().any(|path| !hung.contains(path));
+        // Those that hung before are not waited for.
+        let busy = |waiting: &Waiting| {
+            !waiting.queue.is_empty() || waiting.asked.iter().any(|path| !waiting.hung.contains(path))
+        };
         while busy(&waiting) && began.elapsed() < patience {
             let left = share.saturating_sub(began.elapsed());
             let (back, slow) = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
@@ -370,13 +379,6 @@ impl Others {
             waiting.answers.push((path, answer));
             self.changed.notify_all();
         }
-    }
-}
-
-impl Drop for Filesystem {
-    fn drop(&mut self) {
-        self.others.lock().ended = true;
-        self.others.changed.notify_all();
     }
 }
 

@@ -29,6 +29,7 @@ mod meminfo;
 mod netlink;
 mod netstat;
 mod os;
+mod own;
 mod pressure;
 mod processes;
 mod schedstat;

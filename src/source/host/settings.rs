@@ -3,11 +3,13 @@
 //! Promises: [`Settings::new`] has node_exporter's defaults. Leaves to others: how a person writes them.
 
 use super::COLLECTORS;
+use super::filesystem::Others;
 use crate::base::expression::{self, ExpressionError};
 use crate::base::limits::HOST_DEADLINE_MS_DEFAULT;
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the host's files are.
@@ -140,6 +142,8 @@ pub struct Settings {
     /// Whether systemd tells how often services were restarted.
     pub unit_restarts: bool,
     on: BTreeSet<&'static str>,
+    /// The host's own, which outlives its settings.
+    pub(super) others: Arc<Others>,
 }
 
 impl Settings {
@@ -170,6 +174,7 @@ impl Settings {
             ignore_invalid_speed: false,
             unit_restarts: false,
             on: COLLECTORS.iter().filter(|entry| entry.on).map(|entry| entry.name).collect(),
+            others: Arc::default(),
         }
     }
 
