@@ -18,6 +18,7 @@ mod arp;
 mod conntrack;
 mod cpu;
 mod cpufreq;
+mod dbus;
 mod diskstats;
 mod entropy;
 mod filefd;
@@ -36,6 +37,7 @@ mod schedstat;
 mod sockstat;
 mod softnet;
 mod stat;
+mod systemd;
 mod table;
 mod tcpstat;
 mod textfile;
@@ -149,6 +151,7 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("softirqs", |settings| Box::new(interrupts::Softirqs::new(settings))).off(),
     Entry::new("softnet", |settings| Box::new(softnet::Softnet::new(settings))),
     Entry::new("stat", |settings| Box::new(stat::Stat::new(settings))),
+    Entry::new("systemd", |settings| Box::new(systemd::Systemd::new(settings))).blocking().off(),
     Entry::new("tcpstat", |settings| Box::new(tcpstat::Tcpstat::new(settings))).off(),
     Entry::new("textfile", |settings| Box::new(textfile::Textfile::new(settings))).blocking(),
     Entry::new("time", |settings| Box::new(time::Time::new(settings))),
