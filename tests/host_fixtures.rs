@@ -1,0 +1,258 @@
+//! The host's metrics from trees of the tests' own making: what this host does not have, what is malformed, and a systemd that is none.
+
+mod support;
+
+use lugger::format::prometheus::text::Writer;
+use lugger::model::samples::Samples;
+use lugger::source::host::{Host, Roots, Settings};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use support::exposition;
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (name, content) in files {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// What one collector tells of a tree, and its failure.
+fn collect(root: &Path, collector: &str, set: impl Fn(&mut Settings)) -> (String, Option<String>) {
+    let roots =
+        Roots { proc: root.join("proc"), sys: root.join("sys"), rootfs: root.to_owned(), udev: root.join("udev") };
+    let mut settings = Settings::new(roots);
+    settings.none();
+    settings.set(collector, true).unwrap();
+    set(&mut settings);
+    let mut host = Host::new(&settings).unwrap();
+    let (mut samples, mut text) = (Samples::default(), Vec::new());
+    host.collect(&mut samples);
+    Writer::default().write(&samples, &mut text);
+    let text = String::from_utf8(text).unwrap();
+    exposition::read(&text);
+    (text, host.failures().first().map(|failure| failure.what.clone()))
+}
+
+#[track_caller]
+fn told(files: &[(&str, &str)], collector: &str, expected: &[&str]) {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), files);
+    let (text, failure) = collect(root.path(), collector, |_| {});
+    assert_eq!(failure, None);
+    for line in expected {
+        assert!(text.lines().any(|found| found == *line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn interfaces_by_their_files() {
+    let dev = "Inter-|   Receive |  Transmit\n face |bytes ...\n\
+               eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
+    let expected = [
+        "node_network_receive_multicast_total{device=\"eth0:1\"} 8",
+        "node_network_transmit_carrier_total{device=\"eth0:1\"} 15",
+    ];
+    told(&[("proc/net/dev", dev)], "netdev", &expected);
+    let class = [
+        ("sys/class/net/eth0/operstate", "up\n"),
+        ("sys/class/net/eth0/flags", "0x1003\n"),
+        ("sys/class/net/eth0/speed", "-1\n"),
+        ("sys/class/net/eth0/mtu", "1500\n"),
+        ("sys/class/net/eth0/address", "01:02\n"),
+        ("sys/class/net/bonding_masters", "bond0\n"),
+    ];
+    let expected = [
+        "node_network_up{device=\"eth0\"} 1",
+        "node_network_flags{device=\"eth0\"} 4099",
+        "node_network_speed_bytes{device=\"eth0\"} -125000",
+        "node_network_info{address=\"01:02\",adminstate=\"up\",device=\"eth0\",operstate=\"up\"} 1",
+    ];
+    told(&class, "netclass", &expected);
+}
+
+#[test]
+fn disks_with_what_udev_knows() {
+    let files = [
+        (
+            "proc/diskstats",
+            "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 1 sda1 1 2 3 4 5 6 7 8 9 10 11\n253 0 dm-0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n",
+        ),
+        ("sys/block/sda/queue/rotational", "1\n"),
+        (
+            "udev/b8:0",
+            "S:x\nE:ID_MODEL=M\nE:ID_SERIAL=long\nE:ID_SERIAL_SHORT=s\nE:ID_ATA=1\nE:ID_ATA_ROTATION_RATE_RPM=7200\n",
+        ),
+        ("udev/b253:0", "E:DM_NAME=vg-lv\nE:DM_LV_NAME=lv\nE:ID_FS_TYPE=xfs\nE:ID_FS_UUID=u\n"),
+    ];
+    let expected = [
+        "node_disk_read_bytes_total{device=\"sda\"} 1536",
+        "node_disk_flush_requests_time_seconds_total{device=\"dm-0\"} 0.017",
+        "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",model=\"M\",rotational=\"1\",serial=\"s\"} 1",
+        "node_disk_ata_rotation_rate_rpm{device=\"sda\"} 7200",
+        "node_disk_device_mapper_info{device=\"dm-0\",lv_name=\"lv\",name=\"vg-lv\"} 1",
+        "node_disk_filesystem_info{device=\"dm-0\",type=\"xfs\",uuid=\"u\"} 1",
+    ];
+    told(&files, "diskstats", &expected);
+}
+
+#[test]
+fn other_parts_that_this_host_may_lack() {
+    let schedstat = [("proc/schedstat", "version 15\ncpu0 0 0 0 0 0 0 2000000000 500000000 7\ndomain0 1 2\n")];
+    let expected =
+        ["node_schedstat_running_seconds_total{cpu=\"0\"} 2", "node_schedstat_waiting_seconds_total{cpu=\"0\"} 0.5"];
+    told(&schedstat, "schedstat", &expected);
+    let freq = [
+        ("sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "1600000\n"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/scaling_available_governors", "performance powersave\n"),
+    ];
+    let expected = [
+        "node_cpu_scaling_frequency_hertz{cpu=\"1\"} 1.6e+09",
+        "node_cpu_scaling_governor{cpu=\"1\",governor=\"performance\"} 0",
+        "node_cpu_scaling_governor{cpu=\"1\",governor=\"powersave\"} 1",
+    ];
+    told(&freq, "cpufreq", &expected);
+    let pressure = [("proc/pressure/irq", "full avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n")];
+    told(&pressure, "pressure", &["node_pressure_irq_stalled_seconds_total 2.5"]);
+    let arp = "IP address HW type Flags HW address Mask Device\n1.2.3.4 0x1 0x2 aa * eth0\n1.2.3.5 0x1 0x2 aa * eth0\n";
+    told(&[("proc/net/arp", arp)], "arp", &["node_arp_entries{device=\"eth0\"} 2"]);
+}
+
+#[test]
+fn what_is_malformed_is_an_error_and_no_number() {
+    let cases = [
+        ("loadavg", "proc/loadavg", "0.1 x"),
+        ("meminfo", "proc/meminfo", "MemTotal: -3 kB\n"),
+        ("meminfo", "proc/meminfo", "MemTotal: 3 MB\n"),
+        ("cpu", "proc/stat", "cpu0 1 2 3\n"),
+        ("cpu", "proc/stat", "cpu0 1 2 3 99999999999999999999\n"),
+        ("cpu", "proc/stat", ""),
+        ("stat", "proc/stat", "ctxt\n"),
+        ("diskstats", "proc/diskstats", "8 0 sda 1 two\n"),
+        ("netdev", "proc/net/dev", "a\nb\neth0: 1 2 3\n"),
+        ("netstat", "proc/net/netstat", "IpExt: InOctets\nTcpExt: 1\n"),
+        ("sockstat", "proc/net/sockstat", "TCP: inuse many\n"),
+        ("softnet", "proc/net/softnet_stat", "00 01\n"),
+        ("vmstat", "proc/vmstat", "pgfault\n"),
+        ("filefd", "proc/sys/fs/file-nr", "1 2\n"),
+        ("udp_queues", "proc/net/udp", "head\n1 2 3 4 5\n"),
+        ("schedstat", "proc/schedstat", "cpu0 1 2 3\n"),
+        ("filesystem", "proc/1/mountinfo", "1 2 3\n"),
+        ("interrupts", "proc/interrupts", "CPU0\n1: x IO-APIC timer\n"),
+    ];
+    for (collector, file, content) in cases {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &[(file, content)]);
+        let (text, failure) = collect(root.path(), collector, |_| {});
+        assert!(failure.is_some_and(|what| what.contains(file)), "{collector} {content:?}\n{text}");
+        assert!(text.contains(&format!("node_scrape_collector_success{{collector=\"{collector}\"}} 0")));
+        // Nothing is there: no data, and no failure that would be told.
+        let empty = tempfile::tempdir().unwrap();
+        let (text, failure) = collect(empty.path(), collector, |_| {});
+        assert!(text.contains(&format!("node_scrape_collector_success{{collector=\"{collector}\"}} 0")), "{text}");
+        assert!(failure.is_none() || collector == "filesystem", "{failure:?}");
+    }
+}
+
+/// A message of D-Bus, little-endian: an answer to call `serial`.
+fn answer(serial: u32, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![b'l', 2, 0, 1];
+    for number in [body.len() as u32, 1, 8] {
+        message.extend_from_slice(&number.to_le_bytes());
+    }
+    // The field REPLY_SERIAL, a variant of a number.
+    message.extend_from_slice(&[5, 1, b'u', 0]);
+    message.extend_from_slice(&serial.to_le_bytes());
+    message.extend_from_slice(body);
+    message
+}
+
+fn pad(out: &mut Vec<u8>, to: usize) {
+    while out.len() % to != 0 {
+        out.push(0);
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    pad(out, 4);
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    out.push(0);
+}
+
+/// The body that answers a call, by the names that the call has in it.
+fn body(call: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    if call.contains("ListUnits") {
+        let mut units = Vec::new();
+        for (name, state) in [("a.service", "active"), ("b.timer", "failed"), ("c.slice", "active")] {
+            pad(&mut units, 8);
+            for word in [name, "x", "loaded", state, "x", "", "/unit"] {
+                text(&mut units, word);
+            }
+            pad(&mut units, 4);
+            units.extend_from_slice(&0u32.to_le_bytes());
+            text(&mut units, "");
+            text(&mut units, "/");
+        }
+        out.extend_from_slice(&(units.len() as u32).to_le_bytes());
+        pad(&mut out, 8);
+        out.extend_from_slice(&units);
+    } else if call.contains("LastTriggerUSec") {
+        out.extend_from_slice(&[1, b't', 0]);
+        pad(&mut out, 8);
+        out.extend_from_slice(&1_500_000u64.to_le_bytes());
+    } else {
+        out.extend_from_slice(&[1, b's', 0]);
+        let known = [("SystemState", "running"), ("Version", "252.39-1"), ("Type", "notify")];
+        text(&mut out, known.iter().find(|(name, _)| call.contains(name)).map_or("", |(_, value)| value));
+    }
+    out
+}
+
+#[test]
+fn systemd_is_asked_for_its_units() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("run/systemd")).unwrap();
+    let listener = UnixListener::bind(root.path().join("run/systemd/private")).unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut from = BufReader::new(stream.try_clone().unwrap());
+        let mut line = Vec::new();
+        from.read_until(b'\n', &mut line).unwrap();
+        assert!(line.starts_with(b"\0AUTH EXTERNAL "), "{line:?}");
+        stream.write_all(b"OK 1234\r\n").unwrap();
+        line.clear();
+        from.read_until(b'\n', &mut line).unwrap();
+        assert_eq!(line, b"BEGIN\r\n");
+        let mut head = [0; 16];
+        while from.read_exact(&mut head).is_ok() {
+            let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
+            let mut rest = vec![0; (number(12) as usize).next_multiple_of(8) + number(4) as usize];
+            from.read_exact(&mut rest).unwrap();
+            stream.write_all(&answer(number(8), &body(&String::from_utf8_lossy(&rest)))).unwrap();
+        }
+    });
+    let (text, failure) = collect(root.path(), "systemd", |_| {});
+    assert_eq!(failure, None);
+    for line in [
+        "node_systemd_units{state=\"active\"} 2",
+        "node_systemd_units{state=\"failed\"} 1",
+        "node_systemd_unit_state{name=\"a.service\",state=\"active\",type=\"notify\"} 1",
+        "node_systemd_unit_state{name=\"b.timer\",state=\"active\"} 0",
+        "node_systemd_timer_last_trigger_seconds{name=\"b.timer\"} 1.5",
+        "node_systemd_system_running 1",
+        "node_systemd_version{version=\"252.39-1\"} 252.39",
+        "node_systemd_virtualization_info{virtualization_type=\"none\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("c.slice"), "{text}");
+    served.join().unwrap();
+    let nowhere = tempfile::tempdir().unwrap();
+    let (_, failure) = collect(nowhere.path(), "systemd", |_| {});
+    assert!(failure.is_some_and(|what| what.contains("/run/systemd/private")));
+}
