@@ -46,13 +46,17 @@ mod uname;
 mod vmstat;
 
 // Hardware and file systems.
+mod bcache;
 mod bonding;
 mod btrfs;
 mod devices;
 mod dmi;
 mod dmmultipath;
 mod edac;
+mod fibrechannel;
 mod hwmon;
+mod infiniband;
+mod ipvs;
 mod kernel_hung;
 mod mdadm;
 mod nfs;
@@ -61,6 +65,7 @@ mod nvme;
 mod powersupplyclass;
 mod rapl;
 mod selinux;
+mod tapestats;
 mod thermal_zone;
 mod watchdog;
 mod xfs;
@@ -162,12 +167,16 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("uname", |_| Box::new(uname::Uname)),
     Entry::new("vmstat", |settings| Box::new(vmstat::Vmstat::new(settings))),
     // Hardware and file systems. Those block that ask firmware or a device.
+    Entry::new("bcache", |settings| Box::new(bcache::Bcache::new(settings))),
     Entry::new("bonding", |settings| Box::new(bonding::Bonding::new(settings))),
     Entry::new("btrfs", |settings| Box::new(btrfs::Btrfs::new(settings))).blocking(),
     Entry::new("dmi", |settings| Box::new(dmi::Dmi::new(settings))),
     Entry::new("dmmultipath", |settings| Box::new(dmmultipath::DmMultipath::new(settings))),
     Entry::new("edac", |settings| Box::new(edac::Edac::new(settings))),
+    Entry::new("fibrechannel", |settings| Box::new(fibrechannel::FibreChannel::new(settings))).blocking(),
     Entry::new("hwmon", |settings| Box::new(hwmon::Hwmon::new(settings))).blocking(),
+    Entry::new("infiniband", |settings| Box::new(infiniband::Infiniband::new(settings))).blocking(),
+    Entry::new("ipvs", |settings| Box::new(ipvs::Ipvs::new(settings))),
     Entry::new("kernel_hung", |settings| Box::new(kernel_hung::KernelHung::new(settings))),
     Entry::new("mdadm", |settings| Box::new(mdadm::Mdadm::new(settings))),
     Entry::new("nfs", |settings| Box::new(nfs::Nfs::new(settings))),
@@ -176,6 +185,7 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("powersupplyclass", |settings| Box::new(powersupplyclass::PowerSupplyClass::new(settings))).blocking(),
     Entry::new("rapl", |settings| Box::new(rapl::Rapl::new(settings))),
     Entry::new("selinux", |settings| Box::new(selinux::Selinux::new(settings))),
+    Entry::new("tapestats", |settings| Box::new(tapestats::Tapestats::new(settings))),
     Entry::new("thermal_zone", |settings| Box::new(thermal_zone::ThermalZone::new(settings))).blocking(),
     Entry::new("watchdog", |settings| Box::new(watchdog::Watchdog::new(settings))),
     Entry::new("xfs", |settings| Box::new(xfs::Xfs::new(settings))),

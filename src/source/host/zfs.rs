@@ -286,7 +286,8 @@ l2_write_spa_mismatch           2    7
             "#;
         for (pool, is) in [("old", "suspended"), ("tank", "online")] {
             for state in STATES {
-                expected += &format!("node_zfs_zpool_state{{state=\"{state}\",zpool=\"{pool}\"}} {}\n", u8::from(state == is));
+                expected +=
+                    &format!("node_zfs_zpool_state{{state=\"{state}\",zpool=\"{pool}\"}} {}\n", u8::from(state == is));
             }
         }
         let mut zfs = Zfs::new(&tree.settings());
@@ -304,7 +305,10 @@ l2_write_spa_mismatch           2    7
         let tree = tree();
         tree.write("proc/spl/kstat/zfs/arcstats", "6 1\nname type data\nhits 4 -5\n");
         let (text, fail) = failed(&mut Zfs::new(&tree.settings()));
-        assert!(text.is_empty() && matches!(fail, Fail::Error(what) if what.ends_with("arcstats: not understood: hits is '-5'")));
+        assert!(
+            text.is_empty()
+                && matches!(fail, Fail::Error(what) if what.ends_with("arcstats: not understood: hits is '-5'"))
+        );
         tree.write("proc/spl/kstat/zfs/arcstats", "6 1\nhits 4 5\n");
         let (_, fail) = failed(&mut Zfs::new(&tree.settings()));
         assert!(matches!(fail, Fail::Error(what) if what.ends_with("it has no line 'name type data'")));
