@@ -72,6 +72,7 @@ mod xfs;
 mod zfs;
 
 #[cfg(test)]
+#[path = "fixture_tests.rs"]
 mod fixture;
 
 pub use collect::{Failure, Host};

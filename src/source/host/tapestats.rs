@@ -47,7 +47,7 @@ impl Tapestats {
     fn fill(&mut self) -> Result<(), Fail> {
         for name in self.class.names() {
             // A drive has other names as well, for its modes and without rewinding: `nst0`, `st0a`.
-            if !name.strip_prefix("st").is_some_and(|rest| rest.parse::<u32>().is_ok()) {
+            if name.strip_prefix("st").is_none_or(|rest| rest.parse::<u32>().is_err()) {
                 continue;
             }
             for (row, (attribute, times)) in NUMBERS.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Trees of files as the kernel shows them, for tests, and samples as text.
+//! Trees of files as the kernel shows them, for tests of collectors, and samples as text.
 
 use super::{Collector, Fail, Roots, Settings};
 use crate::model::samples::Samples;
