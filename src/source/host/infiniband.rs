@@ -1,6 +1,6 @@
 //! `infiniband`: ports of InfiniBand and RDMA adapters. From /sys/class/infiniband (the kernel's Documentation/ABI/stable/sysfs-class-infiniband).
 
-use super::devices::{Class, Families, Row, entries, word};
+use super::devices::{Class, Families, Row, entries, text_of, word};
 use super::files::{Buffer, File, float, text, trim, unsigned};
 use super::{Collector, Fail, Settings};
 use crate::model::samples::{Kind, Samples};
@@ -9,11 +9,12 @@ use std::path::Path;
 macro_rules! counters {
     ($(($name:literal, $file:literal)),* $(,)?) => {
         /// State and rate, and behind them what is counted.
-        const ROWS: [Row; 4 + COUNTERS.len()] = [
+        const ROWS: [Row; FIRST + COUNTERS.len()] = [
             ("node_infiniband_state_id", "State: 1 down, 2 init, 3 armed, 4 active, 5 deferred.", Kind::Gauge),
             ("node_infiniband_physical_state_id", "State of the link: 1 sleep, 2 polling, 3 disabled, 4 training, 5 up, 6 recovery, 7 test.", Kind::Gauge),
             ("node_infiniband_rate_bytes_per_second", "Rate of the link.", Kind::Gauge),
             ("node_infiniband_lifespan_seconds", "How long what was counted by hardware is told again.", Kind::Gauge),
+            ("node_infiniband_info", "Always 1; what an adapter says of itself.", Kind::Gauge),
             $((concat!("node_infiniband_", $name), concat!($file, " of a port."), Kind::Counter)),*
         ];
         /// The attribute of each counter.
@@ -83,6 +84,10 @@ counters![
     ("rx_write_requests_total", "hw_counters/rx_write_requests"),
 ];
 
+/// Rows that are not in the order of attributes, and that of the first counter.
+const LIFESPAN: usize = 3;
+const INFO: usize = 4;
+const FIRST: usize = 5;
 /// What counters of data count, bytes: a word on each of four lanes.
 const LANES: f64 = 4.0;
 /// A gigabit a second in bytes.
@@ -102,7 +107,20 @@ impl Infiniband {
 
     fn fill(&mut self) -> Result<(), Fail> {
         for device in self.class.names().to_vec() {
-            let ports = self.class.directory().join(&device).join("ports");
+            let directory = self.class.directory().join(&device);
+            let told = |attribute| text_of(directory.join(attribute), &mut self.buffer);
+            // Not every driver has all of these.
+            let [board, firmware, kind] = ["board_id", "fw_ver", "hca_type"].map(told);
+            let (board, firmware, kind) =
+                (board?.unwrap_or_default(), firmware?.unwrap_or_default(), kind?.unwrap_or_default());
+            let labels = [
+                ("board_id", board.as_str()),
+                ("device", &device),
+                ("firmware_version", &firmware),
+                ("hca_type", &kind),
+            ];
+            self.families.add(INFO, &labels, 1.0);
+            let ports = directory.join("ports");
             for port in entries(&ports).map_err(|error| Fail::io(&ports, error))? {
                 self.fill_port(&ports.join(&port), &[("device", &device), ("port", &port)])?;
             }
@@ -122,14 +140,14 @@ impl Infiniband {
             // Rates are cut to whole bytes, as by node_exporter.
             self.families.add(row, labels, if *attribute == "rate" { (number * GIGABIT).floor() } else { number });
         }
-        for (row, attribute) in (4..).zip(COUNTERS) {
+        for (row, attribute) in (FIRST..).zip(COUNTERS) {
             let lanes = attribute.ends_with("_data") || attribute.ends_with("_data_64");
             if let Some(number) = self.counter(directory, attribute)? {
                 self.families.add(row, labels, number * if lanes { LANES } else { 1.0 });
             }
         }
         if let Some(lifespan) = self.counter(directory, "hw_counters/lifespan")? {
-            self.families.add(3, labels, lifespan / 1000.0);
+            self.families.add(LIFESPAN, labels, lifespan / 1000.0);
         }
         Ok(())
     }
@@ -169,7 +187,8 @@ mod tests {
     fn ports() {
         let tree = Tree::new(
             "
-            sys/class/infiniband/mlx5_0/fw_ver: 12.1
+            sys/class/infiniband/mlx5_0/board_id: SM_1141000001000
+            sys/class/infiniband/mlx5_0/fw_ver: 2.31.5050
             sys/class/infiniband/mlx5_0/ports/1/state: 4: ACTIVE
             sys/class/infiniband/mlx5_0/ports/1/phys_state: 5: LinkUp
             sys/class/infiniband/mlx5_0/ports/1/rate: 2.5 Gb/sec (1X SDR)
@@ -195,6 +214,8 @@ mod tests {
             node_infiniband_rate_bytes_per_second{device="mlx5_0",port="2"} 12500000000
             # node_infiniband_lifespan_seconds gauge
             node_infiniband_lifespan_seconds{device="mlx5_0",port="1"} 0.01
+            # node_infiniband_info gauge
+            node_infiniband_info{board_id="SM_1141000001000",device="mlx5_0",firmware_version="2.31.5050"} 1
             # node_infiniband_legacy_data_transmitted_bytes_total counter
             node_infiniband_legacy_data_transmitted_bytes_total{device="mlx5_0",port="1"} 106036453180
             # node_infiniband_port_data_received_bytes_total counter
