@@ -48,22 +48,33 @@ mod uname;
 mod vmstat;
 
 // Hardware and file systems.
+mod bcache;
 mod bonding;
+mod btrfs;
 mod devices;
 mod dmi;
 mod dmmultipath;
 mod edac;
+mod fibrechannel;
 mod hwmon;
+mod infiniband;
+mod ipvs;
 mod kernel_hung;
 mod mdadm;
+mod nfs;
+mod nfsd;
 mod nvme;
 mod powersupplyclass;
 mod rapl;
 mod selinux;
+mod tapestats;
 mod thermal_zone;
 mod watchdog;
+mod xfs;
+mod zfs;
 
 #[cfg(test)]
+#[path = "fixture_tests.rs"]
 mod fixture;
 
 pub use collect::{Failure, Host};
@@ -160,19 +171,29 @@ const COLLECTORS: &[Entry] = &[
     Entry::new("uname", |_| Box::new(uname::Uname)),
     Entry::new("vmstat", |settings| Box::new(vmstat::Vmstat::new(settings))),
     // Hardware and file systems. Those block that ask firmware or a device.
+    Entry::new("bcache", |settings| Box::new(bcache::Bcache::new(settings))),
     Entry::new("bonding", |settings| Box::new(bonding::Bonding::new(settings))),
+    Entry::new("btrfs", |settings| Box::new(btrfs::Btrfs::new(settings))).blocking(),
     Entry::new("dmi", |settings| Box::new(dmi::Dmi::new(settings))),
     Entry::new("dmmultipath", |settings| Box::new(dmmultipath::DmMultipath::new(settings))),
     Entry::new("edac", |settings| Box::new(edac::Edac::new(settings))),
+    Entry::new("fibrechannel", |settings| Box::new(fibrechannel::FibreChannel::new(settings))).blocking(),
     Entry::new("hwmon", |settings| Box::new(hwmon::Hwmon::new(settings))).blocking(),
+    Entry::new("infiniband", |settings| Box::new(infiniband::Infiniband::new(settings))).blocking(),
+    Entry::new("ipvs", |settings| Box::new(ipvs::Ipvs::new(settings))),
     Entry::new("kernel_hung", |settings| Box::new(kernel_hung::KernelHung::new(settings))),
     Entry::new("mdadm", |settings| Box::new(mdadm::Mdadm::new(settings))),
+    Entry::new("nfs", |settings| Box::new(nfs::Nfs::new(settings))),
+    Entry::new("nfsd", |settings| Box::new(nfsd::Nfsd::new(settings))),
     Entry::new("nvme", |settings| Box::new(nvme::Nvme::new(settings))).blocking(),
     Entry::new("powersupplyclass", |settings| Box::new(powersupplyclass::PowerSupplyClass::new(settings))).blocking(),
     Entry::new("rapl", |settings| Box::new(rapl::Rapl::new(settings))),
     Entry::new("selinux", |settings| Box::new(selinux::Selinux::new(settings))),
+    Entry::new("tapestats", |settings| Box::new(tapestats::Tapestats::new(settings))),
     Entry::new("thermal_zone", |settings| Box::new(thermal_zone::ThermalZone::new(settings))).blocking(),
     Entry::new("watchdog", |settings| Box::new(watchdog::Watchdog::new(settings))),
+    Entry::new("xfs", |settings| Box::new(xfs::Xfs::new(settings))),
+    Entry::new("zfs", |settings| Box::new(zfs::Zfs::new(settings))),
 ];
 
 /// The names of all collectors, each with whether it is on where nobody says.

@@ -7,10 +7,46 @@ use crate::model::samples::{Kind, Samples};
 
 /// Operations of NFS 4, in the order of their numbers; those without a name are not told by node_exporter.
 const VERSION_4: [&str; 40] = [
-    "", "", "", "Access", "Close", "Commit", "Create", "DelegPurge", "DelegReturn", "GetAttr", "GetFH", "Link", "Lock",
-    "Lockt", "Locku", "Lookup", "LookupRoot", "Nverify", "Open", "OpenAttr", "OpenConfirm", "OpenDgrd", "PutFH", "", "",
-    "Read", "ReadDir", "ReadLink", "Remove", "Rename", "Renew", "RestoreFH", "SaveFH", "SecInfo", "SetAttr", "", "",
-    "Verify", "Write", "RelLockOwner",
+    "",
+    "",
+    "",
+    "Access",
+    "Close",
+    "Commit",
+    "Create",
+    "DelegPurge",
+    "DelegReturn",
+    "GetAttr",
+    "GetFH",
+    "Link",
+    "Lock",
+    "Lockt",
+    "Locku",
+    "Lookup",
+    "LookupRoot",
+    "Nverify",
+    "Open",
+    "OpenAttr",
+    "OpenConfirm",
+    "OpenDgrd",
+    "PutFH",
+    "",
+    "",
+    "Read",
+    "ReadDir",
+    "ReadLink",
+    "Remove",
+    "Rename",
+    "Renew",
+    "RestoreFH",
+    "SaveFH",
+    "SecInfo",
+    "SetAttr",
+    "",
+    "",
+    "Verify",
+    "Write",
+    "RelLockOwner",
 ];
 
 /// So many operations old kernels have.
@@ -145,7 +181,9 @@ wdeleg_getattr 16
             let line = NFSD.lines().find(|line| line.split(' ').next() == Some(key)).unwrap();
             line.split(' ').skip(2).map(|number| number.parse().unwrap()).collect::<Vec<u64>>()
         };
-        for (proto, key, names) in [("2", "proc2", &VERSION_2[..]), ("3", "proc3", &VERSION_3), ("4", "proc4ops", &VERSION_4)] {
+        for (proto, key, names) in
+            [("2", "proc2", &VERSION_2[..]), ("3", "proc3", &VERSION_3), ("4", "proc4ops", &VERSION_4)]
+        {
             for (name, number) in names.iter().zip(numbers(key)) {
                 if !name.is_empty() && *name != "Null" {
                     expected += &format!("node_nfsd_requests_total{{method=\"{name}\",proto=\"{proto}\"}} {number}\n");
@@ -156,7 +194,11 @@ wdeleg_getattr 16
         let text = told(&mut nfsd);
         assert_text(&text, &expected);
         // Numbers of operations as in RFC 7530: 9 is GETATTR, 38 WRITE.
-        for line in ["method=\"GetAttr\",proto=\"4\"} 8179", "method=\"PutFH\",proto=\"4\"} 9609", "method=\"RelLockOwner\",proto=\"4\"} 11"] {
+        for line in [
+            "method=\"GetAttr\",proto=\"4\"} 8179",
+            "method=\"PutFH\",proto=\"4\"} 9609",
+            "method=\"RelLockOwner\",proto=\"4\"} 11",
+        ] {
             assert!(text.contains(line), "{line}");
         }
         tree.write("proc/net/rpc/nfsd", "th x\n");

@@ -137,7 +137,7 @@ mod tests {
                 rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
             } else {
                 let energy = rapl.class.directory().join("intel-rapl:0:0/energy_uj");
-                std::fs::set_permissions(energy, std::fs::Permissions::from_mode(0)).unwrap();
+                std::fs::set_permissions(energy, std::fs::Permissions::from_mode(0o0)).unwrap();
             }
             let mut out = Samples::default();
             let result = rapl.collect(&mut out);

@@ -134,8 +134,9 @@ mod tests {
             sys/fs/xfs/debug/bug_on_assert: 1"
         ));
         let values: [u64; 39] = [
-            92447, 97589, 92448, 93751, 1, 2, 3, 4, 1767055, 188820, 184891, 92447, 92448, 2140766, 5, 6, 7, 8, 9, 185039, 92447,
-            92444, 136422, 185045, 58807, 10, 126238, 11, 33637, 22, 94045, 107739, 92601, 12, 13, 14, 92444, 92445, 92446,
+            92447, 97589, 92448, 93751, 1, 2, 3, 4, 1767055, 188820, 184891, 92447, 92448, 2140766, 5, 6, 7, 8, 9,
+            185039, 92447, 92444, 136422, 185045, 58807, 10, 126238, 11, 33637, 22, 94045, 107739, 92601, 12, 13, 14,
+            92444, 92445, 92446,
         ];
         let mut expected = String::new();
         for ((name, ..), value) in ROWS.iter().zip(values) {
@@ -144,13 +145,17 @@ mod tests {
                 "node_xfs_write_calls_total" => 1,
                 _ => 0,
             };
-            expected += &format!("# {name} counter\n{name}{{device=\"dm-0\"}} {other}\n{name}{{device=\"sda1\"}} {value}\n");
+            expected +=
+                &format!("# {name} counter\n{name}{{device=\"dm-0\"}} {other}\n{name}{{device=\"sda1\"}} {value}\n");
         }
         let mut xfs = Xfs::new(&tree.settings());
         assert_text(&told(&mut xfs), &expected);
         tree.write("sys/fs/xfs/dm-0/stats/stats", "rw 1\n");
         let (text, fail) = failed(&mut xfs);
-        assert!(text.is_empty() && matches!(fail, Fail::Error(what) if what.ends_with("dm-0/stats/stats: not understood: 'rw' has no number 2")));
+        assert!(
+            text.is_empty()
+                && matches!(fail, Fail::Error(what) if what.ends_with("dm-0/stats/stats: not understood: 'rw' has no number 2"))
+        );
         assert_eq!(told(&mut Xfs::new(&Tree::new("").settings())), "");
         assert_eq!(told(&mut Xfs::new(&Tree::new("sys/fs/xfs/stats/stats: rw 1 2").settings())), "");
     }

@@ -1,4 +1,4 @@
-//! Trees of files as the kernel shows them, for tests, and samples as text.
+//! Trees of files as the kernel shows them, for tests of collectors, and samples as text.
 
 use super::{Collector, Fail, Roots, Settings};
 use crate::model::samples::Samples;
@@ -95,8 +95,8 @@ pub(super) fn text(samples: &Samples) -> String {
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         writeln!(written, "{}{labels} {}", sample.name(), sample.value()).unwrap();
     }
-    for at in 0..families.len() {
-        assert!(samples.iter().any(|sample| sample.family == at), "{} has no samples", families[at].name);
+    for (at, family) in families.iter().enumerate() {
+        assert!(samples.iter().any(|sample| sample.family == at), "{} has no samples", family.name);
     }
     let mut names: Vec<_> = families.iter().map(|family| family.name).collect();
     names.sort();
