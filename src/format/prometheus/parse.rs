@@ -388,11 +388,11 @@ impl<'a> Run<'a, '_> {
             if name.is_empty() {
                 name = quoted.ok_or(Reason::NoName)?;
                 // The labels were read without the name in front.
-                let unescaped = &mut self.parser.unescaped;
-                unescaped.clear();
-                samples::begin_key(name, unescaped);
-                unescaped.extend_from_slice(&series.key);
-                std::mem::swap(unescaped, &mut series.key);
+                let labels = &mut self.parser.unescaped;
+                labels.clear();
+                labels.append(&mut series.key);
+                samples::begin_key(name, &mut series.key);
+                series.key.extend_from_slice(labels);
             }
         }
         let bits = self.value()?;
