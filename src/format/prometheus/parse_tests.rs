@@ -1,6 +1,8 @@
 //! Tests of the parser: what is taken and what is refused, as Prometheus' parsers do it, and that what is written is read.
 
 use super::*;
+use crate::base::limits::{SAMPLE_EXCERPT_BYTES, SAMPLE_LABELS_MAX};
+use crate::format::prometheus::number::NumberError;
 use crate::format::prometheus::text;
 use crate::model::samples::labels_of;
 use proptest::prelude::*;
