@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lugger::format::prometheus::{parse::{Form, Parser}, text::Writer};
+use lugger::format::prometheus::{
+    parse::{Form, Parser},
+    text::Writer,
+};
 use lugger::model::samples::{Kind, Samples};
 
 /// The series with their values' bits and times, in any order.
@@ -32,7 +35,10 @@ fuzz_target!(|input: (bool, &[u8])| {
         }
     }
     // Only metadata may have names that are read again in quotes.
-    if samples.families().any(|family| !family.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')) {
+    if samples
+        .families()
+        .any(|family| !family.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':'))
+    {
         return;
     }
     let mut text = Vec::new();

@@ -2,7 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lugger::format::remote_write::{Point, cache::{Series, SeriesCache}, labels::LabelSet, push_series};
+use lugger::format::remote_write::{
+    Point,
+    cache::{Series, SeriesCache},
+    labels::LabelSet,
+    push_series,
+};
 use lugger::format::remote_write_v2::Request;
 use lugger::model::samples::Samples;
 use prost::Message;
@@ -89,7 +94,9 @@ fuzz_target!(|input: (Given, bool, u8)| {
             assert_eq!((samples[0].value.to_bits(), samples[0].timestamp), (bits, time_ms));
         }
         let labels: Vec<_> = one.labels.iter().map(|label| (label.name.as_str(), label.value.as_str())).collect();
-        let symbols: Vec<_> = two.labels.chunks(2)
+        let symbols: Vec<_> = two
+            .labels
+            .chunks(2)
             .map(|pair| (&*second.symbols[pair[0] as usize], &*second.symbols[pair[1] as usize]))
             .collect();
         assert_eq!(labels, symbols);

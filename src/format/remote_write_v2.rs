@@ -142,7 +142,8 @@ impl Request {
             push_varint(value.into(), &mut self.packed);
         }
         drop(before);
-        std::mem::swap(&mut self.refs, &mut self.last_refs);
+        self.last_refs.clear();
+        self.last_refs.extend_from_slice(&self.refs);
         self.last.clear();
         self.last.extend_from_slice(labels);
     }

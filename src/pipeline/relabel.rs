@@ -24,6 +24,7 @@
 //! ```
 
 mod expand;
+mod series;
 
 use crate::base::expression::{self, Anchored, ExpressionError};
 use crate::base::limits::{LABEL_NAME_BYTES, RELABEL_VALUE_BYTES};
@@ -31,6 +32,7 @@ use crate::pipeline::label_map::LabelMap;
 use expand::{Found, Template};
 use md5::{Digest, Md5};
 use regex::{CaptureLocations, Regex};
+pub use series::Outcome;
 use std::fmt::Write;
 
 /// What a rule does.

@@ -12,16 +12,21 @@
 //! Promises: an error leaves nothing behind, and has the line and the reason. A NaN has Go's usual bits, so that nobody sends a stale marker from
 //! a text. Nothing is allocated once memory has grown. Leaves to others: equal series, limits, relabelling, and which time samples have.
 
+mod error;
+mod labels;
 mod lex;
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
 
-use super::number::{self, NumberError};
-use crate::base::limits::{EXEMPLAR_LABEL_CHARS, SAMPLE_EXCERPT_BYTES, SAMPLE_LABELS_MAX, SAMPLES_TEXT_BYTES_MAX};
+pub use error::{ParseError, Reason};
+
+use super::number;
+use crate::base::limits::{EXEMPLAR_LABEL_CHARS, SAMPLES_TEXT_BYTES_MAX};
 use crate::model::samples::{self, Kind, Samples};
+use error::error;
+use labels::{How, Labels, read_labels};
 use lex::Cursor;
-use std::ops::Range;
 
 /// The bits that Prometheus gives every NaN that is no stale marker (`model/value`).
 const NAN_BITS: u64 = 0x7ff8_0000_0000_0001;
@@ -47,89 +52,6 @@ impl Form {
     }
 }
 
-/// Why a text cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}, at `{excerpt}`")]
-pub struct ParseError {
-    /// Which line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub reason: Reason,
-    /// The line up to where it is wrong and a little more, shortened.
-    pub excerpt: String,
-}
-
-/// What is wrong with a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// The line begins with something else.
-    #[error("expected a name or `#` at the start of the line")]
-    Start,
-    /// A line of metadata has no name.
-    #[error("expected the name of a metric after HELP, TYPE or UNIT")]
-    FamilyName,
-    /// A line of metadata ends too soon.
-    #[error("expected text after the name of the metric")]
-    FamilyText,
-    /// A type that the format does not have.
-    #[error("this is no type of a metric in this format")]
-    Kind,
-    /// In OpenMetrics a name ends with its unit.
-    #[error("the unit is not at the end of the name, after a `_`")]
-    Unit,
-    /// Not the name of a label.
-    #[error("expected the name of a label")]
-    LabelName,
-    /// No `=` after a label's name.
-    #[error("expected `=` after the name of a label")]
-    Equal,
-    /// No quoted value after `=`.
-    #[error("expected the value of a label in quotes")]
-    LabelValue,
-    /// Neither a comma nor the end of the labels.
-    #[error("expected `,` or `}}` after the value of a label")]
-    Comma,
-    /// A sample has two names.
-    #[error("the sample has a second name")]
-    NameTwice,
-    /// A sample has no name.
-    #[error("the sample has no name")]
-    NoName,
-    /// A quoted name with other characters than Prometheus has always allowed.
-    #[error("the name has characters other than letters, digits, `_` (and `:` for metrics)")]
-    Name,
-    /// A label is there twice.
-    #[error("a label is there twice")]
-    LabelTwice,
-    /// More labels than a sample may have.
-    #[error("more than {SAMPLE_LABELS_MAX} labels")]
-    TooManyLabels,
-    /// A label's value or a help text.
-    #[error("this is not UTF-8")]
-    Utf8,
-    /// No value after the name or the labels.
-    #[error("expected a value")]
-    NoValue,
-    /// A value, or a time in OpenMetrics.
-    #[error("this {0}")]
-    Number(NumberError),
-    /// A time that is none.
-    #[error("this is no time")]
-    Time,
-    /// More on the line than there may be.
-    #[error("expected the end of the line")]
-    LineEnd,
-    /// OpenMetrics ends with a line of its own.
-    #[error("the text does not end with `# EOF`: it may have been cut off")]
-    NoEof,
-    /// Something comes behind that line.
-    #[error("there is more after `# EOF`")]
-    AfterEof,
-    /// Larger than places in it can be.
-    #[error("the text is larger than {SAMPLES_TEXT_BYTES_MAX} bytes")]
-    TooLarge,
-}
-
 /// What was read beside the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Parsed {
@@ -143,19 +65,6 @@ pub struct Parser {
     series: Labels,
     exemplar: Labels,
     unescaped: Vec<u8>,
-}
-
-/// The labels of a sample or an exemplar while they are read.
-#[derive(Debug, Clone, Default)]
-struct Labels {
-    /// A key, with or without its name.
-    key: Vec<u8>,
-    /// Where the names are in the text, those of empty values as well.
-    names: Vec<Range<u32>>,
-    /// Characters of all names and values.
-    chars: usize,
-    /// Whether an exemplar has labels that are not stored.
-    unfit: bool,
 }
 
 impl Parser {
@@ -182,19 +91,6 @@ impl Parser {
             error(body, place, reason)
         })
     }
-}
-
-fn error(body: &[u8], place: usize, reason: Reason) -> ParseError {
-    let before = body.get(..place).unwrap_or(body);
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
-    let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1).max(place.saturating_sub(SAMPLE_EXCERPT_BYTES));
-    let rest = body.get(start..).unwrap_or_default();
-    let end = memchr::memchr(b'\n', rest.get(place - start..).unwrap_or_default())
-        .map_or(rest.len(), |at| at + place - start);
-    // A little behind the place, so that the byte that was not expected shows.
-    let end = end.min(place - start + SAMPLE_EXCERPT_BYTES / 4);
-    let excerpt = String::from_utf8_lossy(rest.get(..end).unwrap_or_default());
-    ParseError { line, reason, excerpt: excerpt.escape_debug().to_string() }
 }
 
 /// One text being read.
@@ -388,11 +284,11 @@ impl<'a> Run<'a, '_> {
             if name.is_empty() {
                 name = quoted.ok_or(Reason::NoName)?;
                 // The labels were read without the name in front.
-                let unescaped = &mut self.parser.unescaped;
-                unescaped.clear();
-                samples::begin_key(name, unescaped);
-                unescaped.extend_from_slice(&series.key);
-                std::mem::swap(unescaped, &mut series.key);
+                let labels = &mut self.parser.unescaped;
+                labels.clear();
+                labels.append(&mut series.key);
+                samples::begin_key(name, &mut series.key);
+                series.key.extend_from_slice(labels);
             }
         }
         let bits = self.value()?;
@@ -481,138 +377,6 @@ impl<'a> Run<'a, '_> {
             None => Err(Reason::NoEof),
             Some(_) => Err(Reason::LineEnd),
         }
-    }
-}
-
-/// How labels are read.
-#[derive(Clone, Copy)]
-struct How {
-    strict: bool,
-    utf8: bool,
-    exemplar: bool,
-}
-
-/// The labels behind `{`, to `}`. Gives the name if it stands in quotes among them.
-fn read_labels<'a>(
-    at: &mut Cursor<'a>,
-    how: How,
-    mut name: &'a [u8],
-    labels: &mut Labels,
-    unescaped: &mut Vec<u8>,
-) -> Result<Option<&'a [u8]>, Reason> {
-    let blanks = |at: &mut Cursor| {
-        if !how.strict {
-            at.skip_blanks();
-        }
-    };
-    let text = at.rest();
-    loop {
-        blanks(at);
-        let at_label = *at;
-        let (label, quoted) = match at.peek() {
-            Some(b'}') => {
-                at.skip(1);
-                return Ok(Some(name).filter(|name| !name.is_empty()));
-            }
-            Some(b'"') => (at.take_quoted(!how.exemplar).ok_or(Reason::LabelName)?, true),
-            _ => (at.take_label(), false),
-        };
-        if label.is_empty() && !quoted {
-            return Err(Reason::LabelName);
-        }
-        blanks(at);
-        match at.peek() {
-            Some(b'=') => at.skip(1),
-            Some(b',' | b'}') if how.exemplar => return Err(Reason::LabelName),
-            Some(next @ (b',' | b'}')) if quoted => {
-                let reason = if name.is_empty() { Reason::Name } else { Reason::NameTwice };
-                if !name.is_empty() || !lex::is_name(label) {
-                    *at = at_label;
-                    return Err(reason);
-                }
-                name = label;
-                at.skip(usize::from(next == b','));
-                continue;
-            }
-            _ => return Err(Reason::Equal),
-        }
-        blanks(at);
-        let at_value = *at;
-        let value = match at.peek() {
-            Some(b'"') => at.take_quoted(!how.strict).ok_or(Reason::LabelValue)?,
-            _ => return Err(Reason::LabelValue),
-        };
-        let wrong = if !how.utf8 && std::str::from_utf8(value).is_err() {
-            Some(Reason::Utf8)
-        } else {
-            // Prometheus' lexer takes a NUL in other values.
-            (how.exemplar && value.contains(&0)).then_some(Reason::LabelValue)
-        };
-        if let Some(reason) = wrong {
-            *at = at_value;
-            return Err(reason);
-        }
-        let place = text.len() - at_label.rest().len() + usize::from(quoted);
-        match labels.note(text, place, label, quoted) {
-            Ok(()) => labels.put(label, value, unescaped, how.exemplar),
-            Err(_) if how.exemplar => labels.unfit = true,
-            Err(reason) => {
-                *at = at_label;
-                return Err(reason);
-            }
-        }
-        blanks(at);
-        match at.peek() {
-            Some(b',') => at.skip(1),
-            Some(b'}') => {}
-            _ if how.strict => return Err(Reason::Comma),
-            _ => {}
-        }
-    }
-}
-
-impl Labels {
-    fn clear(&mut self) {
-        self.key.clear();
-        self.names.clear();
-        (self.chars, self.unfit) = (0, false);
-    }
-
-    /// Remembers a label's name, which is at `place` in the text. An error if it was there, is none, or is one too many.
-    fn note(&mut self, text: &[u8], place: usize, label: &[u8], quoted: bool) -> Result<(), Reason> {
-        if label == b"__name__" {
-            // The sample has a name beside it.
-            return Err(Reason::LabelTwice);
-        }
-        // A quoted name that is one has no escapes, so that it is what is written.
-        if quoted && !lex::is_label(label) {
-            return Err(Reason::Name);
-        }
-        if self.names.len() >= SAMPLE_LABELS_MAX {
-            return Err(Reason::TooManyLabels);
-        }
-        let of = |range: &Range<u32>| text.get(range.start as usize..range.end as usize).unwrap_or_default();
-        if self.names.iter().any(|known| of(known) == label) {
-            return Err(Reason::LabelTwice);
-        }
-        self.names.push(place as u32..(place + label.len()) as u32);
-        Ok(())
-    }
-
-    /// Adds a label to the key.
-    fn put(&mut self, label: &[u8], value: &[u8], unescaped: &mut Vec<u8>, count: bool) {
-        let value = if memchr::memchr(b'\\', value).is_some() {
-            unescaped.clear();
-            lex::unescape(value, true, unescaped);
-            &unescaped[..]
-        } else {
-            value
-        };
-        if count {
-            let chars = |text: &[u8]| text.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
-            self.chars += chars(label) + chars(value);
-        }
-        samples::push_label(label, value, &mut self.key);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the parser: what is taken and what is refused, as Prometheus' parsers do it, and that what is written is read.
 
 use super::*;
+use crate::base::limits::{SAMPLE_EXCERPT_BYTES, SAMPLE_LABELS_MAX};
+use crate::format::prometheus::number::NumberError;
 use crate::format::prometheus::text;
 use crate::model::samples::labels_of;
 use proptest::prelude::*;
@@ -397,8 +399,11 @@ fn content_types() {
     assert_eq!(Form::of_content_type(text::CONTENT_TYPE), Some(Form::Text));
 }
 
-/// Series as a target may have them: a family each, with values for the same labels.
-fn families() -> impl Strategy<Value = Vec<(String, String, Vec<(String, u64, Option<i64>)>)>> {
+/// A family's name, its help and its samples: the value of a label, the bits of its own, its time.
+type Given = (String, String, Vec<(String, u64, Option<i64>)>);
+
+/// Families as a target may have them.
+fn families() -> impl Strategy<Value = Vec<Given>> {
     let value = prop_oneof![any::<u64>(), (0..1000_u32).prop_map(|n| f64::from(n).to_bits())];
     let time = prop_oneof![Just(None), (0..i64::MAX).prop_map(Some)];
     let samples = prop::collection::vec((".{0,12}", value, time), 1..5);

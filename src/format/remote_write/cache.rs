@@ -51,8 +51,8 @@ struct Slot {
 pub enum Series<'a> {
     /// It is not sent.
     Dropped,
-    /// It was asked for in this collection already, perhaps by another key that leads to the same labels.
-    Again,
+    /// Its encoded labels; but it was asked for in this collection already, perhaps by another key that leads to the same labels.
+    Again(&'a [u8]),
     /// Its encoded labels.
     Labels(&'a [u8]),
 }
@@ -132,12 +132,11 @@ impl SeriesCache {
         }
         let first = slot.first;
         let Some(first) = self.slots.get_mut(first as usize) else { return Series::Dropped };
-        if first.told == now {
-            return Series::Again;
-        }
+        let again = first.told == now;
         first.told = now;
-        first.tracked = tracked;
-        Series::Labels(self.slots.get(at as usize).map_or(&[], Slot::labels))
+        first.tracked = tracked || again && first.tracked;
+        let labels = self.slots.get(at as usize).map_or(&[][..], Slot::labels);
+        if again { Series::Again(labels) } else { Series::Labels(labels) }
     }
 
     /// The labels of those that were there in the collection before this one and are no more; to be asked when all samples were.
@@ -281,9 +280,9 @@ mod tests {
         };
         cache.begin(2);
         assert_eq!(cache.get(b"a", true, &mut make), Series::Labels(b"A"));
-        assert_eq!(cache.get(b"a", true, &mut make), Series::Again);
+        assert_eq!(cache.get(b"a", false, &mut make), Series::Again(b"A"));
         // Another key of the same labels.
-        assert_eq!(cache.get(b"A", true, &mut make), Series::Again);
+        assert_eq!(cache.get(b"A", true, &mut make), Series::Again(b"A"));
         assert_eq!(cache.get(b"b", true, &mut make), Series::Labels(b"B"));
         assert_eq!(cache.get(b"untracked", false, &mut make), Series::Labels(b"UNTRACKED"));
         assert_eq!(cache.get(b"-", true, &mut make), Series::Dropped);
@@ -301,7 +300,7 @@ mod tests {
         }
         // The first one was forgotten, and the other one stands for it.
         assert_eq!(cache.len(), 1);
-        assert_eq!(cache.get(b"a", true, &mut make), Series::Again);
+        assert_eq!(cache.get(b"a", false, &mut make), Series::Again(b"A"));
         cache.begin(2);
         assert_eq!(ended(&cache), ["A"]);
     }
@@ -338,7 +337,7 @@ mod tests {
                     let mut labels = Vec::new();
                     let expected = match make(key.as_bytes(), &mut labels) {
                         false => Series::Dropped,
-                        true if told.contains_key(&labels) => Series::Again,
+                        true if told.contains_key(&labels) => Series::Again(&labels),
                         true => Series::Labels(&labels),
                     };
                     prop_assert_eq!(cache.get(key.as_bytes(), true, &mut make), expected);
