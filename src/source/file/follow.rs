@@ -482,6 +482,7 @@ impl Follow {
         }
         self.files.rotated(id);
         self.unsettle(id);
+        self.note_head(id);
     }
 
     pub(super) fn back_at_origin(&mut self, id: FileId) {
