@@ -196,20 +196,30 @@ fn all_lines_of_containers_that_are_gone_at_once_arrive() {
 /// With live-restore containers outlive the daemon; what they write meanwhile waits in a pipe.
 #[test]
 fn lines_come_once_while_dockerd_is_killed_and_restarted() {
+    over_restarts("restart", "json-file");
+}
+
+/// The same by the API, whose streams break off.
+#[test]
+fn lines_of_the_driver_local_come_once_while_dockerd_is_killed_and_restarted() {
+    over_restarts("again", "local");
+}
+
+fn over_restarts(name: &str, driver: &str) {
     let docker = docker_alone();
     docker.stop_daemon("TERM");
     docker.run_daemon(&["--live-restore"]);
     let loki = Loki::start();
-    let book = Book::keep(&loki, "restart");
+    let book = Book::keep(&loki, name);
     let rig = Rig::new();
-    let pipe = docker.pipe("restart");
-    docker.run("restart", &[&pipe.volume()], "cat /in/pipe");
+    let pipe = docker.pipe(name);
+    docker.run(name, &[&pipe.volume(), &format!("--log-driver={driver}")], "cat /in/pipe");
     let mut stdin = pipe.open();
-    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, "restart", "")));
+    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, name, "")));
     wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
     let mut written = 0;
     for signal in ["TERM", "KILL"] {
-        stdin.write_all(numbered("restart", written..written + 2_000).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 2_000).as_bytes()).unwrap();
         written += 2_000;
         book.wait_all(written, DRAIN);
         docker.stop_daemon(signal);
@@ -218,11 +228,11 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
         assert_eq!(ready.status, 200, "logs are read all the same: {}", ready.body);
         assert!(ready.body.contains("source docker: Docker's"), "{}", ready.body);
         // No more than a pipe takes.
-        stdin.write_all(numbered("restart", written..written + 200).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 200).as_bytes()).unwrap();
         written += 200;
         docker.run_daemon(&["--live-restore"]);
         wait_until("the agent to see it", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
-        stdin.write_all(numbered("restart", written..written + 500).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 500).as_bytes()).unwrap();
         written += 500;
         book.wait_all(written, DRAIN);
     }
@@ -230,7 +240,7 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
     assert!(agent.metric("lugger_docker_connections_lost_total") >= Some(2.0));
     book.lock().verdict(written).assert_perfect(0);
     loki.assert_no_defects();
-    docker.remove(&["restart"]);
+    docker.remove(&[name]);
     docker.stop_daemon("TERM");
     docker.run_daemon(&[]);
 }
@@ -238,25 +248,35 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
 /// Without live-restore the daemon takes its containers down; the log goes on when they are started again.
 #[test]
 fn lines_come_once_while_dockerd_takes_its_containers_with_it() {
+    over_a_fall("down", "json-file");
+}
+
+#[test]
+fn lines_of_the_driver_local_come_once_while_dockerd_takes_its_containers_with_it() {
+    over_a_fall("fallen", "local");
+}
+
+fn over_a_fall(name: &str, driver: &str) {
     let docker = docker_alone();
     let loki = Loki::start();
-    let book = Book::keep(&loki, "down");
+    let book = Book::keep(&loki, name);
     let rig = Rig::new();
-    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, "down", "")));
+    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, name, "")));
     let lines = rig.path().join("lines");
-    std::fs::write(&lines, numbered("down", 0..3_000)).unwrap();
+    std::fs::write(&lines, numbered(name, 0..3_000)).unwrap();
     let volume = format!("--volume={}:/lines", lines.display());
-    docker.run("down", &[&volume, "--stop-signal=KILL"], "cat /lines; exec sleep 1000");
+    let options = [&*volume, "--stop-signal=KILL", &*format!("--log-driver={driver}")];
+    docker.run(name, &options, "cat /lines; exec sleep 1000");
     book.wait_all(3_000, DRAIN);
     docker.stop_daemon("TERM");
     // In place: the container sees this very file.
-    std::fs::write(&lines, numbered("down", 3_000..5_000)).unwrap();
+    std::fs::write(&lines, numbered(name, 3_000..5_000)).unwrap();
     docker.run_daemon(&[]);
-    docker.do_it(&["start", "down"]);
+    docker.do_it(&["start", name]);
     book.wait_all(5_000, DRAIN);
     book.lock().verdict(5_000).assert_perfect(0);
     assert_eq!(agent.metric("lugger_file_truncated_total"), Some(0.0));
-    docker.remove(&["down"]);
+    docker.remove(&[name]);
 }
 
 #[test]
@@ -551,7 +571,10 @@ fn idle_cost() {
     std::fs::create_dir(&journal).unwrap();
     let journal = FileSource::journal("journal", &format!("{{ path: {} }}", journal.display())).label("job", "journal");
     let alone = Config::new(&loki.url()).source(source(&docker, "idle", ""));
-    for (what, config) in [("one container", alone.clone()), ("one container and a journal", alone.source(journal))] {
+    let listen = format!("{{ listen: \"unixgram://{}\" }}", rig.path().join("syslog").display());
+    let syslog = FileSource::other("syslog", "syslog", &listen).label("job", "syslog");
+    let all = alone.clone().source(journal).source(syslog).source(FileSource::new("file", rig.log("*.log")));
+    for (what, config) in [("one container", alone), ("one container and all other kinds of sources", all)] {
         let mut agent = rig.start(&config);
         book.wait_all(100, DRAIN);
         wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
@@ -564,8 +587,11 @@ fn idle_cost() {
         let share = used.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
         let mut text = String::new();
         let _ = write!(text, "idle with {what}: {used:?} in {:?}, {share:.3} % of a core", start.elapsed());
-        println!("{text}; {} KiB of memory", agent.memory().0 / 1024);
+        println!("{text}; {} KiB of memory, {} that count", agent.memory().0 / 1024, agent.peak_memory() / 1024);
         assert!(share < 5.0, "{text}");
+        // A release has up to 10 MiB of its own program there.
+        let most = if cfg!(debug_assertions) { 6 } else { 16 };
+        assert!(agent.peak_memory() < most * 1024 * 1024, "{} bytes of memory", agent.peak_memory());
         assert_eq!(agent.stop(STOP).code, Some(0));
     }
     docker.remove(&["idle"]);

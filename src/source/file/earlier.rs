@@ -398,9 +398,11 @@ mod tests {
         let is_over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut generation = MOST;
-                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    generation += 1;
+                // Not for ever: the test may have failed.
+                for generation in MOST + 1..MOST + 20_000 {
+                    if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
                     rotate(generation);
                     std::thread::sleep(std::time::Duration::from_micros(500));
                 }
