@@ -357,9 +357,9 @@ fn finished_name(number: u64) -> String {
     format!("{NAME}.{number}")
 }
 
-/// Whether a finished file has this name. Other names in an inlet's directory are none of ours.
-pub fn is_finished(name: &OsStr) -> bool {
-    name.to_str().and_then(parse_name).is_some()
+/// The number of the finished file that has this name. Other names in an inlet's directory are none of ours.
+pub fn number_of(name: &OsStr) -> Option<u64> {
+    parse_name(name.to_str()?)
 }
 
 /// The number of a finished file; only names that [`finished_name`] makes.
