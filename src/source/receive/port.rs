@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
-use crate::store::inlet::{AppendError, Inlet, Kept, Limits};
+use crate::store::inlet::{AppendError, Inlet, Kept, Limits, Pending};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Port {
         kept
     }
 
-    /// The same; `None`: it is being synced.
+    /// The same; `None`: somebody else is at it, who may wait for the disk.
     pub(super) fn try_append(&self, chunk: &Chunk) -> Option<Result<Kept, AppendError>> {
         let mut inlet = match self.inlet.try_lock() {
             Ok(inlet) => inlet,
@@ -146,7 +146,7 @@ impl Port {
         Some(kept)
     }
 
-    /// Appends a chunk when the inlet is not being synced, and lets others of the thread work until then.
+    /// Appends a chunk when nobody else is at the inlet, and lets others of the thread work until then.
     pub(super) async fn append_soon(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
         loop {
             if let Some(kept) = self.try_append(chunk) {
@@ -210,15 +210,17 @@ impl Port {
         }
     }
 
-    /// What is taken and not in a file yet, bytes. `None`: it is being synced.
+    /// What is taken and not in a file yet, bytes. `None`: somebody is at it.
     pub(super) fn held_bytes(&self) -> Option<usize> {
         self.inlet.try_lock().ok().map(|inlet| inlet.as_ref().map_or(0, Inlet::held_bytes))
     }
 
-    /// Makes what is in files last.
+    /// Makes what is in files last. The inlet takes more while the disk is waited for.
     pub(super) fn sync(&self) -> bool {
+        let pending = self.lock().as_mut().map(Inlet::begin_sync);
+        let Some(synced) = pending.map(Pending::run) else { return true };
         // What fails is counted and told by the inlet.
-        self.lock().as_mut().is_none_or(|inlet| inlet.sync().is_ok())
+        self.lock().as_mut().is_none_or(|inlet| inlet.end_sync(synced).is_ok())
     }
 
     /// Lets the inlet go, so that another may open its directory: nothing is taken any more.
