@@ -279,7 +279,7 @@ impl Kinds {
         }
         map.drop_internal();
         let (labels, repairs) = Labels::capped(outer.iter().chain(map.iter()), form.label_caps);
-        form.labels_too_long.add(repairs.value_too_long);
+        form.labels_repaired.add(repairs);
         if let Some(kind) = self.kinds.iter().position(|(known, _)| *known == labels) {
             return Some(kind);
         }
