@@ -203,6 +203,25 @@ fn a_message_that_takes_too_long_ends_its_connection() {
     assert!(closed() < 2.0, "{said}");
 }
 
+/// What can never fit into the queue holds nobody up: it is counted, and what comes behind it arrives.
+#[test]
+fn a_message_that_does_not_fit_at_all_is_counted_and_others_come() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 1MiB }}")));
+    // Each byte takes four, as it is not UTF-8.
+    let large = vec![0xff; 256 << 10];
+    let mut stream = connect(address);
+    for part in [&b"<14>Aug  1 10:00:00 h p: before\n"[..], &large, b"\n<14>Aug  1 10:00:00 h p: after\n"] {
+        stream.write_all(part).unwrap();
+    }
+    loki.wait_for("what comes before", DRAIN, |line| line == "before");
+    loki.wait_for("what comes after", DRAIN, |line| line == "after");
+    assert_eq!(agent.metric("lugger_receive_refused_total{reason=\"too_large\"}"), Some(1.0));
+    assert_eq!(loki.lines().len(), 2);
+}
+
 /// Messages that do not end are held for a few connections, not for all at once.
 #[test]
 fn unfinished_messages_are_bounded_over_all_connections() {

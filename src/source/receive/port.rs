@@ -46,6 +46,18 @@ impl Chunk {
         self.bytes.is_empty()
     }
 
+    /// Takes off the first record. `None`: it is the only one.
+    pub(super) fn split_first(&mut self) -> Option<Chunk> {
+        if self.records <= 1 {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', &self.bytes)?.saturating_add(1);
+        let bytes = self.bytes.drain(..end).collect();
+        self.records = self.records.saturating_sub(1);
+        // Which of them has how many is of no account.
+        Some(Chunk { bytes, records: 1, message_bytes: std::mem::take(&mut self.message_bytes) })
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         (self.records, self.message_bytes) = (0, 0);
@@ -175,6 +187,14 @@ impl Port {
                     self.append_above(chunk);
                     break;
                 }
+                // Waiting would be for ever.
+                Err(AppendError::TooLarge { .. }) => match chunk.split_first() {
+                    Some(mut first) => Box::pin(self.append_all(&mut first, stop)).await,
+                    None => {
+                        self.give_up(chunk);
+                        break;
+                    }
+                },
                 Err(error) => {
                     if !std::mem::replace(&mut waited, true) {
                         self.status.held_up.add(1);
@@ -189,6 +209,15 @@ impl Port {
             }
         }
         chunk.clear();
+    }
+
+    /// Counts a message that does not fit into the inlet at all.
+    pub(super) fn give_up(&self, chunk: &Chunk) {
+        self.status.refuse("too_large", chunk.records);
+        tracing::warn!(
+            bytes = chunk.bytes.len(),
+            "a message that does not fit into `queue` is lost: give the source a larger one"
+        );
     }
 
     /// Appends what can be given back to nobody.
