@@ -75,6 +75,21 @@ fn what_an_earlier_run_left_is_read_in_order_and_removed() {
     loki.assert_no_defects();
 }
 
+/// What waits is read as what it was received as, also if its source is of another kind by now.
+#[test]
+fn what_was_received_as_syslog_stays_syslog_in_a_source_of_pushes() {
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "inlet");
+    let inlet = rig.state().join("inlets/push");
+    fs::create_dir_all(&inlet).unwrap();
+    fs::write(inlet.join("inlet.log.1"), records(0..1_000, 100)).unwrap();
+    let _agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{}\" }}", free_port())));
+    book.wait_all(1_000, DRAIN);
+    book.lock().verdict(1_000).assert_perfect(0);
+    loki.assert_no_defects();
+}
+
 /// Over UDP the oldest gives way: what arrives and what is counted is all that was received, and the disk has no more than the bound.
 #[test]
 fn the_oldest_gives_way_and_is_counted() {

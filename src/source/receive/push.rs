@@ -71,7 +71,7 @@ pub(super) async fn receive(
     leave: Shutdown,
 ) {
     let failed = port.status.handshakes_failed.clone();
-    let listener = match Listener::adopt(socket, RECEIVE_CONNECTIONS) {
+    let listener = match Listener::adopt(socket, RECEIVE_CONNECTIONS, port.status.connections.clone()) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "pushes cannot be received"),
     };
