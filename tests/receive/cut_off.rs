@@ -105,8 +105,11 @@ fn cut_off(run: &str, rig: &Rig, source: FileSource, open: impl Fn() -> Send + S
     wait_until("what was received", DRAIN, || lacks().is_none());
     let verdict = book.lock().verdict(COUNT);
     println!("{run}: {must} received for sure, {} arrived, cut off {sure:?}", book.seen());
-    let faults = [verdict.duplicated_visible, verdict.torn, verdict.alien, verdict.reordered_by_time, verdict.tied];
-    assert_eq!(faults, [0; 5], "{verdict:#?}");
+    let faults = [verdict.duplicated_visible, verdict.alien, verdict.reordered_by_time, verdict.tied];
+    assert_eq!(faults, [0; 4], "{verdict:#?}");
+    // Where a connection is closed within a message, as a stop does in the end to who goes on sending, what there is of it is kept.
+    let stops = CUTS.iter().filter(|(_, is_killed)| !is_killed).count() as u64;
+    assert!(verdict.torn <= stops, "{verdict:#?}");
     loki.assert_no_defects();
 }
 
