@@ -202,8 +202,6 @@ fn nothing_to_send_or_nowhere_to_send_it() {
             .contains("nothing is left that this version collects")
     );
     assert!(report(FILE).contains("`clients` is missing or empty"));
-    let stdin = report(&with("target_config: { stdin: true }"));
-    assert!(stdin.contains("`stdin` has no effect"), "{stdin}");
 }
 
 #[test]

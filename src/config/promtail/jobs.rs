@@ -290,6 +290,48 @@ impl<'a> Jobs<'a> {
         items
     }
 
+    /// Where lines come from stdin there is nothing else: they get the labels and stages of the first job, whatever that reads.
+    /// `at`: where it is said.
+    pub(super) fn stdin(&mut self, root: &Node, at: Span, check: &mut Check<'_>) -> Vec<Item> {
+        let before = check.count();
+        let jobs = read::items(root, "scrape_configs", check);
+        let job = jobs.first().filter(|job| survey(job, keys::JOB, check));
+        if jobs.len() > 1 {
+            let help = "remove `stdin` if they should run, or remove them";
+            check.warn(at, "with `stdin` all jobs but the first are passed over, as in Promtail", help);
+        }
+        let mut labels: Vec<Entry> = Vec::new();
+        for config in job.map_or(&[][..], |job| read::items(job, "static_configs", check)) {
+            let of = config.entry("labels").filter(|_| survey(config, keys::STATIC, check)).map(|found| &found.value);
+            for label in of.map_or(&[][..], Node::entries).iter().filter(|label| !label.key.starts_with("__")) {
+                labels.retain(|other| other.key != label.key);
+                labels.push(label.clone());
+            }
+        }
+        if labels.is_empty() {
+            let host = (self.around.env)("HOSTNAME").unwrap_or_default();
+            labels = vec![entry("job", at, text(at, "stdin")), entry("hostname", at, text(at, host))];
+        }
+        let mut stages = job.and_then(|job| Some(job.entry("pipeline_stages")?.value.clone()));
+        stages.iter_mut().for_each(weak::relax);
+        let groups = self.groups();
+        if groups.len() > 1 {
+            check.error(
+                at,
+                "stdin goes to clients with different external_labels, which would take a source for each of them",
+                "give the clients the same external_labels, or add the labels by stages",
+            );
+        }
+        self.targets += 1;
+        let name = fit_name(job.and_then(|job| read::text_at(job, "job_name", check)).unwrap_or("stdin"));
+        let source = entry("stdin", at, map(at, Vec::new()));
+        let (job, group) = (job.unwrap_or(root), groups.first().map_or(&[][..], Vec::as_slice));
+        let log = Log { job, name: &name, source, labels, span: at, rules: None, stages: stages.as_ref(), group };
+        let node = self.log(log);
+        self.identities.push(name);
+        vec![Item { comments: check.said_since(before), node: Some(node) }]
+    }
+
     /// What a source whose rules see what it reads becomes: the same, once for each group of clients.
     pub(super) fn ruled(&mut self, ruled: Ruled<'_>, mut said: Vec<String>) -> Vec<Item> {
         let Ruled { job, name, identity, source, rules, span, stages } = ruled;
