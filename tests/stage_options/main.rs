@@ -98,7 +98,7 @@ impl Emit for Nobody {
 fn run(text: &str, lines: &[&str]) -> Vec<String> {
     let stages = stages(text);
     let mut rehearsal = Rehearsal::new(&stages, Labels::default(), LabelCaps::default(), 1 << 20).unwrap();
-    let mut work = rehearsal.begin(base());
+    let mut work = rehearsal.begin(base(), true);
     let mut out = Vec::new();
     let mut now = START;
     for line in lines {
