@@ -51,6 +51,29 @@ fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
     }
 }
 
+/// Every recipe has a test, and gives the same when it is written out.
+#[test]
+fn recipes_that_are_written_out_give_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let written_out = directory.path().join("agent.yaml");
+    let config = shipped("tests/recipes/agent.yaml");
+    let expanded = output(&["convert", "--expand", &config]);
+    assert_eq!(expanded.status.code(), Some(0), "{}", text(&expanded.stderr));
+    assert!(!text(&expanded.stdout).contains("}, format: "));
+    fs::write(&written_out, &expanded.stdout).unwrap();
+    let tests = shipped("tests/recipes/agent.test.yaml");
+    let tested = output(&["test", "--config", written_out.to_str().unwrap(), &tests]);
+    assert!(text(&tested.stdout).ends_with(" tests, all passed\n"), "{}", text(&tested.stdout));
+
+    let wrong = CONFIG.replace("    labels: { job: app }\n", "    format: zzzzzzzz\n");
+    fs::write(&written_out, wrong).unwrap();
+    let refused = output(&["check", "--config", written_out.to_str().unwrap()]);
+    let names = text(&refused.stderr).split("the formats are: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let config = fs::read_to_string(config).unwrap();
+    let missing: Vec<&str> = names.split(", ").filter(|name| !config.contains(&format!("format: {name} }}"))).collect();
+    assert!(missing.is_empty() && names.contains("nginx"), "{missing:?} of {names}");
+}
+
 const CONFIG: &str = "\
 loki: [{ url: 'http://127.0.0.1:1' }]
 logs:
