@@ -479,6 +479,12 @@ tests:
     let tested = output(&["test", "--config", config]);
     let shown = text_lines(&tested.stdout).last();
     assert_eq!(shown, Some("5 tests, all passed"), "{}{}", self::text(&tested.stdout), self::text(&tested.stderr));
+    let receiving = directory.path().join("receiving.yaml");
+    fs::write(&receiving, "loki: [{ url: 'http://127.0.0.1:1' }]\nlogs: [{ push: { listen: '127.0.0.1:3500' } }]\n")
+        .unwrap();
+    let nothing = output(&["run", "--dry-run", "--config", receiving.to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(self::text(&nothing.stderr).contains("no source is left that could be shown"), "{nothing:?}");
     let feed = |source: &str| {
         let mut child = lugger(&["run", "--dry-run", "--stdin", "--source", source, "--config", config]);
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -298,6 +298,11 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
         tracing::warn!("dry run: sources that receive are left out: what they took would be gone");
         plan.receivers.clear();
     }
+    if plan.sources() == 0 {
+        anyhow::bail!(
+            "no source is left that could be shown: `--stdin` feeds lines to the stages of one that receives"
+        );
+    }
     plan.http = None;
     plan.state_dir = state.to_owned();
     plan.spool_bytes = 0;
