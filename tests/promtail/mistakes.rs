@@ -173,6 +173,9 @@ fn every_niche_source_is_an_error_with_its_key() {
         let report = report(&job(&format!("{key}: {{ a: b }}\nstatic_configs: [{{ labels: {{ __path__: /x }} }}]")));
         assert!(report.contains(&format!("promtail.yaml:4:5: `{key}` is not supported")), "{report}");
         assert!(report.contains("keep another agent"), "{report}");
+        // That is all that is wrong with a job of nothing else.
+        let alone = self::report(&job(&format!("{key}: {{ a: b }}")));
+        assert_eq!(alone.matches("promtail.yaml:").count(), 1, "{alone}");
     }
 }
 

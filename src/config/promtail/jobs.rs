@@ -45,9 +45,11 @@ impl<'a> Jobs<'a> {
         let mut items = Vec::new();
         let mut seen: HashSet<&str> = HashSet::new();
         for job in read::items(root, "scrape_configs", check) {
+            let errors = check.errors();
             if !survey(job, keys::JOB, check) {
                 continue;
             }
+            let is_refused = check.errors() > errors;
             let name = read::text_at(job, "job_name", check);
             match name {
                 None => check.error(
@@ -65,13 +67,14 @@ impl<'a> Jobs<'a> {
                 Some(_) => {}
             }
             let name = name.unwrap_or("unnamed");
-            items.extend(self.job(job, name, check));
+            items.extend(self.job(job, name, is_refused, check));
         }
         tell_apart(&mut items, &self.identities);
         items
     }
 
-    fn job(&mut self, job: &Node, name: &str, check: &mut Check<'_>) -> Vec<Item> {
+    /// `is_refused`: some key of it was.
+    fn job(&mut self, job: &Node, name: &str, is_refused: bool, check: &mut Check<'_>) -> Vec<Item> {
         let before = check.count();
         let later = later(job, name, check);
         let mut said = check.said_since(before);
@@ -97,7 +100,7 @@ impl<'a> Jobs<'a> {
         let docker = job.entry("docker_sd_configs");
         let is_other = journal_or_receiver(job) || docker.is_some();
         let found = if is_other && !has_files { Vec::new() } else { targets(job, self.around, check) };
-        if !has_files && !is_other && !later && check.errors() == errors {
+        if !has_files && !is_other && !later && !is_refused && check.errors() == errors {
             check.warn(
                 job.span,
                 format!("the job {name:?} says nowhere where its logs come from"),
