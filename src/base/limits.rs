@@ -335,6 +335,8 @@ pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 pub const HTTP_STALL_MS: u64 = 15_000;
 /// Time that requests get to finish when a server stops, milliseconds.
 pub const HTTP_STOP_MS: u64 = 1_000;
+/// How often it is told at most that there is no room for further connections, milliseconds.
+pub const HTTP_REPORT_MS: u64 = 60_000;
 /// Pause after the system refused a connection (no descriptors left), milliseconds.
 pub const HTTP_ACCEPT_PAUSE_MS: u64 = 200;
 

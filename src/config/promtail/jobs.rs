@@ -236,8 +236,11 @@ impl<'a> Jobs<'a> {
     ) -> Vec<Item> {
         let (written, at) = (&found.value, found.value.span);
         let before = check.count();
-        let source =
-            if kind == "journal" { Some(journal(written, check)) } else { receivers::source(kind, written, check) };
+        let source = if kind == "journal" {
+            Some(journal(written, check))
+        } else {
+            receivers::source(kind, written, self.around.line_bytes, check)
+        };
         said.extend(check.said_since(before));
         let Some(source) = source else { return Vec::new() };
         let labels: Vec<Entry> = match written.entry("labels").filter(|found| !found.value.is_null()) {

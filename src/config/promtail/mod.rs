@@ -61,7 +61,7 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
         );
     }
     let (limits, limits_section) = server::limits(root, check);
-    let around = Surroundings { env, directory };
+    let around = Surroundings { env, directory, line_bytes: limits.line_bytes() };
     let mut jobs = jobs::Jobs::new(&clients, &around);
     let mut logs = match stdin {
         Some(at) => jobs.stdin(root, at, check),

@@ -27,6 +27,15 @@ pub(super) struct Limits {
     pub(super) max_streams: Option<Entry>,
     /// Entries that are longer are dropped: the option that says so.
     pub(super) drop_longer: Option<Entry>,
+    /// Lines are cut there, bytes; `None`: at the default.
+    pub(super) line_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Where lines are cut, bytes.
+    pub(super) fn line_bytes(&self) -> u64 {
+        self.line_bytes.unwrap_or(LINE_BYTES_DEFAULT as u64)
+    }
 }
 
 /// `readline_rate` and what belongs to it.
@@ -206,11 +215,14 @@ fn is_zero(node: &Node) -> bool {
 fn line_size(node: &Node, bytes: u64, limits: &mut Limits, check: &mut Check<'_>) -> Option<Entry> {
     let (key, place) = (node.key_span("max_line_size"), node.child("max_line_size"));
     let fit = bytes.clamp(LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
-    let line = || Some(entry("line", key, word(place.span, format_size(fit))));
+    let line = |limits: &mut Limits| {
+        limits.line_bytes = Some(fit);
+        Some(entry("line", key, word(place.span, format_size(fit))))
+    };
     if read::flag(node, "max_line_size_truncate", check) == Some(true) {
         let cap = format_size(fit);
         check.note(key, format!("longer lines are cut to {cap} as they are read, before the stages, and marked"));
-        return line();
+        return line(limits);
     }
     if bytes >= LINE_BYTES_MAX as u64 {
         // None is as long when it gets to where they are dropped.
@@ -219,10 +231,10 @@ fn line_size(node: &Node, bytes: u64, limits: &mut Limits, check: &mut Check<'_>
             format!("lines above {} are cut to that as they are read, before the stages, and marked", format_size(fit)),
             "lugger holds no longer ones; none is dropped for its length",
         );
-        return line();
+        return line(limits);
     }
     limits.drop_longer = Some(entry("longer_than", key, word(place.span, bytes)));
-    if bytes > LINE_BYTES_DEFAULT as u64 { line() } else { None }
+    if bytes > LINE_BYTES_DEFAULT as u64 { line(limits) } else { None }
 }
 
 /// Promtail's bound is of all that comes out of the stages of all jobs.
