@@ -165,7 +165,11 @@ impl Source {
         let Source { merge, work, .. } = self;
         let says_less = |header: &Header| header.seqnum_id == seqnum_id && header.tail_seqnum < number;
         let its: Vec<Id> = merge.readers().map(Reader::header).filter(|h| says_less(h)).map(|h| h.file_id).collect();
-        let last = |file_id| merge.get_mut(file_id).and_then(|reader| reader.last_sound(work).ok().flatten());
+        let last = |file_id| {
+            let reader = merge.get_mut(file_id)?;
+            let is_it = reader.head(work).ok().flatten().is_some_and(|head| head.seqnum == number);
+            if is_it { reader.last_sound(work).ok().flatten() } else { None }
+        };
         its.into_iter().filter_map(last).max().unwrap_or_default()
     }
 

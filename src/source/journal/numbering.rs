@@ -627,6 +627,39 @@ mod tests {
         assert!(decode_meta(&[]).1.is_none());
     }
 
+    /// The cursor of a file that is gone is left to age, and taken up when the file is there again.
+    #[test]
+    fn cursors_of_files_are_taken_up_with_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || {
+            let registry = crate::base::metrics::Registry::default();
+            Books::new(Checkpoints::open(directory.path(), crate::base::clock::Clock::System, &registry).unwrap())
+        };
+        let (plain, file) = (Id([1; 16]), Id([2; 16]));
+        let mut books = open();
+        for id in [plain, file] {
+            let number = books.begin("s", id, Id([3; 16]), (5, Mark::default()));
+            if id == file {
+                books.set_of_file(number);
+            }
+            books.define(number);
+        }
+        books.end_file("s", file);
+        let known = |books: &Books| [plain, file].map(|id| books.find("s", id).is_some());
+        books.leave_files("s", |id| id == file);
+        assert_eq!(known(&books), [true, true]);
+        books.leave_files("s", |_| false);
+        assert_eq!(known(&books), [true, false]);
+        books.store.close();
+        drop(books);
+        let mut books = open();
+        books.take_up("s");
+        assert_eq!(known(&books), [true, false]);
+        books.take_up_file("s", file);
+        let taken = books.find("s", file).and_then(|number| books.get(number)).unwrap();
+        assert_eq!((taken.position, taken.machine_id, taken.is_at_end()), (5, Id([3; 16]), true));
+    }
+
     #[test]
     fn what_is_awaited() {
         for awaited in [&[][..], &["/a/system"], &["/a", "/b/user-1000"]] {
