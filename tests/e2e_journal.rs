@@ -552,6 +552,18 @@ fn entries_are_on_their_way_soon_and_idling_costs_nothing() {
     let (woken, cost) = (switches() - before, agent.cpu() - cpu);
     println!("idle for 10 s: {woken} wake-ups of the journal's thread, {cost:?} of CPU time of the process");
     assert!(woken <= 5, "{woken} wake-ups");
+    // What a unit logs after silence is seen before journald tells of it, which is 250 ms later at the earliest.
+    let mut stdout = journald.stdout_of("service", "some.service");
+    let soon = (0..3).any(|n| {
+        wait_until("the thread to sleep", DRAIN, asleep);
+        let (text, start) = (format!("after silence {n}"), Instant::now());
+        writeln!(stdout, "{text}").unwrap();
+        wait_until("the entry", DRAIN, || seen.lock().unwrap().contains_key(&text));
+        let took = seen.lock().unwrap()[&text].saturating_duration_since(start).saturating_sub(WAIT);
+        println!("after silence, of a unit: {took:?}");
+        took < Duration::from_millis(240)
+    });
+    assert!(soon, "only journald's own notice woke it");
     journald.stop();
 }
 

@@ -262,6 +262,8 @@ impl Follow {
     pub(super) fn handle(&mut self, event: &Event, name: &OsStr) {
         match event.kind {
             Kind::Overflow => self.overflowed = true,
+            // It is not asked for.
+            Kind::Opened => {}
             Kind::Ignored => {
                 let mut found = Found::default();
                 self.tree.ignored(event.watch, &mut found);
