@@ -150,6 +150,8 @@ pub const QUIET_MS: u64 = 5_000;
 pub const UNLINKED_QUIET_MS: u64 = 300_000;
 /// What a compressed file may decompress to, bytes: more is not looked at for the rest of a file that was compressed while lugger was down.
 pub const TWIN_BYTES: u64 = 1024 * 1024 * 1024;
+/// Looks at a log and its earlier generations for one at which nothing has moved since the one before.
+pub const EARLIER_LOOKS: usize = 100;
 /// A file error is tried again after this long at first, milliseconds; then doubling up to the sweep's multiple.
 pub const FILE_RETRY_MS: u64 = 1_000;
 /// Longest pause between attempts at an unreadable file, milliseconds.
@@ -616,6 +618,10 @@ pub const DOCKER_REFRESH_MS_DEFAULT: u64 = 60_000;
 pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
 /// Containers whose places in the API's log are kept, also when they are gone.
 pub const DOCKER_PLACES: usize = 4096;
+/// Steps of places are noted beside them until that takes so much, bytes; then they are noted anew.
+pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
+/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Further ones wait until one ends.
+pub const DOCKER_LOGS: usize = 1000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.

@@ -486,6 +486,7 @@ impl Follow {
         self.number(id);
         self.files.rotated(id);
         self.unsettle(id);
+        self.note_head(id);
     }
 
     pub(super) fn back_at_origin(&mut self, id: FileId) {
