@@ -2,12 +2,16 @@
 
 #[path = "support/docker.rs"]
 mod docker;
+#[path = "support/journald.rs"]
+mod journald;
 mod support;
 
 use docker::{Docker, docker, docker_alone};
+use journald::Journald;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::agent::{Config, FileSource, Rig};
 use support::ledger::{Book, Verdict, line};
@@ -112,7 +116,7 @@ fn numbered_lines_come_once_over_rotation_restarts_and_kills() {
     docker.remove(&["lines"]);
 }
 
-/// Docker rotates, and compresses, before the agent has ever seen the container; and while it is down.
+/// Docker rotates, and compresses, before the agent has ever seen the container; while it is down; and while it does nothing.
 #[test]
 fn what_was_rotated_and_compressed_before_is_read_too() {
     const LINES: u64 = 20_000;
@@ -122,29 +126,41 @@ fn what_was_rotated_and_compressed_before_is_read_too() {
     let rig = Rig::new();
     let config = Config::new(&loki.url()).source(source(&docker, "packed", ""));
     let pipe = docker.pipe("packed");
-    let options = ["--log-opt=max-size=1m", "--log-opt=max-file=20", "--log-opt=compress=true"];
+    let options = ["--log-opt=max-size=1m", "--log-opt=max-file=30", "--log-opt=compress=true"];
     docker.run("packed", &[&[&*pipe.volume()][..], &options].concat(), "cat /in/pipe");
     let mut stdin = pipe.open();
-    let packed = || {
-        let directories = std::fs::read_dir(docker.containers()).unwrap().flatten();
-        let names = directories.filter_map(|directory| std::fs::read_dir(directory.path()).ok()).flatten().flatten();
-        names.filter(|name| name.file_name().to_string_lossy().ends_with("-json.log.2.gz")).count()
+    let mut written = 0;
+    let mut write = |until: u64, most_packed: usize| {
+        stdin.write_all(numbered("packed", written..until).as_bytes()).unwrap();
+        written = until;
+        let packed = || {
+            let directories = std::fs::read_dir(docker.containers()).unwrap().flatten();
+            let names =
+                directories.filter_map(|directory| std::fs::read_dir(directory.path()).ok()).flatten().flatten();
+            names.filter(|name| name.file_name().to_string_lossy().ends_with(".gz")).count()
+        };
+        wait_until("Docker to compress", DRAIN, || packed() >= most_packed);
     };
-    stdin.write_all(numbered("packed", 0..LINES).as_bytes()).unwrap();
-    wait_until("Docker to compress", DRAIN, || packed() > 0);
+    write(LINES, 2);
+    let mut agent = rig.start(&config);
+    wait_until("the first lines", DRAIN, || book.seen() > 0);
+    agent.kill();
     let mut agent = rig.start(&config);
     book.wait_all(LINES, DRAIN);
     assert_eq!(agent.stop(STOP).code, Some(0));
-    stdin.write_all(numbered("packed", LINES..2 * LINES).as_bytes()).unwrap();
-    drop(stdin);
-    docker.wait("packed");
-    let _agent = rig.start(&config);
+    write(2 * LINES, 5);
+    let agent = rig.start(&config);
     book.wait_all(2 * LINES, DRAIN);
+    agent.freeze();
+    write(3 * LINES, 9);
+    agent.thaw();
+    book.wait_all(3 * LINES, DRAIN);
     // What was compressed a moment ago may come again, as it was; and what is left of the file that was being read may come behind it. By time
     // everything is in order.
-    let verdict = book.lock().verdict(2 * LINES);
+    let verdict = book.lock().verdict(3 * LINES);
     println!("{} lines arrived again, as they were", verdict.duplicated_raw);
-    Verdict { reordered_by_arrival: 0, ..verdict }.assert_perfect(2 * LINES);
+    Verdict { reordered_by_arrival: 0, ..verdict }.assert_perfect(3 * LINES);
+    assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
     loki.assert_no_defects();
     docker.remove(&["packed"]);
 }
@@ -327,6 +343,33 @@ fn what_the_api_tells_comes_once_over_restarts_and_kills() {
     assert_eq!(book.lock().streams(), ["{container=\"local\", stream=\"stdout\"}"]);
     loki.assert_no_defects();
     docker.remove(&["local"]);
+}
+
+/// Docker writes to a journald, and reads it back for whoever asks.
+#[test]
+fn lines_of_the_driver_journald_come_once() {
+    const LINES: u64 = 1_000;
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "journald");
+    let rig = Rig::new();
+    let journald = Journald::start(&rig.path().join("journald"), true, "");
+    let docker = Docker::with_mounts_of(journald.pid());
+    let config = Config::new(&loki.url()).source(source(&docker, "journald", ""));
+    let pipe = docker.pipe("journald");
+    docker.run("journald", &[&pipe.volume(), "--log-driver=journald"], "cat /in/pipe");
+    let mut stdin = pipe.open();
+    let mut agent = rig.start(&config);
+    for half in [0..LINES / 2, LINES / 2..LINES] {
+        stdin.write_all(numbered("journald", half.clone()).as_bytes()).unwrap();
+        wait_until("a part of the lines", DRAIN, || book.seen() >= half.end - LINES / 4);
+        agent.kill();
+        agent = rig.start(&config);
+        book.wait_all(half.end, DRAIN);
+    }
+    book.lock().verdict(LINES).assert_perfect(LINES);
+    assert_eq!(book.lock().streams(), ["{container=\"journald\", stream=\"stdout\"}"]);
+    loki.assert_no_defects();
+    docker.remove(&["journald"]);
 }
 
 #[test]
@@ -527,4 +570,30 @@ fn idle_cost() {
         assert_eq!(agent.stop(STOP).code, Some(0));
     }
     docker.remove(&["idle"]);
+}
+
+/// A dry run shows what would be sent of containers.
+#[test]
+fn a_dry_run_shows_lines_as_they_would_be_sent() {
+    let docker = docker();
+    let rig = Rig::new();
+    docker.run("dry", &[], "echo level=warn one");
+    docker.wait("dry");
+    let stages = "[{ logfmt: { mapping: { level: } } }, { labels: { level: } }]";
+    let config = Config::new("http://127.0.0.1:1").source(source(&docker, "dry$", "").option("stages", stages));
+    drop(rig.start(&config));
+    let mut dry = Command::new(env!("CARGO_BIN_EXE_lugger"))
+        .args(["run", "--dry-run", "--config"])
+        .arg(rig.config_file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    BufReader::new(dry.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    let own = shown.split_once(' ').map(|(_, rest)| rest);
+    assert_eq!(own, Some("{container=\"dry\", level=\"warn\", stream=\"stdout\"} level=warn one\n"), "{shown}");
+    dry.kill().unwrap();
+    dry.wait().unwrap();
+    docker.remove(&["dry"]);
 }

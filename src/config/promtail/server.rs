@@ -142,24 +142,16 @@ pub(super) fn import(root: &Node, check: &mut Check<'_>) -> Option<Section> {
     Some(Section { comments, key: "import_positions", key_span, content: Content::Node(value) })
 }
 
-/// `target_config`, of which only reading from stdin means something.
-pub(super) fn target(root: &Node, check: &mut Check<'_>) -> Vec<String> {
+/// `target_config` and `global`: what is said of them, and the place where it is told to read from stdin.
+pub(super) fn target(root: &Node, check: &mut Check<'_>) -> (Vec<String>, Option<Span>) {
     let before = check.count();
     let node = root.child("target_config");
-    if root.entry("target_config").is_some()
-        && survey(node, keys::TARGET, check)
-        && read::flag(node, "stdin", check) == Some(true)
-    {
-        check.warn(
-            node.key_span("stdin"),
-            "`stdin` has no effect: it has to be a source",
-            "write a configuration in lugger's own form with `logs: [{ stdin: {} }]`; `lugger run --dry-run --stdin` shows what the first job makes of it",
-        );
-    }
+    let is_there = root.entry("target_config").is_some() && survey(node, keys::TARGET, check);
+    let is_stdin = is_there && read::flag(node, "stdin", check) == Some(true);
     if let Some(global) = root.entry("global") {
         survey(&global.value, keys::GLOBAL, check);
     }
-    check.said_since(before)
+    (check.said_since(before), is_stdin.then(|| node.key_span("stdin")))
 }
 
 /// `limits_config`; `limits` is the native section of that name, with what was said of all keys.

@@ -4,6 +4,7 @@
 //! that were made and rotated away in between are found; rotated files are read before the ones that took their place.
 //! Leaves to others: everything after (`follow`, `finish`).
 
+use super::earlier::Current;
 use super::encoding::Encoding;
 use super::follow::{Follow, fail};
 use super::identity::{Identity, Mark, Stat, content_matches, encode_key, marks_at, stat_file, stat_path};
@@ -229,17 +230,41 @@ impl Follow {
             return;
         }
         let source_name = source.settings.name.clone();
-        let is_first = owner.is_some() && origin == path && self.files.names_in(number, dir, |_| true).is_empty();
+        let is_owned = owner.is_some() && origin == path;
         let born = stat.identity.born_ns;
         let is_successor = source.replaces_since_ns.is_some_and(|since| born == 0 || born > since);
         let is_first_start = self.is_starting && source.is_new && !is_successor;
         let from_end = is_first_start && source.settings.start_at == StartAt::End;
+        let mut now = *stat;
         let mut file = Tracked::new(number, stat.identity, generation);
         file.size = stat.size;
         file.set_origin((*origin != *path).then(|| origin.into()));
         match self.saved.take(&source_name, &stat.identity) {
-            Some(known) => self.resume(&mut file, known, path, stat),
-            None if is_first && !from_end => self.present_earlier(number, dir, (name, &stat.identity), origin),
+            Some(known) => {
+                self.resume(&mut file, known, path, stat);
+                if is_owned {
+                    file.set_earlier(self.earlier_of(origin));
+                }
+            }
+            None if is_owned && !from_end => match self.take_earlier(number, dir, name, &stat.identity, origin) {
+                // The name may lead to a newer one by now: what was met is among the earlier ones then.
+                Current::Is(handle, is, earlier) => {
+                    if is.identity != now.identity && self.files.by_identity(number, &is.identity).is_some() {
+                        return;
+                    }
+                    now = is;
+                    file.identity = now.identity;
+                    file.size = now.size;
+                    file.set_earlier(earlier);
+                    if self.may_hold() {
+                        file.file = Some(handle);
+                        self.open += 1;
+                    }
+                }
+                // What takes its place is told of.
+                Current::Rotated => return,
+                Current::Unknown => {}
+            },
             None if from_end => {
                 match start_at_end(path, stat.size, source.settings.encoding) {
                     Ok((offset, mark)) => {
@@ -253,6 +278,7 @@ impl Follow {
             }
             None => {}
         }
+        let stat = &now;
         if file.slot.is_none() {
             // Written down even before anything is read: it may be rotated while the agent is down.
             let key = encode_key(&source_name, &stat.identity);
@@ -279,7 +305,7 @@ impl Follow {
             if let Some(file) = self.files.get_mut(id) {
                 file.at_end = true;
             }
-        } else if self.is_starting || self.open_file(id) {
+        } else if (self.is_starting && (owner.is_none() || !self.may_hold())) || self.open_file(id) {
             self.files.make_ready(id);
         }
     }
@@ -303,7 +329,7 @@ impl Follow {
     }
 
     /// Goes on where a checkpoint says, if the content is still the one it speaks of.
-    fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, stat: &Stat) {
+    pub(super) fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, stat: &Stat) {
         let Some(source) = self.sources.get(usize::from(file.source)) else { return };
         // A cursor that was dropped in the meantime, being old, is defined anew by the caller.
         let was = encode_key(&known.source, &known.identity);

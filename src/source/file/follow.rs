@@ -262,6 +262,8 @@ impl Follow {
     pub(super) fn handle(&mut self, event: &Event, name: &OsStr) {
         match event.kind {
             Kind::Overflow => self.overflowed = true,
+            // It is not asked for.
+            Kind::Opened => {}
             Kind::Ignored => {
                 let mut found = Found::default();
                 self.tree.ignored(event.watch, &mut found);
@@ -484,6 +486,7 @@ impl Follow {
         self.number(id);
         self.files.rotated(id);
         self.unsettle(id);
+        self.note_head(id);
     }
 
     pub(super) fn back_at_origin(&mut self, id: FileId) {

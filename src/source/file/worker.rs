@@ -382,7 +382,11 @@ impl Worker {
                     self.release_held(id, None);
                     self.follow.truncated(id);
                 }
-                Ok(Outcome::Compressed) => self.follow.compressed(id),
+                Ok(Outcome::Compressed) => {
+                    if !self.follow.unpack(id) {
+                        self.follow.compressed(id);
+                    }
+                }
                 Err(error) => {
                     let path = self.follow.path(id);
                     self.follow.failed(id, &path, "read", &error);

@@ -129,8 +129,13 @@ pub(super) fn turn(
 fn number_of(source: &Source, books: &mut Books, entry: &Location) -> usize {
     let name = &source.settings.name;
     books.find(name, entry.seqnum_id).unwrap_or_else(|| {
-        let machine_id = source.machine_of(entry.seqnum_id);
-        books.begin(name, entry.seqnum_id, machine_id, (entry.seqnum, Mark::default()))
+        let begin = (entry.seqnum, Mark::default());
+        let Some(machine_id) = source.machine_of_foreign(entry.seqnum_id) else {
+            return books.begin(name, entry.seqnum_id, source.machine_of(entry.seqnum_id), begin);
+        };
+        let number = books.begin(name, entry.seqnum_id, machine_id, begin);
+        books.set_of_file(number);
+        number
     })
 }
 
