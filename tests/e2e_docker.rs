@@ -9,8 +9,9 @@ mod support;
 use docker::{Docker, docker, docker_alone};
 use journald::Journald;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::agent::{Config, FileSource, Rig};
 use support::ledger::{Book, Verdict, line};
@@ -595,4 +596,30 @@ fn idle_cost() {
         assert_eq!(agent.stop(STOP).code, Some(0));
     }
     docker.remove(&["idle"]);
+}
+
+/// A dry run shows what would be sent of containers.
+#[test]
+fn a_dry_run_shows_lines_as_they_would_be_sent() {
+    let docker = docker();
+    let rig = Rig::new();
+    docker.run("dry", &[], "echo level=warn one");
+    docker.wait("dry");
+    let stages = "[{ logfmt: { mapping: { level: } } }, { labels: { level: } }]";
+    let config = Config::new("http://127.0.0.1:1").source(source(&docker, "dry$", "").option("stages", stages));
+    drop(rig.start(&config));
+    let mut dry = Command::new(env!("CARGO_BIN_EXE_lugger"))
+        .args(["run", "--dry-run", "--config"])
+        .arg(rig.config_file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    BufReader::new(dry.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    let own = shown.split_once(' ').map(|(_, rest)| rest);
+    assert_eq!(own, Some("{container=\"dry\", level=\"warn\", stream=\"stdout\"} level=warn one\n"), "{shown}");
+    dry.kill().unwrap();
+    dry.wait().unwrap();
+    docker.remove(&["dry"]);
 }

@@ -337,6 +337,8 @@ pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 pub const HTTP_STALL_MS: u64 = 15_000;
 /// Time that requests get to finish when a server stops, milliseconds.
 pub const HTTP_STOP_MS: u64 = 1_000;
+/// How often it is told at most that there is no room for further connections, milliseconds.
+pub const HTTP_REPORT_MS: u64 = 60_000;
 /// Pause after the system refused a connection (no descriptors left), milliseconds.
 pub const HTTP_ACCEPT_PAUSE_MS: u64 = 200;
 
@@ -547,6 +549,9 @@ pub const JOURNAL_HOT_FOR_MS: u64 = 2_000;
 pub const JOURNAL_WARM_MS: u64 = 100;
 /// For so long after the last entry, milliseconds. After that nobody looks until journald tells of something.
 pub const JOURNAL_WARM_FOR_MS: u64 = 60_000;
+/// When journald looks how much room its directory has, which it does with a message after half a minute without one, entries are looked for so much
+/// later, milliseconds.
+pub const JOURNAL_OPENED_MS: [u64; 5] = [10, 30, 70, 150, 300];
 /// Cursors move over entries that nobody wants after this, milliseconds.
 pub const JOURNAL_PASS_MS: u64 = 1_000;
 /// Lines that wait for further ones go on waiting so much longer, milliseconds: entries come to light a little after their time.
@@ -574,6 +579,8 @@ pub const JOURNAL_TOOL_BLOCK_BYTES: usize = 64 * 1024;
 pub const JOURNAL_TOOLS: usize = 16;
 /// Where they do, a file that was read to its end is read again after this at the earliest, milliseconds.
 pub const JOURNAL_TOOL_PAUSE_MS: u64 = 1_000;
+/// Where `journalctl` has failed so often in a row at one place of a file that is complete, the rest of it is passed over: that takes 15 seconds.
+pub const JOURNAL_TOOL_ATTEMPTS: u32 = 5;
 /// Numberings that a chunk of journal entries may be made of.
 pub const JOURNAL_PARTS: usize = 64;
 /// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.

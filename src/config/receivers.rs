@@ -12,6 +12,7 @@ use crate::base::limits::{
     IDLE_TIMEOUT_MS_DEFAULT, IDLE_TIMEOUT_MS_RANGE, MESSAGE_BYTES_MIN, PUSH_BYTES_DEFAULT, PUSH_BYTES_RANGE,
     QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE, UNIX_PATH_BYTES,
 };
+use crate::base::units::format_size;
 use crate::format::syslog::CONNECTION_HOSTNAME;
 use crate::format::time::Zone;
 use crate::model::labels::Labels;
@@ -65,7 +66,7 @@ pub(super) fn plan(
         (_, Some(raw), ..) => {
             // Whoever pushes the same once more, having heard no answer, pushes it with the same times: Loki shows it once.
             records.use_incoming_timestamp = raw.use_incoming_timestamp.unwrap_or(true);
-            (push(raw, entry.node, place, check).map(From::Push), raw.queue)
+            (push(raw, entry.node, place, queue_bytes(raw.queue), check).map(From::Push), raw.queue)
         }
         (_, _, Some(raw), _) => {
             records.meaning = Meaning::Gelf;
@@ -82,7 +83,21 @@ pub(super) fn plan(
         (.., Some(raw)) => (Some(From::Stdin), raw.queue),
         _ => return None,
     };
-    let queue_bytes = queue_bytes(queue, place, check);
+    let queue_bytes = check.size(queue, place.child("queue"), QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE);
+    if message_bytes as u64 > queue_bytes {
+        let (message, queue) = (format_size(message_bytes as u64), format_size(queue_bytes));
+        check.error(
+            place.child("queue").span,
+            format!("a message may have {message}, and does not fit into a queue of {queue}"),
+            format!(
+                "make `queue` larger, or let messages be shorter (`limits.line`{})",
+                match &log.syslog {
+                    Some(_) => ", `max_message_length`",
+                    None => "",
+                }
+            ),
+        );
+    }
     let Entry { name, node, own, outer, late_labels, rate, stages, to } = entry;
     let relabel = relabel?;
     if relabel.iter().any(|rule| rule.source_labels.iter().any(|label| label == CONNECTION_HOSTNAME)) {
@@ -135,8 +150,8 @@ pub(super) fn plan(
     Some(Receiver { settings, records, to })
 }
 
-fn queue_bytes(queue: Option<Size>, place: &Node, check: &mut Check<'_>) -> u64 {
-    check.size(queue, place.child("queue"), QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE)
+fn queue_bytes(queue: Option<Size>) -> u64 {
+    queue.map_or(QUEUE_BYTES_DEFAULT, |Size(bytes)| bytes)
 }
 
 fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Option<Syslog> {
@@ -196,7 +211,7 @@ fn zone(raw: &SyslogLog, place: &Node, check: &mut Check<'_>) -> Option<Zone> {
     zone.ok().flatten()
 }
 
-fn push(raw: &PushLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Option<Push> {
+fn push(raw: &PushLog, node: &Node, place: &Node, queue_bytes: u64, check: &mut Check<'_>) -> Option<Push> {
     let Some(text) = &raw.listen else {
         if !place.has_lost("listen") && !place.is_damaged() {
             let help = "write an IP address and a port, such as `push: { listen: 127.0.0.1:3500 }`";
@@ -207,8 +222,16 @@ fn push(raw: &PushLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Opti
     let address = socket_address(text, place, "127.0.0.1:3500", check);
     let tls = raw.tls_config.as_ref().map(|tls| server_tls(tls, place, check));
     let basic_auth = raw.basic_auth.as_ref().map(|basic| basic_auth(basic, place, check));
-    let default = PUSH_BYTES_DEFAULT;
+    let default = PUSH_BYTES_DEFAULT.min(queue_bytes);
     let body = check.size(raw.max_send_msg_size, place.child("max_send_msg_size"), default, PUSH_BYTES_RANGE);
+    if body > queue_bytes {
+        let (largest, queue) = (format_size(body), format_size(queue_bytes));
+        check.error(
+            place.child("max_send_msg_size").span,
+            format!("a push of {largest} does not fit into a queue of {queue}, so that it could never be taken"),
+            format!("make `queue` at least {largest}, better twice as large, or `max_send_msg_size` smaller"),
+        );
+    }
     let tls = match tls {
         Some(tls) => Some(tls?),
         None => None,

@@ -4,6 +4,7 @@
 mod support;
 
 mod bounds;
+mod cut_off;
 mod gelf;
 mod inlet;
 mod push;

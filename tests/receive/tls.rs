@@ -100,6 +100,29 @@ fn openssl_is_understood_and_clients_need_certificates_if_that_is_asked_for() {
     }
 }
 
+/// Who knocks again and again without TLS is counted each time, and told a few times.
+#[test]
+fn handshakes_that_fail_do_not_fill_the_log() {
+    let rig = Rig::new();
+    let files = Files::make(rig.path());
+    let loki = kept();
+    let (syslog, push) = (free_port(), free_port());
+    let of = |kind: &'static str, listen: String| {
+        source(kind, &format!("{{ listen: \"{listen}\", tls_config: {} }}", files.server("")))
+    };
+    let config =
+        Config::new(&loki.url()).source(of("syslog", format!("tls://{syslog}"))).source(of("push", push.to_string()));
+    let agent = rig.start(&config);
+    for _ in 0..100 {
+        for to in [syslog, push] {
+            _ = crate::senders::connect(to).write_all(b"plain text, long enough for a record\n");
+        }
+    }
+    wait_until("all are counted", DRAIN, || agent.metric("lugger_receive_handshakes_failed_total") == Some(200.0));
+    let told = agent.stderr().matches("a TLS handshake failed").count();
+    assert!((2..60).contains(&told), "{told}");
+}
+
 /// rsyslog with GnuTLS, over a restart of the agent: what rsyslog knows that it did not send comes later.
 #[test]
 fn rsyslog_forwards_over_tls_with_a_certificate() {

@@ -182,6 +182,11 @@ impl Docker {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// What it printed to stderr.
+    pub fn errors(&self, words: &[&str]) -> String {
+        String::from_utf8_lossy(&self.try_do(words).stderr).trim().to_owned()
+    }
+
     /// Starts a container in the background. `options` are of `docker run`. Its id.
     #[track_caller]
     pub fn run(&self, name: &str, options: &[&str], script: &str) -> String {

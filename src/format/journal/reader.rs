@@ -19,7 +19,7 @@ use super::payload::Extent;
 use super::shared::Known;
 use crate::base::limits::{
     JOURNALD_ARRAYS, JOURNALD_BLOCK_BYTES, JOURNALD_ENTRY_WORK_BYTES, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES,
-    JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES,
+    JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES, JOURNALD_WINDOW_BYTES,
 };
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -324,6 +324,12 @@ impl<B: Bytes> Reader<B> {
         Ok(Some(location).filter(|_| fits))
     }
 
+    /// The number of the last entry that lies between two others in order; `None` if there is none, or those around it do not say that it is right.
+    pub fn last_sound(&mut self, work: &mut Work) -> Result<Option<u64>, ReadError> {
+        let Some(index) = self.header.entries.checked_sub(2) else { return Ok(None) };
+        Ok(self.sound(work, index)?.map(|location| location.seqnum))
+    }
+
     fn pass_over(&mut self) {
         self.lose(1);
         self.index += 1;
@@ -566,6 +572,8 @@ impl<B: Bytes> Reader<B> {
             _ => {
                 // What is kept of a payload is never larger when it is compressed, but for a few bytes.
                 let most = JOURNALD_FIELD_BYTES + JOURNALD_FIELD_BYTES / 16;
+                // Zstd gives nothing out of its window before there is more.
+                let most = if head.coding == Coding::Zstd { most + JOURNALD_WINDOW_BYTES } else { most };
                 let stored = work.pages.get(self.id, &self.bytes, at, payload.min(most))?;
                 work.spent += stored.len();
                 extent = work.decompressor.decode(head.coding, stored)?;

@@ -15,6 +15,7 @@ use super::tree::{DirId, Found, FoundName};
 use crate::base::limits::CHUNK_BYTES;
 use crate::source::owner::Owner;
 use crate::store::checkpoint::Checkpoints;
+use crate::store::inlet;
 use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -285,7 +286,11 @@ impl Follow {
         }
         let mut is_quiet = file.offset == stat.size && file.replay.is_none();
         let rotated = file.origin().is_some();
-        self.look_once_more(number, origin, if rotated { stat.identity.born_ns } else { i64::MAX });
+        if rotated && let Some(of_inlet) = inlet::number_of(name).filter(|_| self.is_inlet(number)) {
+            file.set_number(of_inlet);
+        }
+        let age = if rotated { file.age() } else { (u64::MAX, i64::MAX) };
+        self.look_once_more(number, origin, age);
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
         if rotated {
@@ -307,12 +312,12 @@ impl Follow {
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read
     /// to their end a moment ago: a file that was deleted tells of no writes, and the new one may be met when it is rotated itself.
-    /// Of the earlier files only those born by `born_by` count.
-    fn look_once_more(&mut self, source: u16, origin: &Path, born_by: i64) {
+    /// Of the earlier files only those of at least this age count.
+    fn look_once_more(&mut self, source: u16, origin: &Path, age: (u64, i64)) {
         let is_earlier = |id: &FileId| {
             let file = self.files.get(*id).filter(|f| f.source == source && f.origin() == Some(origin));
             file.is_some_and(|f| {
-                let is_older = f.identity.born_ns <= born_by;
+                let is_older = f.age() <= age;
                 f.rotated && is_older && f.file.is_some() && f.failing().is_none() && !f.compressed
             })
         };

@@ -55,6 +55,7 @@ struct Extra {
     packed: bool,
     earlier: Box<[Mark]>,
     memory: Memory,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -214,10 +215,28 @@ impl Tracked {
         self.change(|extra| extra.memory = memory);
     }
 
+    /// Which finished file of an inlet it is; [`u64::MAX`]: it is not told yet; 0: it is none.
+    pub(super) fn number(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.number)
+    }
+
+    pub(super) fn set_number(&mut self, number: u64) {
+        self.change(|extra| extra.number = number);
+    }
+
+    /// Its age among the rotated files of its path: what is less is older. Files of an inlet have numbers; the others were born, as far as that is
+    /// told, one after the other.
+    pub(super) fn age(&self) -> (u64, i64) {
+        match self.number() {
+            0 => (0, self.identity.born_ns),
+            number => (number, 0),
+        }
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias, cut_counted, packed, earlier, memory } = &*extra;
+        let Extra { origin, quiet_since, failing, alias, cut_counted, packed, earlier, memory, number } = &*extra;
         let is_used = origin.is_some()
             || quiet_since.is_some()
             || failing.is_some()
@@ -225,6 +244,7 @@ impl Tracked {
             || *cut_counted
             || *packed
             || !earlier.is_empty()
+            || *number > 0
             || *memory != Memory::default();
         self.extra = is_used.then_some(extra);
     }
