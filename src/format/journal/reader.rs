@@ -198,7 +198,7 @@ impl<B: Bytes> Reader<B> {
     pub fn refresh(&mut self, work: &mut Work) -> Result<bool, ReadError> {
         let (header, last_object, len) = read_header(&self.bytes).map_err(|error| match error {
             OpenError::Io(error) => ReadError::Io(error),
-            OpenError::Unfinished => ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) },
+            OpenError::Unfinished => self.erased(),
             error => ReadError::Header(error),
         })?;
         if header.file_id != self.header.file_id {
@@ -220,6 +220,8 @@ impl<B: Bytes> Reader<B> {
             match self.find(work) {
                 Ok(found) if found.is_none() && self.index < self.header.entries => return Ok(None),
                 Ok(found) => self.found = found,
+                // Journald may have emptied it since it was looked at.
+                Err(Fault::Damaged) if self.is_erased() => return Err(self.erased()),
                 Err(Fault::Damaged) => self.pass_over(),
                 Err(Fault::Io(error)) => return Err(error.into()),
             }
@@ -232,12 +234,12 @@ impl<B: Bytes> Reader<B> {
     pub fn fields(&mut self, work: &mut Work, fields: &mut Fields) -> Result<(), ReadError> {
         fields.clear();
         let Some(found) = self.found else { return Ok(()) };
+        let before = self.damage;
         match self.list(work, found) {
             Ok(()) => {}
             Err(Fault::Damaged) => self.damage.fields += 1,
             Err(Fault::Io(error)) => return Err(error.into()),
         }
-        let before = self.damage;
         work.spent = 0;
         let offsets = std::mem::take(&mut work.items);
         let mut result = Ok(());
@@ -255,6 +257,10 @@ impl<B: Bytes> Reader<B> {
             }
         }
         work.items = offsets;
+        if self.damage.fields > before.fields && self.is_erased() {
+            self.damage = before;
+            return Err(self.erased());
+        }
         result
     }
 
@@ -330,6 +336,15 @@ impl<B: Bytes> Reader<B> {
         Ok(self.sound(work, index)?.map(|location| location.seqnum))
     }
 
+    /// Whether nothing is left of the file.
+    fn is_erased(&self) -> bool {
+        matches!(read_header(&self.bytes), Err(OpenError::Unfinished))
+    }
+
+    fn erased(&self) -> ReadError {
+        ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) }
+    }
+
     fn pass_over(&mut self) {
         self.lose(1);
         self.index += 1;
@@ -362,6 +377,9 @@ impl<B: Bytes> Reader<B> {
         }
         let found = self.step(work)?;
         if found.is_none() {
+            if self.is_erased() {
+                return Err(Fault::Damaged);
+            }
             self.lose(self.header.entries - self.index);
             self.index = self.header.entries;
         }

@@ -324,7 +324,14 @@ impl Source {
             self.met(path);
             return false;
         }
-        if let Err(error) = self.seek(&mut reader, name, books, now) {
+        let sought = self.seek(&mut reader, name, books, now);
+        if matches!(sought, Err(ReadError::Erased { .. })) {
+            // Its name goes as well. What it had that was not read is a gap in its numbering.
+            self.settled.remove(path);
+            self.met(path);
+            return false;
+        }
+        if let Err(error) = sought {
             self.fails(path, &format!("the journal file {} {error}; it is tried again", path.display()));
             self.settled.remove(path);
             self.miss(name, Fault::File, now.0);
