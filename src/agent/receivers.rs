@@ -156,6 +156,11 @@ impl Agent {
         }
     }
 
+    /// Whether stdin could not be read to its end.
+    pub fn input_failed(&self) -> bool {
+        self.receivers.have_failed()
+    }
+
     /// Lets what was received for sources that are removed be sent, for a moment. What is not stays in their inlets.
     pub(super) async fn empty_inlets(&self, sources: &[String]) {
         let begin = Instant::now();

@@ -232,6 +232,10 @@ pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
 pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
 /// Bytes read from a connection at once.
 pub const RECEIVE_STREAM_BYTES: usize = 32 * 1024;
+/// How long datagrams are taken before others of the thread have their turn, milliseconds.
+pub const RECEIVE_TURN_MS: u64 = 5;
+/// Datagrams between two looks at the clock.
+pub const RECEIVE_TURN_LOOK: usize = 16;
 /// Connections of one source that sends a stream; further ones wait in the kernel's queue.
 pub const RECEIVE_CONNECTIONS: usize = 256;
 /// How long an inlet that is being synced is waited for before it is asked again, milliseconds.
@@ -248,7 +252,8 @@ pub const RECEIVE_STOP_MS: u64 = 500;
 pub const RECEIVE_LAST_MS: u64 = 250;
 /// Time that receivers get to end, all of them together, milliseconds. It is more than [`HTTP_STOP_MS`].
 pub const RECEIVE_END_MS: u64 = 1_500;
-/// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed.
+/// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed. Of records
+/// that wait for room in the inlet they may have as much before they cut no further ones.
 pub const RECEIVE_UNFINISHED_BYTES: usize = 16 * 1024 * 1024;
 /// What happens again and again to a receiver's connections is told at most this often, seconds.
 pub const RECEIVE_REPORT_S: u64 = 60;

@@ -164,7 +164,7 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
         return None;
     };
     let Some((scheme, rest)) = text.split_once("://") else {
-        check.error(listen.span, format!("{text:?} does not say how it listens"), EXAMPLES);
+        check.error(listen.span, format!("{:?} does not say how it listens", shown(text)), EXAMPLES);
         return None;
     };
     let address = match scheme {
@@ -173,7 +173,7 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
         "unix" => Address::UnixStream(socket_path(rest, listen, check)?),
         "unixgram" => Address::UnixDatagram(socket_path(rest, listen, check)?),
         _ => {
-            check.error(listen.span, format!("{scheme:?} is no way to listen"), EXAMPLES);
+            check.error(listen.span, format!("{:?} is no way to listen", shown(scheme)), EXAMPLES);
             return None;
         }
     };
@@ -280,6 +280,11 @@ fn server_tls(raw: &ServerTls, parent: &Node, check: &mut Check<'_>) -> Option<T
     Some(Tls { cert_file: cert?, key_file: key?, client_ca_file, client_optional })
 }
 
+/// A text that may be shown: without what could be a name and a password in front of an address.
+fn shown(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, address)| address)
+}
+
 /// An IP address and a port; `localhost` is 127.0.0.1, and no address is any.
 fn socket_address(text: &str, place: &Node, example: &str, check: &mut Check<'_>) -> Option<SocketAddr> {
     let parsed = text.parse().ok().or_else(|| {
@@ -293,7 +298,7 @@ fn socket_address(text: &str, place: &Node, example: &str, check: &mut Check<'_>
     });
     let Some(address) = parsed else {
         let help = format!("write it like {example}");
-        check.error(place.child("listen").span, format!("{text:?} is no IP address and port"), help);
+        check.error(place.child("listen").span, format!("{:?} is no IP address and port", shown(text)), help);
         return None;
     };
     if (1..1024).contains(&address.port()) && !may_bind_low_ports() {
@@ -322,7 +327,7 @@ fn socket_path(text: &str, listen: &Node, check: &mut Check<'_>) -> Option<PathB
     if !path.is_absolute() || text.ends_with('/') || text.len() > UNIX_PATH_BYTES {
         check.error(
             listen.span,
-            format!("{text:?} is no path of a socket"),
+            format!("{:?} is no path of a socket", shown(text)),
             format!("write an absolute path of at most {UNIX_PATH_BYTES} bytes, such as unix:///run/lugger/log"),
         );
         return None;
@@ -339,8 +344,11 @@ pub(super) fn check_addresses(receivers: &[Receiver], logs: &[Log], list: &Node,
     let is_used = |at: usize| {
         let own = receivers.get(at).map(|receiver| &receiver.settings)?;
         let address = own.address();
-        let is_same =
-            |other: &&Receiver| other.settings.address() == address && !address.as_ref().is_some_and(Address::is_free);
+        let is_same = |other: &&Receiver| match (&address, other.settings.address()) {
+            (Some(address), Some(other)) => address.clashes(&other),
+            (None, None) => true,
+            _ => false,
+        };
         let first = receivers.iter().take(at).find(is_same)?;
         let what = address.map_or("stdin".to_owned(), |address| address.to_string());
         Some((own.name.clone(), first.settings.name.clone(), what))

@@ -87,6 +87,10 @@ fn mistakes() {
             "{ name: a, push: { listen: 127.0.0.1:3500 } }\n  - { name: b, syslog: { listen: \"tcp://127.0.0.1:3500\" }, labels: { a: b } }",
             "the sources \"a\" and \"b\" both want tcp://127.0.0.1:3500",
         ),
+        (
+            "{ name: a, syslog: { listen: \"unix:///tmp/s\" }, labels: { a: b } }\n  - { name: b, syslog: { listen: \"unixgram:///tmp/s\" }, labels: { a: b } }",
+            "the sources \"a\" and \"b\" both want unixgram:///tmp/s",
+        ),
     ] {
         refused(entry, words);
     }
@@ -94,4 +98,19 @@ fn mistakes() {
         "{ syslog: { listen: \"udp://0.0.0.0:1514\" }, labels: { a: b }, relabel_configs: [{ source_labels: [__syslog_connection_hostname], target_label: h }] }",
     ));
     assert!(warned.warnings.to_string().contains("asks no name server"), "{}", warned.warnings);
+}
+
+/// A name and a password have no place in an address, and are not shown where they are written there.
+#[test]
+fn an_address_with_a_password_is_refused_without_showing_it() {
+    for entry in [
+        "{ push: { listen: \"http://u:SECRET@127.0.0.1:3500\" } }",
+        "{ gelf: { listen: \"u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"u:SECRET@tcp://127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"unix://u:SECRET@s\" }, labels: { a: b } }",
+    ] {
+        let report = load(&file(entry)).expect_err(entry).to_string();
+        assert!(!report.contains("SECRET"), "{entry}\n{report}");
+    }
 }

@@ -245,3 +245,43 @@ fn unfinished_messages_are_bounded_over_all_connections() {
     let received = || agent.metric("lugger_receive_messages_total").unwrap() as usize;
     wait_until("what they had sent is received", DRAIN, || received() >= closed());
 }
+
+/// Long messages over many connections: what they took is given back, and while nothing is delivered no more is read than a bound.
+#[test]
+fn long_messages_over_many_connections_take_little_memory() {
+    const COUNT: usize = 200;
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let source = source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 4MiB }}"));
+    let agent = agent(&rig, &loki, source);
+    // Each byte takes four, as it is not UTF-8.
+    let mut message = b"<14>Aug  1 10:00:00 h p: ".to_vec();
+    message.resize(255_000, 0xff);
+    message.push(b'\n');
+    let received = || agent.metric("lugger_receive_messages_total").unwrap();
+    // One after the other, each with a connection of its own.
+    let mut streams = Vec::new();
+    for n in 0..COUNT {
+        let mut stream = connect(address);
+        stream.write_all(&message).unwrap();
+        streams.push(stream);
+        wait_until("it is received", DRAIN, || received() > n as f64);
+    }
+    let free = agent.peak_memory();
+    // All of them at once, into a queue that has no room.
+    loki.pause();
+    std::thread::scope(|scope| {
+        for stream in &mut streams {
+            let message = &message;
+            scope.spawn(move || stream.write_all(message).unwrap());
+        }
+        wait_until("senders wait", DRAIN, || agent.metric("lugger_receive_held_up_total").unwrap() > 10.0);
+        std::thread::sleep(Duration::from_secs(1));
+        loki.resume();
+    });
+    wait_until("all are received", DRAIN, || received() == 2.0 * COUNT as f64);
+    let peak = agent.peak_memory();
+    println!("{} MiB, then {} MiB at most", free >> 20, peak >> 20);
+    assert!(peak < 160 << 20, "{} MiB, then {} MiB", free >> 20, peak >> 20);
+}

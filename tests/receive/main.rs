@@ -13,6 +13,7 @@ mod senders;
 mod stdin;
 mod syslog;
 mod tls;
+mod unix;
 
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};

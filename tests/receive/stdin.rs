@@ -108,6 +108,17 @@ fn lines_keep_their_order_over_very_many_files() {
     loki.assert_no_defects();
 }
 
+/// What cannot be read has not just ended.
+#[test]
+fn a_stdin_that_cannot_be_read_is_no_success() {
+    let rig = Rig::new();
+    let loki = kept();
+    let config = Config::new(&loki.url()).source(source("stdin", "{}"));
+    let mut agent = rig.start_with_stdin(&config, std::fs::File::open(rig.path()).unwrap());
+    assert_eq!(agent.wait_exit(DRAIN).code, Some(1));
+    assert!(agent.stderr().contains("stdin cannot be read any more"), "{}", agent.stderr());
+}
+
 impl Pipe {
     fn write(&mut self, bytes: &[u8]) {
         self.writer().write_all(bytes).unwrap();

@@ -5,11 +5,13 @@
 
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
+use crate::base::limits::{
+    CLOCK_AHEAD_NS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS,
+};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
 use crate::store::inlet::{AppendError, Inlet, Kept, Limits, Pending};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -26,10 +28,14 @@ pub(super) struct Port {
     message_bytes: AtomicUsize,
     pub(super) status: Status,
     written: Notify,
+    /// What it is fed from cannot be read any more.
+    broken: AtomicBool,
     /// Connections of streams, whichever of its receivers has them.
     pub(super) slots: Arc<Semaphore>,
     /// What they hold of messages that have not ended, bytes.
     pub(super) unfinished: Arc<AtomicUsize>,
+    /// What they have read and the inlet has not taken yet, as records, bytes.
+    pub(super) waiting: Arc<AtomicUsize>,
 }
 
 /// Records that are to be appended together.
@@ -58,8 +64,10 @@ impl Chunk {
         Some(Chunk { bytes, records: 1, message_bytes: std::mem::take(&mut self.message_bytes) })
     }
 
+    /// Empties it; what a large message took is given back.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(RECEIVE_CHUNK_BYTES);
         (self.records, self.message_bytes) = (0, 0);
     }
 }
@@ -74,8 +82,10 @@ impl Port {
             message_bytes: AtomicUsize::new(message_bytes),
             status,
             written: Notify::new(),
+            broken: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(RECEIVE_CONNECTIONS)),
             unfinished: Arc::default(),
+            waiting: Arc::default(),
         }
     }
 
@@ -86,6 +96,15 @@ impl Port {
             inlet.set_limits(limits);
         }
         self.message_bytes.store(message_bytes, Ordering::Relaxed);
+    }
+
+    /// What it is fed from failed, and has not just ended.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// The longest message, bytes.

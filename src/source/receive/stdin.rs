@@ -81,6 +81,7 @@ pub(super) fn read(port: &Arc<Port>, wake: &Wake, stop: &Shutdown, ended: &Trigg
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
             Err(error) => {
                 tracing::error!(%error, "stdin cannot be read any more");
+                port.break_off();
                 0
             }
         };
