@@ -105,9 +105,8 @@ fn mistakes() {
 fn an_address_with_a_password_is_refused_without_showing_it() {
     for entry in [
         "{ push: { listen: \"http://u:SECRET@127.0.0.1:3500\" } }",
-        "{ gelf: { listen: \"u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
-        "{ syslog: { listen: \"u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
-        "{ syslog: { listen: \"u:SECRET@tcp://127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ gelf: { listen: \"udp://u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"tcp://u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
         "{ syslog: { listen: \"unix://u:SECRET@s\" }, labels: { a: b } }",
     ] {
         let report = load(&file(entry)).expect_err(entry).to_string();

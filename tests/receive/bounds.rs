@@ -277,7 +277,13 @@ fn long_messages_over_many_connections_take_little_memory() {
             scope.spawn(move || stream.write_all(message).unwrap());
         }
         wait_until("senders wait", DRAIN, || agent.metric("lugger_receive_held_up_total").unwrap() > 10.0);
-        std::thread::sleep(Duration::from_secs(1));
+        let mut grown = (0, 0);
+        let stays = || {
+            let peak = agent.peak_memory();
+            grown = if peak == grown.0 { (peak, grown.1 + 1) } else { (peak, 0) };
+            grown.1 >= 20
+        };
+        wait_until("memory to grow no more", DRAIN, stays);
         loki.resume();
     });
     wait_until("all are received", DRAIN, || received() == 2.0 * COUNT as f64);
