@@ -225,14 +225,20 @@ impl Session<'_> {
         (log.is_taken, log.again, log.begun) = (true, false, Some(Instant::now() + pause));
         let (api, status) = (Arc::clone(&self.api), self.containers.status().clone());
         let places = Arc::clone(&self.places);
-        if places.available_permits() == 0 {
-            let problem = "as many logs are taken from Docker's API as lugger takes at a time; its own waits until one of them ends";
-            self.tell(&tapped.id, &format!("container {}: {problem}", tapped.name));
-        }
         self.tasks.spawn(async move {
             tokio::time::sleep(pause).await;
-            // It is never closed.
-            let _place = places.acquire().await;
+            // It is never closed. Whether there is room is known only here: those that begin with this one may have been quicker.
+            let _place = match places.try_acquire() {
+                Ok(place) => Ok(place),
+                Err(_) => {
+                    let problem = "as many logs are taken from Docker's API as lugger takes at a time; its own waits until one of them ends";
+                    let problem = format!("container {}: {problem}", tapped.name);
+                    if status.container_fails(&tapped.id, &problem) {
+                        tracing::warn!("{problem}");
+                    }
+                    places.acquire().await
+                }
+            };
             let end = tap::take(&api, &tap, &status, &tapped).await;
             (tapped, end)
         });
