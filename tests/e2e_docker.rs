@@ -2,12 +2,16 @@
 
 #[path = "support/docker.rs"]
 mod docker;
+#[path = "support/journald.rs"]
+mod journald;
 mod support;
 
 use docker::{Docker, docker, docker_alone};
+use journald::Journald;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::agent::{Config, FileSource, Rig};
 use support::ledger::{Book, Verdict, line};
@@ -112,7 +116,7 @@ fn numbered_lines_come_once_over_rotation_restarts_and_kills() {
     docker.remove(&["lines"]);
 }
 
-/// Docker rotates, and compresses, before the agent has ever seen the container; and while it is down.
+/// Docker rotates, and compresses, before the agent has ever seen the container; while it is down; and while it does nothing.
 #[test]
 fn what_was_rotated_and_compressed_before_is_read_too() {
     const LINES: u64 = 20_000;
@@ -122,29 +126,41 @@ fn what_was_rotated_and_compressed_before_is_read_too() {
     let rig = Rig::new();
     let config = Config::new(&loki.url()).source(source(&docker, "packed", ""));
     let pipe = docker.pipe("packed");
-    let options = ["--log-opt=max-size=1m", "--log-opt=max-file=20", "--log-opt=compress=true"];
+    let options = ["--log-opt=max-size=1m", "--log-opt=max-file=30", "--log-opt=compress=true"];
     docker.run("packed", &[&[&*pipe.volume()][..], &options].concat(), "cat /in/pipe");
     let mut stdin = pipe.open();
-    let packed = || {
-        let directories = std::fs::read_dir(docker.containers()).unwrap().flatten();
-        let names = directories.filter_map(|directory| std::fs::read_dir(directory.path()).ok()).flatten().flatten();
-        names.filter(|name| name.file_name().to_string_lossy().ends_with("-json.log.2.gz")).count()
+    let mut written = 0;
+    let mut write = |until: u64, most_packed: usize| {
+        stdin.write_all(numbered("packed", written..until).as_bytes()).unwrap();
+        written = until;
+        let packed = || {
+            let directories = std::fs::read_dir(docker.containers()).unwrap().flatten();
+            let names =
+                directories.filter_map(|directory| std::fs::read_dir(directory.path()).ok()).flatten().flatten();
+            names.filter(|name| name.file_name().to_string_lossy().ends_with(".gz")).count()
+        };
+        wait_until("Docker to compress", DRAIN, || packed() >= most_packed);
     };
-    stdin.write_all(numbered("packed", 0..LINES).as_bytes()).unwrap();
-    wait_until("Docker to compress", DRAIN, || packed() > 0);
+    write(LINES, 2);
+    let mut agent = rig.start(&config);
+    wait_until("the first lines", DRAIN, || book.seen() > 0);
+    agent.kill();
     let mut agent = rig.start(&config);
     book.wait_all(LINES, DRAIN);
     assert_eq!(agent.stop(STOP).code, Some(0));
-    stdin.write_all(numbered("packed", LINES..2 * LINES).as_bytes()).unwrap();
-    drop(stdin);
-    docker.wait("packed");
-    let _agent = rig.start(&config);
+    write(2 * LINES, 5);
+    let agent = rig.start(&config);
     book.wait_all(2 * LINES, DRAIN);
+    agent.freeze();
+    write(3 * LINES, 9);
+    agent.thaw();
+    book.wait_all(3 * LINES, DRAIN);
     // What was compressed a moment ago may come again, as it was; and what is left of the file that was being read may come behind it. By time
     // everything is in order.
-    let verdict = book.lock().verdict(2 * LINES);
+    let verdict = book.lock().verdict(3 * LINES);
     println!("{} lines arrived again, as they were", verdict.duplicated_raw);
-    Verdict { reordered_by_arrival: 0, ..verdict }.assert_perfect(2 * LINES);
+    Verdict { reordered_by_arrival: 0, ..verdict }.assert_perfect(3 * LINES);
+    assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
     loki.assert_no_defects();
     docker.remove(&["packed"]);
 }
@@ -181,20 +197,30 @@ fn all_lines_of_containers_that_are_gone_at_once_arrive() {
 /// With live-restore containers outlive the daemon; what they write meanwhile waits in a pipe.
 #[test]
 fn lines_come_once_while_dockerd_is_killed_and_restarted() {
+    over_restarts("restart", "json-file");
+}
+
+/// The same by the API, whose streams break off.
+#[test]
+fn lines_of_the_driver_local_come_once_while_dockerd_is_killed_and_restarted() {
+    over_restarts("again", "local");
+}
+
+fn over_restarts(name: &str, driver: &str) {
     let docker = docker_alone();
     docker.stop_daemon("TERM");
     docker.run_daemon(&["--live-restore"]);
     let loki = Loki::start();
-    let book = Book::keep(&loki, "restart");
+    let book = Book::keep(&loki, name);
     let rig = Rig::new();
-    let pipe = docker.pipe("restart");
-    docker.run("restart", &[&pipe.volume()], "cat /in/pipe");
+    let pipe = docker.pipe(name);
+    docker.run(name, &[&pipe.volume(), &format!("--log-driver={driver}")], "cat /in/pipe");
     let mut stdin = pipe.open();
-    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, "restart", "")));
+    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, name, "")));
     wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
     let mut written = 0;
     for signal in ["TERM", "KILL"] {
-        stdin.write_all(numbered("restart", written..written + 2_000).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 2_000).as_bytes()).unwrap();
         written += 2_000;
         book.wait_all(written, DRAIN);
         docker.stop_daemon(signal);
@@ -203,11 +229,11 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
         assert_eq!(ready.status, 200, "logs are read all the same: {}", ready.body);
         assert!(ready.body.contains("source docker: Docker's"), "{}", ready.body);
         // No more than a pipe takes.
-        stdin.write_all(numbered("restart", written..written + 200).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 200).as_bytes()).unwrap();
         written += 200;
         docker.run_daemon(&["--live-restore"]);
         wait_until("the agent to see it", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
-        stdin.write_all(numbered("restart", written..written + 500).as_bytes()).unwrap();
+        stdin.write_all(numbered(name, written..written + 500).as_bytes()).unwrap();
         written += 500;
         book.wait_all(written, DRAIN);
     }
@@ -215,7 +241,7 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
     assert!(agent.metric("lugger_docker_connections_lost_total") >= Some(2.0));
     book.lock().verdict(written).assert_perfect(0);
     loki.assert_no_defects();
-    docker.remove(&["restart"]);
+    docker.remove(&[name]);
     docker.stop_daemon("TERM");
     docker.run_daemon(&[]);
 }
@@ -223,25 +249,35 @@ fn lines_come_once_while_dockerd_is_killed_and_restarted() {
 /// Without live-restore the daemon takes its containers down; the log goes on when they are started again.
 #[test]
 fn lines_come_once_while_dockerd_takes_its_containers_with_it() {
+    over_a_fall("down", "json-file");
+}
+
+#[test]
+fn lines_of_the_driver_local_come_once_while_dockerd_takes_its_containers_with_it() {
+    over_a_fall("fallen", "local");
+}
+
+fn over_a_fall(name: &str, driver: &str) {
     let docker = docker_alone();
     let loki = Loki::start();
-    let book = Book::keep(&loki, "down");
+    let book = Book::keep(&loki, name);
     let rig = Rig::new();
-    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, "down", "")));
+    let agent = rig.start(&Config::new(&loki.url()).source(source(&docker, name, "")));
     let lines = rig.path().join("lines");
-    std::fs::write(&lines, numbered("down", 0..3_000)).unwrap();
+    std::fs::write(&lines, numbered(name, 0..3_000)).unwrap();
     let volume = format!("--volume={}:/lines", lines.display());
-    docker.run("down", &[&volume, "--stop-signal=KILL"], "cat /lines; exec sleep 1000");
+    let options = [&*volume, "--stop-signal=KILL", &*format!("--log-driver={driver}")];
+    docker.run(name, &options, "cat /lines; exec sleep 1000");
     book.wait_all(3_000, DRAIN);
     docker.stop_daemon("TERM");
     // In place: the container sees this very file.
-    std::fs::write(&lines, numbered("down", 3_000..5_000)).unwrap();
+    std::fs::write(&lines, numbered(name, 3_000..5_000)).unwrap();
     docker.run_daemon(&[]);
-    docker.do_it(&["start", "down"]);
+    docker.do_it(&["start", name]);
     book.wait_all(5_000, DRAIN);
     book.lock().verdict(5_000).assert_perfect(0);
     assert_eq!(agent.metric("lugger_file_truncated_total"), Some(0.0));
-    docker.remove(&["down"]);
+    docker.remove(&[name]);
 }
 
 #[test]
@@ -327,6 +363,33 @@ fn what_the_api_tells_comes_once_over_restarts_and_kills() {
     assert_eq!(book.lock().streams(), ["{container=\"local\", stream=\"stdout\"}"]);
     loki.assert_no_defects();
     docker.remove(&["local"]);
+}
+
+/// Docker writes to a journald, and reads it back for whoever asks.
+#[test]
+fn lines_of_the_driver_journald_come_once() {
+    const LINES: u64 = 1_000;
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "journald");
+    let rig = Rig::new();
+    let journald = Journald::start(&rig.path().join("journald"), true, "");
+    let docker = Docker::with_mounts_of(journald.pid());
+    let config = Config::new(&loki.url()).source(source(&docker, "journald", ""));
+    let pipe = docker.pipe("journald");
+    docker.run("journald", &[&pipe.volume(), "--log-driver=journald"], "cat /in/pipe");
+    let mut stdin = pipe.open();
+    let mut agent = rig.start(&config);
+    for half in [0..LINES / 2, LINES / 2..LINES] {
+        stdin.write_all(numbered("journald", half.clone()).as_bytes()).unwrap();
+        wait_until("a part of the lines", DRAIN, || book.seen() >= half.end - LINES / 4);
+        agent.kill();
+        agent = rig.start(&config);
+        book.wait_all(half.end, DRAIN);
+    }
+    book.lock().verdict(LINES).assert_perfect(LINES);
+    assert_eq!(book.lock().streams(), ["{container=\"journald\", stream=\"stdout\"}"]);
+    loki.assert_no_defects();
+    docker.remove(&["journald"]);
 }
 
 #[test]
@@ -509,7 +572,10 @@ fn idle_cost() {
     std::fs::create_dir(&journal).unwrap();
     let journal = FileSource::journal("journal", &format!("{{ path: {} }}", journal.display())).label("job", "journal");
     let alone = Config::new(&loki.url()).source(source(&docker, "idle", ""));
-    for (what, config) in [("one container", alone.clone()), ("one container and a journal", alone.source(journal))] {
+    let listen = format!("{{ listen: \"unixgram://{}\" }}", rig.path().join("syslog").display());
+    let syslog = FileSource::other("syslog", "syslog", &listen).label("job", "syslog");
+    let all = alone.clone().source(journal).source(syslog).source(FileSource::new("file", rig.log("*.log")));
+    for (what, config) in [("one container", alone), ("one container and all other kinds of sources", all)] {
         let mut agent = rig.start(&config);
         book.wait_all(100, DRAIN);
         wait_until("Docker's API", DRAIN, || agent.metric("lugger_docker_up") == Some(1.0));
@@ -522,9 +588,38 @@ fn idle_cost() {
         let share = used.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
         let mut text = String::new();
         let _ = write!(text, "idle with {what}: {used:?} in {:?}, {share:.3} % of a core", start.elapsed());
-        println!("{text}; {} KiB of memory", agent.memory().0 / 1024);
+        println!("{text}; {} KiB of memory, {} that count", agent.memory().0 / 1024, agent.peak_memory() / 1024);
         assert!(share < 5.0, "{text}");
+        // A release has up to 10 MiB of its own program there.
+        let most = if cfg!(debug_assertions) { 6 } else { 16 };
+        assert!(agent.peak_memory() < most * 1024 * 1024, "{} bytes of memory", agent.peak_memory());
         assert_eq!(agent.stop(STOP).code, Some(0));
     }
     docker.remove(&["idle"]);
+}
+
+/// A dry run shows what would be sent of containers.
+#[test]
+fn a_dry_run_shows_lines_as_they_would_be_sent() {
+    let docker = docker();
+    let rig = Rig::new();
+    docker.run("dry", &[], "echo level=warn one");
+    docker.wait("dry");
+    let stages = "[{ logfmt: { mapping: { level: } } }, { labels: { level: } }]";
+    let config = Config::new("http://127.0.0.1:1").source(source(&docker, "dry$", "").option("stages", stages));
+    drop(rig.start(&config));
+    let mut dry = Command::new(env!("CARGO_BIN_EXE_lugger"))
+        .args(["run", "--dry-run", "--config"])
+        .arg(rig.config_file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    BufReader::new(dry.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    let own = shown.split_once(' ').map(|(_, rest)| rest);
+    assert_eq!(own, Some("{container=\"dry\", level=\"warn\", stream=\"stdout\"} level=warn one\n"), "{shown}");
+    dry.kill().unwrap();
+    dry.wait().unwrap();
+    docker.remove(&["dry"]);
 }

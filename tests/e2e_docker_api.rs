@@ -121,6 +121,33 @@ fn a_container_that_has_ended_is_not_asked_for_again() {
     assert_eq!(api.asked("/logs"), 1);
 }
 
+/// Connections have a bound; what waits for one is told, and has its turn when another ends.
+#[test]
+fn only_so_many_logs_are_taken_at_a_time() {
+    // Half of the descriptors.
+    const PLACES: usize = 64;
+    const ENDED: usize = 4;
+    const WAITING: usize = 2;
+    let loki = kept();
+    let ids: Vec<String> = (0..PLACES + ENDED + WAITING).map(|n| format!("{n:064x}")).collect();
+    let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "many")).collect();
+    let api = FakeApi::start(&of, move |path, _| {
+        let at = ids.iter().position(|id| path.contains(&**id))?;
+        if path.contains("/logs") {
+            let line = frame(1, 1 + at as i64, &format!("of {at:03}\n"));
+            return Some(if at < ENDED { Answer::Ends(line) } else { Answer::GoesOn(line) });
+        }
+        (at < ENDED).then(|| Answer::Whole(200, inspected(&ids[at], "many", false)))
+    });
+    let rig = Rig::new().with_descriptors(2 * PLACES as u32);
+    let agent = asking(&rig, &loki, &api);
+    wait_until("those that have a place", DRAIN, || loki.lines().len() == PLACES + ENDED);
+    wait_until("it to be told", DRAIN, || {
+        agent.ask("GET", "/api/status", &[]).body.contains("its own waits until one of them ends")
+    });
+    assert_eq!(api.asked("/logs"), PLACES + ENDED);
+}
+
 #[test]
 fn what_the_daemon_says_in_a_log_is_counted_and_the_log_goes_on() {
     let loki = kept();

@@ -5,9 +5,11 @@ mod journald;
 mod support;
 
 use journald::Journald;
+use lugger::format::civil::format_rfc3339_ns;
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -74,7 +76,7 @@ fn numbered(compact: bool, count: u64) {
             agent = rig.start(&config);
         }
         book.wait_all(count, DRAIN);
-        assert!(done.load(Ordering::Acquire));
+        wait_until("the last to be written", DRAIN, || done.load(Ordering::Acquire));
         for counter in ["lugger_journal_lost_entries_total", "lugger_journal_damaged_total"] {
             assert_eq!(agent.metric(counter), Some(0.0), "{counter}");
         }
@@ -550,6 +552,35 @@ fn entries_are_on_their_way_soon_and_idling_costs_nothing() {
     let (woken, cost) = (switches() - before, agent.cpu() - cpu);
     println!("idle for 10 s: {woken} wake-ups of the journal's thread, {cost:?} of CPU time of the process");
     assert!(woken <= 5, "{woken} wake-ups");
+    // What a unit logs after silence is seen before journald tells of it, which is what journalctl waits for.
+    let mut follower = std::process::Command::new("journalctl")
+        .args(["--follow", "--merge", "--lines=0", "--output=cat", "--quiet", "--directory"])
+        .arg(journald.directory())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("journalctl is there");
+    let told: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let (own, output) = (Arc::clone(&told), std::io::BufReader::new(follower.stdout.take().unwrap()));
+    let reader = std::thread::spawn(move || {
+        for line in output.lines() {
+            own.lock().unwrap().insert(line.unwrap(), Instant::now());
+        }
+    });
+    let mut stdout = journald.stdout_of("service", "some.service");
+    let soon = (0..3).any(|n| {
+        wait_until("the thread to sleep", DRAIN, asleep);
+        let (text, start) = (format!("after silence {n}"), Instant::now());
+        writeln!(stdout, "{text}").unwrap();
+        let has_both = || seen.lock().unwrap().contains_key(&text) && told.lock().unwrap().contains_key(&text);
+        wait_until("the entry", DRAIN, has_both);
+        let (seen, told) = (seen.lock().unwrap()[&text], told.lock().unwrap()[&text]);
+        println!("after silence, of a unit: {:?}, journalctl {:?}", seen - start, told - start);
+        seen < told
+    });
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    reader.join().unwrap();
+    assert!(soon, "only journald's own notice woke it");
     journald.stop();
 }
 
@@ -677,4 +708,38 @@ fn a_rate_holds_back_or_drops() {
     assert!(agent.metric(dropped) > Some(1000.0));
     loki.assert_no_defects();
     journald.stop();
+}
+
+/// A dry run shows what would be sent of a journal, labels and times as they would be.
+#[test]
+fn a_dry_run_shows_entries_as_they_would_be_sent() {
+    let rig = Rig::new();
+    let journald = Journald::start(rig.path(), true, "");
+    journald.log(&["MESSAGE=level=warn one", "LEDGER=yes", "PRIORITY=4"]);
+    let rules =
+        "[{ source_labels: [__journal_priority_keyword], target_label: keyword }, { regex: job, action: labeldrop }]";
+    let config = Config::new("http://127.0.0.1:1").source(
+        source(journald.directory(), ", matches: LEDGER=yes").option("relabel_configs", rules).option(
+            "stages",
+            "[{ drop: { older_than: 2h } }, { logfmt: { mapping: { level: } } }, { labels: { level: } }]",
+        ),
+    );
+    drop(rig.start(&config));
+    let mut dry = Command::new(env!("CARGO_BIN_EXE_lugger"))
+        .args(["run", "--dry-run", "--config"])
+        .arg(rig.config_file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    BufReader::new(dry.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    let told =
+        Command::new("journalctl").arg("-D").arg(journald.directory()).args(["-o", "export", "LEDGER=yes"]).output();
+    let told = String::from_utf8(told.unwrap().stdout).unwrap();
+    let time = told.lines().find_map(|line| line.strip_prefix("__REALTIME_TIMESTAMP=")).unwrap();
+    let time = format_rfc3339_ns(time.parse::<i64>().unwrap() * 1000);
+    assert_eq!(shown, format!("{time} {{keyword=\"warning\", level=\"warn\"}} level=warn one\n"));
+    dry.kill().unwrap();
+    dry.wait().unwrap();
 }

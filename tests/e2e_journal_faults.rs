@@ -136,6 +136,114 @@ fn a_clock_that_is_behind_hides_nothing() {
     loki.assert_no_defects();
 }
 
+/// What was removed is counted also where the host's numbers have begun anew and are still below those of its earlier life.
+#[test]
+fn removal_is_counted_where_numbers_began_anew() {
+    let loki = kept();
+    let rig = Rig::new();
+    let number = |first: usize| {
+        move |content: &mut Vec<u8>| {
+            let offsets = entries_of(content);
+            for (n, at) in offsets.iter().enumerate() {
+                set_number(content, at + 16, first + n);
+            }
+            set_number(content, 160, first + offsets.len() - 1);
+            set_number(content, 168, first);
+        }
+    };
+    let before = texts("before", 10);
+    put(
+        &build(&rig, &[(0, 600, 90, &before)]),
+        &rig,
+        "system@0005f00000000000-0005f00000000000.journal~",
+        number(1000),
+    );
+    let built = build(&rig, &[(1, 300, 5, &texts("first", 5))]);
+    let id = fs::read(&built).unwrap()[72..88].to_vec();
+    let first = put(&built, &rig, "system.journal", same);
+    let directory = rig.path().join("journal");
+    let config = Config::new(&loki.url()).source(source(&directory, ""));
+    let mut agent = rig.start(&config);
+    let mut want = [before, texts("first", 5)].concat();
+    wait_all(&loki, want.clone());
+    wait_until("all to be stored", DRAIN, || agent.metric("lugger_source_lag_bytes") == Some(0.0));
+    agent.kill();
+    fs::remove_file(first).unwrap();
+    put(&build(&rig, &[(1, 60, 245, &texts("last", 5))]), &rig, "system.journal", |content| {
+        number(500)(content);
+        content[72..88].copy_from_slice(&id);
+    });
+    let agent = rig.start(&config);
+    want.extend(texts("last", 5));
+    wait_all(&loki, want);
+    assert_eq!(lost(&agent, "vacuumed"), 494.0);
+    loki.assert_no_defects();
+}
+
+/// A header that says too little of the numbers in a file that is not closed does not have each of its entries wait.
+#[test]
+fn a_low_number_in_an_open_header_delays_nothing() {
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "low");
+    let rig = Rig::new();
+    let mut lines = Vec::new();
+    for n in 0..6_000 {
+        let mut text = String::new();
+        line("low", n, 0, &mut text);
+        lines.push(text);
+    }
+    put(&build(&rig, &[(0, 60, 1, &lines)]), &rig, "system.journal", |content| set_number(content, 160, 3));
+    let agent = rig.start(&Config::new(&loki.url()).source(source(&rig.path().join("journal"), "")));
+    // One after the other they would take a minute.
+    wait_until("all entries", Duration::from_secs(30), || book.seen() == 6_000);
+    book.lock().verdict(6_000).assert_perfect(0);
+    assert_eq!(agent.metric("lugger_journal_lost_entries_total"), Some(0.0));
+    assert_eq!(agent.metric("lugger_journal_damaged_total"), Some(0.0));
+}
+
+/// A directory that is shown at another place, until the test ends.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily, should a failed test have left the agent running in it.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// Journals that are made or mounted when lugger runs already are found within seconds.
+#[test]
+fn directories_that_come_later_are_found() {
+    let loki = kept();
+    let rig = Rig::new();
+    let soon = Duration::from_secs(20);
+    let (made, mounted) = (rig.path().join("a/b/journal"), rig.path().join("var/journal"));
+    fs::create_dir_all(&mounted).unwrap();
+    let of = |name: &str, path: &Path| {
+        FileSource::journal(name, &format!("{{ path: {} }}", path.display())).label("job", name)
+    };
+    let agent = rig.start(&Config::new(&loki.url()).source(of("made", &made)).source(of("mounted", &mounted)));
+    wait_until("what is missing to be said", DRAIN, || agent.stderr().contains("it is waited for"));
+    let machine = "0639e6d5cd7e4f5f9e6f8b1f6c1e0a01";
+    let bring = |texts: &[String], directory: &Path| {
+        fs::create_dir_all(directory.join(machine)).unwrap();
+        let hidden = put(&build(&rig, &[(0, 60, 1, texts)]), &rig, "hidden", same);
+        fs::rename(hidden, directory.join(machine).join("system.journal")).unwrap();
+    };
+    let came = |text: &str| loki.lines().iter().any(|line| line == text);
+    bring(&texts("made", 5), &made);
+    wait_until("what was made", soon, || came("made4"));
+    // Nobody is told of what is mounted.
+    let other = rig.path().join("disk");
+    bring(&texts("mounted", 5), &other.join("journal"));
+    let status = Command::new("mount").arg("--bind").arg(&other).arg(rig.path().join("var")).status().unwrap();
+    assert!(status.success(), "a bind mount, which takes root");
+    let _mount = Mount(rig.path().join("var"));
+    wait_until("what was mounted", soon, || came("mounted4"));
+    drop(agent);
+    loki.assert_no_defects();
+}
+
 /// What is older than `max_age` is cut at the first start, and only then.
 #[test]
 fn what_was_too_old_at_the_first_start_stays_so() {

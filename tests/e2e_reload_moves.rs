@@ -229,8 +229,11 @@ fn what_goes_with_a_removed_endpoint_is_counted() {
     rig.change(&agent, &config("two", &two));
     let lines = agent.metric("lugger_removed_endpoint_lines_total").unwrap();
     assert!(lines > 0.0 && lines <= 300.0, "{lines}");
-    let said = agent.stderr();
-    assert!(said.contains("the endpoint is removed") && said.contains("sources that are removed too"), "{said}");
+    let is_said = || {
+        let said = agent.stderr();
+        said.contains("the endpoint is removed") && said.contains("sources that are removed too")
+    };
+    wait_until("the word of it", SOON, is_said);
 }
 
 /// Bytes that were read and are not stored, once nothing more is read.
@@ -441,7 +444,9 @@ fn an_endpoint_that_a_source_leaves_gets_what_was_read_for_it() {
         }
         writer.write(100);
         at_home.wait_all(2_100, DRAIN);
-        at_home.lock().verdict(2_100).assert_perfect(2_000);
+        // Once by the reload, and once more where the kill comes before the position is written down.
+        let repeats = if end == End::Kill { 4_000 } else { 2_000 };
+        at_home.lock().verdict(2_100).assert_perfect(repeats);
         wait_until("all to be stored", SOON, || agent.metric(names::LAG_BYTES) == Some(0.0));
         assert!(at_away.seen() <= 2_000, "what came later is not for it");
     }

@@ -92,7 +92,7 @@ fn from_keys(names: &[&str]) -> Stage {
 fn labels(stages: Vec<Stage>, addresses: &[&str]) -> Vec<String> {
     let all: Vec<Stage> = [first_word()].into_iter().chain(stages).collect();
     let mut rehearsal = Rehearsal::new(&all, Labels::default(), LabelCaps::default(), 1 << 20).unwrap();
-    let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap());
+    let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap(), false);
     let one = |address: &&str| match rehearsal.line(&format!("{address} GET /"), 1, &mut lines).as_slice() {
         [Outcome::Sent(sent)] => sent.labels.encoded(),
         other => panic!("{other:?}"),
@@ -142,7 +142,7 @@ fn what_is_no_address_changes_nothing() {
     // Without a source, too.
     let stage = geoip(&database, Some(Kind::Asn), &[]);
     let mut rehearsal = Rehearsal::new(&[stage], Labels::default(), LabelCaps::default(), 1 << 20).unwrap();
-    let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap());
+    let mut lines = rehearsal.begin(Labels::new([("job", "a")]).unwrap(), false);
     let out = rehearsal.line("1.2.3.4", 1, &mut lines);
     assert!(matches!(&out[..], [Outcome::Sent(sent)] if sent.labels.encoded() == NOTHING), "{out:?}");
 }

@@ -10,8 +10,12 @@ mod support;
 use lugger::base::clock::Clock;
 use lugger::base::metrics::Registry;
 use lugger::store::inlet::{AppendError, Counters, Inlet, Kept, Limits, Operation, Policy, Reason};
+use lugger::store::spool::disk::{Disk, DiskFile, Listed};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use support::faulty_disk::{After, EIO, ENOSPC, Fault, FaultyDisk};
 
 #[derive(Debug, Clone)]
@@ -350,4 +354,116 @@ fn memory_is_bounded_while_the_disk_takes_nothing() {
         let (_, counters) = open(&disk, limits);
         assert_eq!(counters.dropped(Reason::Torn), 1);
     }
+}
+
+/// Syncs that have begun; they go on when nobody holds the lock.
+#[derive(Default)]
+struct Gate(AtomicUsize, RwLock<()>);
+
+/// A disk whose syncs wait at a gate.
+#[derive(Clone)]
+struct Slow(FaultyDisk, Arc<Gate>);
+
+struct SlowFile(<FaultyDisk as Disk>::File, Arc<Gate>);
+
+impl Disk for Slow {
+    type File = SlowFile;
+
+    fn prepare(&self) -> io::Result<()> {
+        self.0.prepare()
+    }
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        self.0.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<SlowFile> {
+        Ok(SlowFile(self.0.create(name)?, self.1.clone()))
+    }
+
+    fn open(&self, name: &str) -> io::Result<SlowFile> {
+        Ok(SlowFile(self.0.open(name)?, self.1.clone()))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+impl DiskFile for SlowFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.bytes()
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.truncate(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.1.0.fetch_add(1, Ordering::AcqRel);
+        drop(self.1.1.read());
+        self.0.sync()
+    }
+}
+
+/// Records are taken, and files finished, while a sync waits for the disk; what came meanwhile, and what was not synced, is in the next one.
+#[test]
+fn records_are_taken_while_a_sync_waits_for_the_disk() {
+    let (disk, gate) = (FaultyDisk::default(), Arc::new(Gate::default()));
+    let limits = Limits { bytes: 1 << 20, policy: Policy::Refuse, file_bytes: 8 };
+    let counters = Counters::new(&Registry::default(), "test");
+    let slow = Slow(disk.clone(), gate.clone());
+    let mut inlet = Inlet::open(slow, limits, Clock::default(), counters.clone(), Box::new(|_| 0)).unwrap();
+    let after_power_loss = || disk.after(After::SyncedOnly).files().into_values().flatten().collect::<Vec<u8>>();
+    let sync = |inlet: &mut Inlet<Slow>, meanwhile: &dyn Fn(&mut Inlet<Slow>)| {
+        let (begun, closed) = (gate.0.load(Ordering::Acquire), gate.1.write().unwrap());
+        let pending = inlet.begin_sync();
+        let running = std::thread::spawn(|| pending.run());
+        while gate.0.load(Ordering::Acquire) == begun {
+            std::thread::yield_now();
+        }
+        meanwhile(inlet);
+        drop(closed);
+        let synced = running.join().unwrap();
+        inlet.end_sync(synced)
+    };
+    inlet.append(b"abc\n", 1).unwrap();
+    let taken = sync(&mut inlet, &|inlet| {
+        assert_eq!(inlet.append(b"def\n", 1).unwrap(), Kept::Written);
+        assert_eq!(inlet.append(b"ghi\n", 1).unwrap(), Kept::Written);
+    });
+    taken.unwrap();
+    assert_eq!(disk.files().len(), 2, "one was finished meanwhile");
+    inlet.sync().unwrap();
+    assert_eq!(after_power_loss().len(), 12);
+    // Fails: what was written to is finished by the time that this is known.
+    inlet.append(b"jkl\n", 1).unwrap();
+    let failed = sync(&mut inlet, &|inlet| {
+        inlet.append(b"mno\n", 1).unwrap();
+        disk.fail(disk.calls(), 1, Fault::Error(EIO));
+    });
+    assert!(failed.is_err());
+    assert_eq!((counters.errors(Operation::Sync), disk.files().len()), (1, 3));
+    inlet.sync().unwrap();
+    assert_eq!(after_power_loss().len(), 20);
 }

@@ -223,3 +223,61 @@ fn metrics_limit_and_sampling() {
     ];
     assert_none(&stages, &["a", "b", "c"]);
 }
+
+/// What is looked for in a key, dropped for each reason, and matched without nested stages.
+#[test]
+fn sources_drops_and_matches() {
+    let none = Drop {
+        source: Vec::new(),
+        separator: "#".into(),
+        value: None,
+        expression: None,
+        older_than: None,
+        longer_than: None,
+        drop_counter_reason: "drop_stage".into(),
+    };
+    let both = vec!["level".to_owned(), "app".to_owned()];
+    let matched = Match {
+        selector: r#"{level!~"info|warn", app="shop"} !~ "keep""#.into(),
+        action: MatchAction::Drop,
+        pipeline_name: None,
+        drop_counter_reason: "match_stage".into(),
+    };
+    let times = |format: &str, fallback: &str, action_on_failure| {
+        Stage::Timestamp(Timestamp {
+            source: "at".into(),
+            format: format.into(),
+            fallback_formats: vec![fallback.into()],
+            location: None,
+            action_on_failure,
+        })
+    };
+    let json = |key: &str, source: Option<&str>| {
+        let source = source.map(str::to_owned);
+        Stage::Json(Json { expressions: own(&[(key, "")]), source, drop_malformed: false })
+    };
+    let mapping = own(&[("level", ""), ("app", ""), ("at", "")]);
+    let stages = [
+        json("inner", None),
+        Stage::Logfmt(Logfmt { mapping, source: Some("inner".into()) }),
+        times("RFC3339Nano", "UnixMs", TimeFailure::Skip),
+        times("Jan _2 15:04:05", "RFC1123", TimeFailure::Fudge),
+        labels(&[("level", ""), ("app", "")]),
+        Stage::Drop(Drop { source: both.clone(), expression: Some("^debug#".into()), ..none.clone() }),
+        Stage::Drop(Drop { source: both, value: Some("trace#shop".into()), ..none.clone() }),
+        Stage::Drop(Drop { older_than: Some(Duration::from_secs(1 << 40)), ..none.clone() }),
+        Stage::Drop(Drop { longer_than: Some(80), expression: Some("long".into()), ..none }),
+        Stage::Match(matched),
+    ];
+    let lines = [
+        r#"{"inner":"level=info app=shop at=2026-08-01T10:00:00.5Z"}"#,
+        r#"{"inner":"level=warn app=till at=1785578400123"}"#,
+        r#"{"inner":"level=debug app=shop at=\"Aug  1 10:00:00\""}"#,
+        r#"{"inner":"level=trace app=shop at=never"}"#,
+        r#"{"inner":"level=error app=shop"}"#,
+        r#"{"inner":"level=info app=shop","more":"a long line, which is longer than that of eighty bytes"}"#,
+        "{}",
+    ];
+    let (sent, dropped, streams) = assert_none(&stages, &lines);
+    assert_eq!((sent * 4, streams), (dropped * 3, 3));
+}

@@ -51,6 +51,29 @@ fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
     }
 }
 
+/// Every recipe has a test, and gives the same when it is written out.
+#[test]
+fn recipes_that_are_written_out_give_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let written_out = directory.path().join("agent.yaml");
+    let config = shipped("tests/recipes/agent.yaml");
+    let expanded = output(&["convert", "--expand", &config]);
+    assert_eq!(expanded.status.code(), Some(0), "{}", text(&expanded.stderr));
+    assert!(!text(&expanded.stdout).contains("}, format: "));
+    fs::write(&written_out, &expanded.stdout).unwrap();
+    let tests = shipped("tests/recipes/agent.test.yaml");
+    let tested = output(&["test", "--config", written_out.to_str().unwrap(), &tests]);
+    assert!(text(&tested.stdout).ends_with(" tests, all passed\n"), "{}", text(&tested.stdout));
+
+    let wrong = CONFIG.replace("    labels: { job: app }\n", "    format: zzzzzzzz\n");
+    fs::write(&written_out, wrong).unwrap();
+    let refused = output(&["check", "--config", written_out.to_str().unwrap()]);
+    let names = text(&refused.stderr).split("the formats are: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let config = fs::read_to_string(config).unwrap();
+    let missing: Vec<&str> = names.split(", ").filter(|name| !config.contains(&format!("format: {name} }}"))).collect();
+    assert!(missing.is_empty() && names.contains("nginx"), "{missing:?} of {names}");
+}
+
 const CONFIG: &str = "\
 loki: [{ url: 'http://127.0.0.1:1' }]
 logs:
@@ -423,4 +446,53 @@ fn what_stages_make_of_lines_arrives() {
     assert_eq!(entries[0].stream, "{job=\"web\", level=\"warn\"}");
     assert_eq!((entries[0].at, entries[0].line.as_str()), (at, kept.as_str()));
     loki.assert_no_defects();
+}
+
+/// Sources that are no files have pipelines, too: their rules see the labels that a test gives.
+#[test]
+fn pipelines_of_other_sources_can_be_tried_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, tests) = (directory.path().join("agent.yaml"), directory.path().join("agent.test.yaml"));
+    let stages = "stages: [{ logfmt: { mapping: { level: } } }, { labels: { level: } }]";
+    let rules = "relabel_configs: [{ source_labels: [__journal__systemd_unit], target_label: unit }, { source_labels: [unit], regex: noise, action: drop }]";
+    let text = format!(
+        "labels: {{ site: home }}
+loki: [{{ url: 'http://127.0.0.1:1' }}]
+logs:
+  - {{ name: j, journal: {{}}, labels: {{ job: j }}, {rules}, {stages} }}
+  - {{ name: s, syslog: {{ listen: 'udp://127.0.0.1:1514' }}, relabel_configs: [{{ source_labels: [__syslog_message_hostname], target_label: host }}, {{ regex: site, action: labeldrop }}], {stages} }}
+  - {{ name: d, docker: {{ host: 'unix:///nowhere/d.sock', containers: /nowhere }}, {stages} }}
+  - {{ name: p, push: {{ listen: '127.0.0.1:3500' }}, stages: [{{ labeldrop: [site] }}] }}
+"
+    );
+    fs::write(&config, text).unwrap();
+    let written = "\
+tests:
+  - { source: j, labels: { __journal__systemd_unit: sshd.service }, lines: [level=warn], expect: [{ labels: { site: home, job: j, unit: sshd.service, level: warn } }] }
+  - { source: j, labels: { __journal__systemd_unit: noise }, lines: [a, b], expect: [{ dropped: relabel }, { dropped: relabel }] }
+  - { source: s, labels: { __syslog_message_hostname: nas }, lines: [x], expect: [{ labels: { site: home, host: nas } }] }
+  - { source: d, labels: { container: till }, lines: [level=info], expect: [{ labels: { site: home, container: till, level: info } }] }
+  - { source: p, lines: [x], expect: [{ dropped: no_labels }] }
+";
+    fs::write(&tests, written).unwrap();
+    let config = config.to_str().unwrap();
+    let tested = output(&["test", "--config", config]);
+    let shown = text_lines(&tested.stdout).last();
+    assert_eq!(shown, Some("5 tests, all passed"), "{}{}", self::text(&tested.stdout), self::text(&tested.stderr));
+    let receiving = directory.path().join("receiving.yaml");
+    fs::write(&receiving, "loki: [{ url: 'http://127.0.0.1:1' }]\nlogs: [{ push: { listen: '127.0.0.1:3500' } }]\n")
+        .unwrap();
+    let nothing = output(&["run", "--dry-run", "--config", receiving.to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(self::text(&nothing.stderr).contains("no source is left that could be shown"), "{nothing:?}");
+    let feed = |source: &str| {
+        let mut child = lugger(&["run", "--dry-run", "--stdin", "--source", source, "--config", config]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"level=warn\n").unwrap();
+        let shown = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        shown.split_once("Z {").map(|(_, rest)| format!("{{{rest}")).unwrap_or(shown)
+    };
+    assert_eq!(feed("j"), "{job=\"j\", level=\"warn\", site=\"home\"} level=warn\n");
+    assert_eq!(feed("s"), "{level=\"warn\", site=\"home\"} level=warn\n");
+    assert_eq!(feed("p"), "dropped no_labels source=\"p\" level=warn\n");
 }

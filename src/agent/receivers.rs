@@ -42,11 +42,11 @@ impl Preparation {
         let planned = |receiver: &Receiver| {
             let read = &receiver.records;
             let records = read.records.as_ref();
-            let has_outer = records.is_some_and(|records| !records.outer_labels.is_empty());
             let labels = Naming {
-                // Stages may give labels.
-                is_sure: has_outer || !read.late_labels.is_empty() || read.stages.iter().any(gives_labels),
+                is_given: !read.late_labels.is_empty() || read.stages.iter().any(gives_labels),
+                is_taken: read.stages.iter().any(takes_labels),
                 own: records.map(|records| records.labels.clone()).unwrap_or_default(),
+                outer: records.map(|records| records.outer_labels.clone()).unwrap_or_default(),
                 relabel: records.map(|records| records.relabel.clone()).unwrap_or_default(),
                 caps: read.label_caps,
             };
@@ -85,18 +85,40 @@ impl Joints {
     }
 }
 
-/// Whether a stage may give an entry a label that it did not have.
-fn gives_labels(stage: &Stage) -> bool {
+/// Whether a stage, or one within it, is such a one.
+fn has(stage: &Stage, is_it: fn(&Stage) -> bool) -> bool {
     match stage {
         Stage::Match(matching) => match &matching.action {
-            MatchAction::Keep(stages) => stages.iter().any(gives_labels),
+            MatchAction::Keep(stages) => stages.iter().any(|stage| has(stage, is_it)),
             _ => false,
         },
+        _ => is_it(stage),
+    }
+}
+
+/// Whether a stage may take labels from an entry, or change them.
+fn takes_labels(stage: &Stage) -> bool {
+    has(stage, |stage| {
+        matches!(
+            stage,
+            Stage::LabelDrop(_)
+                | Stage::LabelAllow(_)
+                | Stage::Pack(_)
+                | Stage::Labels(_)
+                | Stage::StaticLabels(_)
+                | Stage::StructuredMetadata(_)
+        )
+    })
+}
+
+/// Whether a stage may give an entry a label that it did not have.
+fn gives_labels(stage: &Stage) -> bool {
+    has(stage, |stage| match stage {
         Stage::Docker | Stage::Cri(_) | Stage::Labels(_) | Stage::StaticLabels(_) => true,
         #[cfg(feature = "geoip")]
         Stage::GeoIp(_) => true,
         _ => false,
-    }
+    })
 }
 
 /// The names of a plan's sources that have inlets.
@@ -132,6 +154,11 @@ impl Agent {
             }
             tokio::time::sleep(Duration::from_millis(END_LOOK_MS)).await;
         }
+    }
+
+    /// Whether stdin could not be read to its end.
+    pub fn input_failed(&self) -> bool {
+        self.receivers.have_failed()
     }
 
     /// Lets what was received for sources that are removed be sent, for a moment. What is not stays in their inlets.

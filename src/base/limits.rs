@@ -150,6 +150,8 @@ pub const QUIET_MS: u64 = 5_000;
 pub const UNLINKED_QUIET_MS: u64 = 300_000;
 /// What a compressed file may decompress to, bytes: more is not looked at for the rest of a file that was compressed while lugger was down.
 pub const TWIN_BYTES: u64 = 1024 * 1024 * 1024;
+/// Looks at a log and its earlier generations for one at which nothing has moved since the one before.
+pub const EARLIER_LOOKS: usize = 100;
 /// A file error is tried again after this long at first, milliseconds; then doubling up to the sweep's multiple.
 pub const FILE_RETRY_MS: u64 = 1_000;
 /// Longest pause between attempts at an unreadable file, milliseconds.
@@ -230,6 +232,10 @@ pub const RECEIVE_GATHERED_BYTES: usize = 4 * 1024 * 1024;
 pub const RECEIVE_READ_BYTES: usize = 64 * 1024;
 /// Bytes read from a connection at once.
 pub const RECEIVE_STREAM_BYTES: usize = 32 * 1024;
+/// How long datagrams are taken before others of the thread have their turn, milliseconds.
+pub const RECEIVE_TURN_MS: u64 = 5;
+/// Datagrams between two looks at the clock.
+pub const RECEIVE_TURN_LOOK: usize = 16;
 /// Connections of one source that sends a stream; further ones wait in the kernel's queue.
 pub const RECEIVE_CONNECTIONS: usize = 256;
 /// How long an inlet that is being synced is waited for before it is asked again, milliseconds.
@@ -246,7 +252,8 @@ pub const RECEIVE_STOP_MS: u64 = 500;
 pub const RECEIVE_LAST_MS: u64 = 250;
 /// Time that receivers get to end, all of them together, milliseconds. It is more than [`HTTP_STOP_MS`].
 pub const RECEIVE_END_MS: u64 = 1_500;
-/// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed.
+/// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed. Of records
+/// that wait for room in the inlet they may have as much before they cut no further ones.
 pub const RECEIVE_UNFINISHED_BYTES: usize = 16 * 1024 * 1024;
 /// What happens again and again to a receiver's connections is told at most this often, seconds.
 pub const RECEIVE_REPORT_S: u64 = 60;
@@ -335,6 +342,8 @@ pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 pub const HTTP_STALL_MS: u64 = 15_000;
 /// Time that requests get to finish when a server stops, milliseconds.
 pub const HTTP_STOP_MS: u64 = 1_000;
+/// How often it is told at most that there is no room for further connections, milliseconds.
+pub const HTTP_REPORT_MS: u64 = 60_000;
 /// Pause after the system refused a connection (no descriptors left), milliseconds.
 pub const HTTP_ACCEPT_PAUSE_MS: u64 = 200;
 
@@ -545,6 +554,9 @@ pub const JOURNAL_HOT_FOR_MS: u64 = 2_000;
 pub const JOURNAL_WARM_MS: u64 = 100;
 /// For so long after the last entry, milliseconds. After that nobody looks until journald tells of something.
 pub const JOURNAL_WARM_FOR_MS: u64 = 60_000;
+/// When journald looks how much room its directory has, which it does with a message after half a minute without one, entries are looked for so much
+/// later, milliseconds.
+pub const JOURNAL_OPENED_MS: [u64; 5] = [10, 30, 70, 150, 300];
 /// Cursors move over entries that nobody wants after this, milliseconds.
 pub const JOURNAL_PASS_MS: u64 = 1_000;
 /// Lines that wait for further ones go on waiting so much longer, milliseconds: entries come to light a little after their time.
@@ -572,6 +584,8 @@ pub const JOURNAL_TOOL_BLOCK_BYTES: usize = 64 * 1024;
 pub const JOURNAL_TOOLS: usize = 16;
 /// Where they do, a file that was read to its end is read again after this at the earliest, milliseconds.
 pub const JOURNAL_TOOL_PAUSE_MS: u64 = 1_000;
+/// Where `journalctl` has failed so often in a row at one place of a file that is complete, the rest of it is passed over: that takes 15 seconds.
+pub const JOURNAL_TOOL_ATTEMPTS: u32 = 5;
 /// Numberings that a chunk of journal entries may be made of.
 pub const JOURNAL_PARTS: usize = 64;
 /// Sets of labels, and of values that they are made of, that a journal source remembers; above it they are found anew.
@@ -609,6 +623,10 @@ pub const DOCKER_REFRESH_MS_DEFAULT: u64 = 60_000;
 pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
 /// Containers whose places in the API's log are kept, also when they are gone.
 pub const DOCKER_PLACES: usize = 4096;
+/// Steps of places are noted beside them until that takes so much, bytes; then they are noted anew.
+pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
+/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Further ones wait until one ends.
+pub const DOCKER_LOGS: usize = 1000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.

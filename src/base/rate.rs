@@ -105,6 +105,11 @@ const TOKEN: i128 = 1_000_000_000;
 /// The share that is worth going on for, as a part of a second and of the burst: twenty wake-ups a second at most.
 const SHARE_NS: i128 = 50_000_000;
 
+/// Rounded up to whole lines or bytes.
+fn whole(level: i128) -> i128 {
+    (level + TOKEN - 1) / TOKEN * TOKEN
+}
+
 #[derive(Debug, Clone)]
 struct Bucket {
     per_s: i128,
@@ -119,7 +124,8 @@ impl Bucket {
         let per_s = i128::from(per_s.max(1));
         let burst_ns = i128::try_from(burst.as_nanos()).unwrap_or(i128::MAX / TOKEN);
         let full = per_s.saturating_mul(burst_ns).max(TOKEN);
-        let share = (per_s * SHARE_NS).min(full / 2).max(TOKEN);
+        // Whole ones: only those can be taken, and what is waited for beyond them would be waited for again and again.
+        let share = whole((per_s * SHARE_NS).min(full / 2)).max(TOKEN);
         Bucket { per_s, full, share, level: full, at: now }
     }
 
@@ -224,6 +230,28 @@ mod tests {
             }
             prop_assert!(sum * 100 >= per_s * 60 * 95, "{sum} of {}", per_s * 60);
             prop_assert!(wakes <= 60 * 21, "{wakes} wake-ups");
+        }
+    }
+
+    #[test]
+    fn small_rates_do_not_wake_for_parts_of_a_line() {
+        for per_s in 1..500 {
+            for burst_ms in [100, 101, 133, 250, 1_000] {
+                let start = Instant::now();
+                let mut rate = Rate::new(limit(Some(per_s), None, burst_ms), start);
+                let (mut now, mut sum, mut wakes) = (start, 0, 0);
+                while now < start + Duration::from_secs(60) {
+                    let granted = rate.allowance(now).lines;
+                    rate.take(granted, 0);
+                    sum += granted;
+                    now = rate.next_share(now).expect("all is taken");
+                    wakes += 1;
+                }
+                assert!(
+                    sum >= per_s * 60 && wakes <= 60 * 20 + 1,
+                    "{per_s}/s, {burst_ms} ms: {sum} lines, {wakes} wake-ups"
+                );
+            }
         }
     }
 }

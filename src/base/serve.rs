@@ -6,10 +6,10 @@
 //! Leaves to others: routes, and what they answer.
 
 use crate::base::limits::{
-    HTTP_ACCEPT_PAUSE_MS, HTTP_BODY_MS, HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_HEAD_MS, HTTP_STALL_MS, HTTP_STOP_MS,
-    TLS_HANDSHAKE_MS,
+    HTTP_ACCEPT_PAUSE_MS, HTTP_BODY_MS, HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_HEAD_MS, HTTP_REPORT_MS, HTTP_STALL_MS,
+    HTTP_STOP_MS, TLS_HANDSHAKE_MS,
 };
-use crate::base::metrics::Counter;
+use crate::base::metrics::{Counter, Gauge};
 use crate::base::shutdown::Shutdown;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -75,7 +75,24 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     connections: usize,
+    open: Option<Gauge>,
     tls: Option<Tls>,
+}
+
+/// A connection, as it is counted.
+struct Open(Option<Gauge>);
+
+impl Open {
+    fn new(gauge: Option<Gauge>) -> Self {
+        gauge.iter().for_each(|gauge| gauge.add(1.0));
+        Open(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gauge| gauge.add(-1.0));
+    }
 }
 
 /// TLS of a server, and who counts handshakes that fail.
@@ -96,14 +113,14 @@ impl Listener {
         };
         let socket = TcpListener::bind(address).await.map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
-        Ok(Listener { socket, address, connections: HTTP_CONNECTIONS, tls: None })
+        Ok(Listener { socket, address, connections: HTTP_CONNECTIONS, open: None, tls: None })
     }
 
-    /// Goes on with a socket that was bound before and does not block. `connections`: how many it holds at the same time. Must be called within a
-    /// tokio runtime.
-    pub fn adopt(socket: std::net::TcpListener, connections: usize) -> io::Result<Self> {
+    /// Goes on with a socket that was bound before and does not block. `connections`: how many it holds at the same time; `open` shows how many there
+    /// are. Must be called within a tokio runtime.
+    pub fn adopt(socket: std::net::TcpListener, connections: usize, open: Gauge) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        Ok(Listener { socket: TcpListener::from_std(socket)?, address, connections, tls: None })
+        Ok(Listener { socket: TcpListener::from_std(socket)?, address, connections, open: Some(open), tls: None })
     }
 
     /// Speaks TLS. `failed` counts handshakes that fail.
@@ -125,7 +142,14 @@ impl Listener {
     {
         let slots = Arc::new(Semaphore::new(self.connections));
         let mut connections = JoinSet::new();
+        let mut told: Option<Instant> = None;
         loop {
+            if slots.available_permits() == 0
+                && told.is_none_or(|at| at.elapsed() >= Duration::from_millis(HTTP_REPORT_MS))
+            {
+                told = Some(Instant::now());
+                tracing::warn!(address = %self.address, connections = self.connections, "there are as many connections as are taken: further clients wait");
+            }
             // The semaphore is never closed, so that an error cannot happen; if it did, stopping would be right.
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => match slot { Ok(slot) => slot, Err(_) => break },
@@ -140,6 +164,7 @@ impl Listener {
                 Ok((stream, peer)) => {
                     let from = FromThisHost::of(peer, stream.local_addr().ok());
                     let (handler, shutdown, tls) = (handler.clone(), shutdown.clone(), self.tls.clone());
+                    let open = Open::new(self.open.clone());
                     // Answers are small; without this the last part of one could wait for an acknowledgement.
                     let _ = stream.set_nodelay(true);
                     connections.spawn(async move {
@@ -151,7 +176,7 @@ impl Listener {
                                 }
                             }
                         }
-                        drop(slot);
+                        drop((open, slot));
                     });
                 }
                 Err(error) => {

@@ -5,6 +5,7 @@ use crate::base::units::format_size;
 use crate::config::load_with_warnings;
 use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan, Receiver};
 use crate::pipeline::settings::Stage;
+use crate::source::receive::examine;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,6 +25,12 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
                 complain(&format!("{}\n", loaded.warnings));
             }
             let plan = loaded.plan;
+            let problems = plan.receivers.iter().filter_map(|receiver| examine(&receiver.settings).err());
+            let problems: Vec<String> = problems.map(|problem| format!("error: {problem}\n")).collect();
+            if !problems.is_empty() {
+                complain(&problems.concat());
+                return Ok(ExitCode::FAILURE);
+            }
             say(&format!("{} is valid.\n{}", options.config.display(), summary(&plan)));
             Ok(ExitCode::SUCCESS)
         }

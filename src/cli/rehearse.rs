@@ -1,7 +1,7 @@
 //! `lugger run --dry-run`: what would be sent, printed.
 //!
-//! For files the agent itself runs, with all that it does about reading, but to a receiver of its own, without stages, and with a copy of the
-//! cursors; what arrives runs through the stages here and is printed. So it goes on where the real agent would, and nothing of that changes.
+//! For files, journals and containers the agent itself runs, with all that it does about reading, but to a receiver of its own, without stages, and with
+//! a copy of the cursors; what arrives runs through the stages here and is printed. So it goes on where the real agent would, and nothing of that changes.
 //!
 //! Promises: nothing is sent to an endpoint, nothing is written to the state directory. Leaves to others: what stages do.
 
@@ -15,7 +15,7 @@ use crate::base::limits::LINE_BYTES_MAX;
 use crate::base::metrics::Registry;
 use crate::base::shutdown;
 use crate::base::words::suggest;
-use crate::config::plan::{FileSource, Plan};
+use crate::config::plan::{Pipeline, Plan};
 use crate::demo::Push;
 use crate::demo::receiver::{PUSH_PATH, Receiver};
 use crate::model::labels::{LabelCaps, Labels};
@@ -48,22 +48,24 @@ struct Stages {
     names: Vec<String>,
     caps: LabelCaps,
     line_bytes: usize,
+    has_filename: bool,
 }
 
 impl Stages {
-    fn new(source: &FileSource, inspect: bool) -> anyhow::Result<Self> {
-        let settings = &source.settings;
-        let mut rehearsal =
-            Rehearsal::new(&settings.stages, settings.late_labels.clone(), settings.label_caps, settings.line_bytes)?;
+    fn new(pipeline: &Pipeline<'_>, inspect: bool) -> anyhow::Result<Self> {
+        let &Pipeline { stages, label_caps, line_bytes, has_filename, .. } = pipeline;
+        let mut rehearsal = Rehearsal::new(stages, pipeline.late_labels.clone(), label_caps, line_bytes)?;
         if inspect {
             rehearsal.watch();
         }
-        let (caps, line_bytes) = (settings.label_caps, settings.line_bytes);
-        Ok(Stages { source: settings.name.clone(), rehearsal, names: stage_names(&settings.stages), caps, line_bytes })
+        let (source, names) = (pipeline.name.to_owned(), stage_names(stages));
+        Ok(Stages { source, rehearsal, names, caps: label_caps, line_bytes, has_filename })
     }
 
     fn line(&mut self, text: &str, time_ns: i64, file: &mut File, show: &mut Show) -> io::Result<()> {
-        let out = self.rehearsal.line(text, time_ns, &mut file.lines);
+        // A line of a file has the time of its reading, any other one brings its own.
+        let read_ns = if self.has_filename { time_ns } else { Clock::System.now_ns() };
+        let out = self.rehearsal.line_with_time(text, read_ns, time_ns, &mut file.lines);
         show.line(text)?;
         self.print(&out, file, show)
     }
@@ -86,29 +88,32 @@ struct File {
 }
 
 /// The source of this name; without one the first, which is told if there are others.
-fn chosen<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a FileSource> {
-    let first = plan.files.first().context("the configuration has no entry in `logs`")?;
-    let names = || plan.files.iter().map(|source| source.settings.name.as_str());
+fn chosen<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<Pipeline<'a>> {
+    let all = plan.pipelines();
+    let first = *all.first().context("the configuration has no entry in `logs`")?;
     let Some(name) = name else {
-        if plan.files.len() > 1 {
-            let source = &first.settings.name;
+        if all.len() > 1 {
+            let source = first.name;
             tracing::info!(source, "stdin is taken for the first entry of `logs`; --source NAME takes another one");
         }
         return Ok(first);
     };
-    let found = plan.files.iter().find(|source| source.settings.name == name);
-    found.with_context(|| {
-        let help = suggest(name, "the entries are", names().collect::<Vec<_>>());
+    all.iter().find(|pipeline| pipeline.name == name).copied().with_context(|| {
+        let help = suggest(name, "the entries are", all.iter().map(|pipeline| pipeline.name).collect::<Vec<_>>());
         format!("--source: the configuration has no entry in `logs` of the name {name:?}; {help}")
     })
 }
 
 /// Feeds stdin to the stages of the source of this name, or of the first one.
 pub(super) fn stdin(plan: &Plan, name: Option<&str>, inspect: bool) -> anyhow::Result<ExitCode> {
-    let source = chosen(plan, name)?;
-    let mut stages = Stages::new(source, inspect)?;
+    let pipeline = chosen(plan, name)?;
+    let mut stages = Stages::new(&pipeline, inspect)?;
+    let labels = pipeline.begin(std::iter::empty()).context("the labels of the lines")?.with_context(|| {
+        let name = pipeline.name;
+        format!("the rules of {name:?} drop lines that have its own labels alone; a test (`lugger test`) can give them others")
+    })?;
     let mut show = Show::stdout(inspect);
-    let lines = stages.rehearsal.begin(source.settings.labels.clone());
+    let lines = stages.rehearsal.begin(labels, stages.has_filename);
     let mut from_stdin = File { lines, path: String::new() };
     let mut input = io::stdin().lock();
     let mut head = Vec::new();
@@ -178,7 +183,7 @@ impl Stage {
                 let path = path.map_or_else(String::new, |(_, path)| path.clone());
                 let own = stream.labels.iter().filter(|(name, _)| name != SOURCE);
                 let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
-                File { lines: stages.rehearsal.begin(Labels::capped(own, stages.caps).0), path }
+                File { lines: stages.rehearsal.begin(Labels::capped(own, stages.caps).0, stages.has_filename), path }
             });
             for entry in &stream.entries {
                 stages.line(&entry.line, entry.time_ns, file, &mut self.show)?;
@@ -200,7 +205,8 @@ impl Stage {
 /// Shows what would be sent of the plan's files, until it is told to stop.
 pub(super) async fn files(plan: Plan, inspect: bool) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let sources = plan.files.iter().map(|source| Stages::new(source, inspect)).collect::<anyhow::Result<_>>()?;
+    let pipelines = plan.pipelines();
+    let sources = pipelines.iter().map(|pipeline| Stages::new(pipeline, inspect)).collect::<anyhow::Result<_>>()?;
     let stage = Stage { sources, files: HashMap::new(), show: Show::stdout(inspect), error: None };
     let stage = Arc::new(Mutex::new(stage));
     let unread = Arc::new(Notify::new());
@@ -263,23 +269,39 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
     (endpoint.rate, endpoint.max_streams) = (None, None);
     endpoint.batch_wait = TICK;
     plan.loki = vec![endpoint];
-    for (index, source) in plan.files.iter_mut().enumerate() {
-        source.to = vec![0];
-        let settings = &mut source.settings;
-        (settings.stages, settings.late_labels) = (Vec::new(), Labels::default());
-        settings.label_caps.count += 1;
-        let index = index.to_string();
-        let own = [(SOURCE, index.as_str())];
-        settings.labels = Labels::within(settings.labels.iter().chain(own), settings.label_caps)?;
+    // They are numbered as their pipelines are.
+    let mut number = 0;
+    let mut divert = |labels: &mut Labels, late: &mut Labels, stages: &mut Vec<_>, caps: &mut LabelCaps| {
+        (*stages, *late) = (Vec::new(), Labels::default());
+        caps.count += 1;
+        let index = number.to_string();
+        number += 1;
+        *labels = Labels::within(labels.iter().chain([(SOURCE, index.as_str())]), *caps)?;
+        anyhow::Ok(vec![0])
+    };
+    for source in &mut plan.files {
+        let it = &mut source.settings;
+        source.to = divert(&mut it.labels, &mut it.late_labels, &mut it.stages, &mut it.label_caps)?;
+    }
+    // Rules must not take the number away.
+    for source in &mut plan.journals {
+        let it = &mut source.settings;
+        source.to = divert(&mut it.outer_labels, &mut it.late_labels, &mut it.stages, &mut it.label_caps)?;
+    }
+    for source in &mut plan.dockers {
+        let it = &mut source.settings;
+        source.to = divert(&mut it.outer_labels, &mut it.late_labels, &mut it.stages, &mut it.label_caps)?;
+        // How far they were taken is not among the cursors.
+        it.api_logs = false;
     }
     if !plan.receivers.is_empty() {
         tracing::warn!("dry run: sources that receive are left out: what they took would be gone");
         plan.receivers.clear();
     }
-    if !plan.journals.is_empty() || !plan.dockers.is_empty() {
-        tracing::warn!("dry run: sources of journals and containers are left out");
-        plan.journals.clear();
-        plan.dockers.clear();
+    if plan.sources() == 0 {
+        anyhow::bail!(
+            "no source is left that could be shown: `--stdin` feeds lines to the stages of one that receives"
+        );
     }
     plan.http = None;
     plan.state_dir = state.to_owned();

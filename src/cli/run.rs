@@ -91,7 +91,9 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
             }
             () = agent.failed() => break true,
             () = agent.finished() => {
-                tracing::info!("stdin has ended, and all of it is stored: there is nothing left to do");
+                if !agent.input_failed() {
+                    tracing::info!("stdin has ended, and all of it is stored: there is nothing left to do");
+                }
                 break false;
             }
             () = hangups.next() => None,
@@ -111,6 +113,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     };
     // Those who ask from now on are told that the agent stops.
     drop(asked);
+    let input_failed = agent.input_failed();
     signals.impatient(agent.stop()).await?;
     stop_web.raise();
     if let Some(web) = web {
@@ -122,7 +125,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         "lugger ends because a part of it failed, which is a bug; nothing is lost, start it again"
     );
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(if input_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn say_stopping(signal: &str) {

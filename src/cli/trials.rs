@@ -1,11 +1,10 @@
 //! `lugger test`: runs the unit tests of pipelines that stand beside a configuration.
 
 use super::output::{complain, count, say};
-use crate::config::plan::{FileSource, Plan};
+use crate::config::plan::Plan;
 use crate::config::trials::{self, Expected, Trial};
 use crate::config::{Pos, load_with_warnings};
 use crate::format::civil::format_rfc3339_ns;
-use crate::model::labels::Labels;
 use crate::pipeline::rehearsal::{Outcome, Rehearsal, Sent};
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -69,14 +68,20 @@ fn place(file: &Path, at: Pos) -> String {
 
 /// Runs one test. What is not as it should be, in words; nothing if all is.
 fn run(test: &Trial, plan: &Plan, file: &Path) -> anyhow::Result<Vec<String>> {
-    let source: &FileSource = plan.files.get(test.source).context("the test's source is gone")?;
-    let settings = &source.settings;
-    let mut rehearsal =
-        Rehearsal::new(&settings.stages, settings.late_labels.clone(), settings.label_caps, settings.line_bytes)?;
+    let pipelines = plan.pipelines();
+    let pipeline = pipelines.get(test.source).context("the test's source is gone")?;
     let filename = test.filename.as_deref().map(|path| ("filename", path));
-    let labels = Labels::within(settings.labels.iter().chain(filename), settings.label_caps)
+    let more = test.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let labels = pipeline
+        .begin(more.chain(filename))
         .with_context(|| format!("{}: the labels of the test's lines", test.name))?;
-    let mut lines = rehearsal.begin(labels);
+    let Some(labels) = labels else {
+        let dropped = |text: &String| Outcome::Dropped { reason: "relabel".to_owned(), text: text.clone() };
+        return Ok(compare(test, &test.lines.iter().map(dropped).collect::<Vec<_>>(), file));
+    };
+    let (late, caps) = (pipeline.late_labels.clone(), pipeline.label_caps);
+    let mut rehearsal = Rehearsal::new(pipeline.stages, late, caps, pipeline.line_bytes)?;
+    let mut lines = rehearsal.begin(labels, pipeline.has_filename);
     let mut now_ns = test.now_ns;
     let mut out = Vec::new();
     for line in &test.lines {

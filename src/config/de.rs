@@ -127,7 +127,6 @@ fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
         "" => matches!(key, "remote_write" | "metrics"),
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
-        "limits" => key == "spool",
         _ => false,
     }
 }

@@ -142,6 +142,25 @@ fn containers(docker: &DockerLog, host: Option<&Host>, place: &Node, check: &mut
     (PathBuf::from(written.trim_end_matches('/')), false)
 }
 
+/// Beside a source for the journal: what Docker puts there comes by both.
+pub(super) fn note_journal(docker: &DockerLog, node: &Node, check: &mut Check<'_>) {
+    let daemon = std::fs::read(DAEMON).unwrap_or_default();
+    let is_podman = docker.host.as_deref().is_some_and(|host| host.contains("podman"));
+    if docker.api_logs != Some(false) && (is_podman || logs_to_journal(&daemon)) {
+        check.note(
+            node.key_span("docker"),
+            "containers log to the journal here, unless they say otherwise, and another entry of `logs` reads that: their lines go out twice, under \
+             labels of each. `api_logs: false` leaves them to the journal",
+        );
+    }
+}
+
+/// Whether Docker's configuration makes the journal the usual place for logs.
+fn logs_to_journal(daemon: &[u8]) -> bool {
+    let value: serde_json::Value = serde_json::from_slice(daemon).unwrap_or_default();
+    value.get("log-driver").and_then(|driver| driver.as_str()) == Some("journald")
+}
+
 /// As Docker's configuration says.
 fn default_containers(daemon: &Path) -> PathBuf {
     let text = std::fs::read(daemon).unwrap_or_default();
@@ -210,6 +229,12 @@ fn can_be_used(host: &Host, containers: &Path, node: &Node, check: &mut Check<'_
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn docker_says_where_logs_go() {
+        assert!(logs_to_journal(br#"{ "log-driver": "journald" }"#));
+        assert!(!logs_to_journal(br#"{ "log-driver": "local" }"#) && !logs_to_journal(b""));
+    }
 
     #[test]
     fn docker_says_where_it_keeps_containers() {

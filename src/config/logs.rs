@@ -126,6 +126,9 @@ pub(super) fn plan(
                     sources.journals.extend(journal::plan(journal, entry, relabel, caps, check));
                 }
                 (_, Some(docker)) if kind == "docker" => {
+                    if raw.iter().any(|log| log.journal.is_some()) {
+                        docker::note_journal(docker, node, check);
+                    }
                     sources.dockers.extend(docker::plan(docker, entry, relabel, caps, check));
                 }
                 _ => sources.receivers.extend(receivers::plan(log, kind, entry, relabel, caps, check)),

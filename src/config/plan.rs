@@ -1,5 +1,9 @@
 //! The configuration as the agent needs it: checked, defaults applied, nothing optional that is not optional at run time.
 
+use crate::model::labels::{LabelCaps, LabelError, Labels};
+use crate::pipeline::label_map::LabelMap;
+use crate::pipeline::relabel::{self, Rules};
+use crate::pipeline::settings::Stage;
 use crate::{sink, source};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,5 +78,97 @@ impl Plan {
     /// How many sources there are.
     pub fn sources(&self) -> usize {
         self.files.len() + self.journals.len() + self.dockers.len() + self.receivers.len()
+    }
+    /// What becomes of the lines of each source: files, then journals, containers, and what receives.
+    pub fn pipelines(&self) -> Vec<Pipeline<'_>> {
+        let files = self.files.iter().map(|source| Pipeline::of_file(&source.settings));
+        let journals = self.journals.iter().map(|JournalSource { settings, .. }| Pipeline {
+            name: &settings.name,
+            has_filename: false,
+            stages: &settings.stages,
+            late_labels: &settings.late_labels,
+            label_caps: settings.label_caps,
+            line_bytes: settings.line_bytes,
+            labels: &settings.labels,
+            outer: Some(&settings.outer_labels),
+            rules: &settings.relabel,
+        });
+        let dockers = self.dockers.iter().map(|DockerSource { settings, .. }| Pipeline {
+            name: &settings.name,
+            has_filename: false,
+            stages: &settings.stages,
+            late_labels: &settings.late_labels,
+            label_caps: settings.label_caps,
+            line_bytes: settings.line_bytes,
+            labels: &settings.labels,
+            outer: Some(&settings.outer_labels),
+            rules: settings.relabel.as_deref().unwrap_or_default(),
+        });
+        let receivers = self.receivers.iter().map(|Receiver { records: settings, .. }| {
+            let of_file = Pipeline { has_filename: false, ..Pipeline::of_file(settings) };
+            settings.records.as_ref().map_or(of_file, |records| Pipeline {
+                labels: &records.labels,
+                outer: Some(&records.outer_labels),
+                rules: &records.relabel,
+                ..of_file
+            })
+        });
+        files.chain(journals).chain(dockers).chain(receivers).collect()
+    }
+}
+
+/// What becomes of the lines of a source, whatever it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Pipeline<'a> {
+    /// The source's name.
+    pub name: &'a str,
+    /// Whether each of its lines has the name of its file as the label `filename`.
+    pub has_filename: bool,
+    /// What happens to its lines.
+    pub stages: &'a [Stage],
+    /// Labels that come behind the stages.
+    pub late_labels: &'a Labels,
+    /// What Loki takes of labels.
+    pub label_caps: LabelCaps,
+    /// The cap of a line, bytes.
+    pub line_bytes: usize,
+    labels: &'a Labels,
+    /// Of what has none of that name behind the rules.
+    outer: Option<&'a Labels>,
+    rules: &'a [relabel::Settings],
+}
+
+impl<'a> Pipeline<'a> {
+    fn of_file(settings: &'a source::file::settings::Settings) -> Self {
+        Pipeline {
+            name: &settings.name,
+            has_filename: true,
+            stages: &settings.stages,
+            late_labels: &settings.late_labels,
+            label_caps: settings.label_caps,
+            line_bytes: settings.line_bytes,
+            labels: &settings.labels,
+            outer: None,
+            rules: &[],
+        }
+    }
+
+    /// The labels with which a line goes to the stages that has `more` of them beside those of its source, as the rules see them. `None`: the rules drop it.
+    ///
+    /// # Errors
+    /// There are too many, or one is none that Loki takes.
+    pub fn begin<'m>(&self, more: impl Iterator<Item = (&'m str, &'m str)>) -> Result<Option<Labels>, LabelError>
+    where
+        'a: 'm,
+    {
+        let mut map: LabelMap = self.labels.iter().chain(more).collect();
+        // They compile.
+        let rules = Rules::compile(self.rules).unwrap_or_default();
+        if !rules.apply(&mut map, &mut rules.scratch()) {
+            return Ok(None);
+        }
+        map.drop_internal();
+        let outer = self.outer.into_iter().flat_map(Labels::iter).filter(|(name, _)| map.get(name).is_empty());
+        Labels::within(outer.chain(map.iter()), self.label_caps).map(Some)
     }
 }

@@ -12,6 +12,7 @@ use crate::base::limits::{
     IDLE_TIMEOUT_MS_DEFAULT, IDLE_TIMEOUT_MS_RANGE, MESSAGE_BYTES_MIN, PUSH_BYTES_DEFAULT, PUSH_BYTES_RANGE,
     QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE, UNIX_PATH_BYTES,
 };
+use crate::base::units::format_size;
 use crate::format::syslog::CONNECTION_HOSTNAME;
 use crate::format::time::Zone;
 use crate::model::labels::Labels;
@@ -65,7 +66,7 @@ pub(super) fn plan(
         (_, Some(raw), ..) => {
             // Whoever pushes the same once more, having heard no answer, pushes it with the same times: Loki shows it once.
             records.use_incoming_timestamp = raw.use_incoming_timestamp.unwrap_or(true);
-            (push(raw, entry.node, place, check).map(From::Push), raw.queue)
+            (push(raw, entry.node, place, queue_bytes(raw.queue), check).map(From::Push), raw.queue)
         }
         (_, _, Some(raw), _) => {
             records.meaning = Meaning::Gelf;
@@ -82,7 +83,21 @@ pub(super) fn plan(
         (.., Some(raw)) => (Some(From::Stdin), raw.queue),
         _ => return None,
     };
-    let queue_bytes = queue_bytes(queue, place, check);
+    let queue_bytes = check.size(queue, place.child("queue"), QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE);
+    if message_bytes as u64 > queue_bytes {
+        let (message, queue) = (format_size(message_bytes as u64), format_size(queue_bytes));
+        check.error(
+            place.child("queue").span,
+            format!("a message may have {message}, and does not fit into a queue of {queue}"),
+            format!(
+                "make `queue` larger, or let messages be shorter (`limits.line`{})",
+                match &log.syslog {
+                    Some(_) => ", `max_message_length`",
+                    None => "",
+                }
+            ),
+        );
+    }
     let Entry { name, node, own, outer, late_labels, rate, stages, to } = entry;
     let relabel = relabel?;
     if relabel.iter().any(|rule| rule.source_labels.iter().any(|label| label == CONNECTION_HOSTNAME)) {
@@ -135,8 +150,8 @@ pub(super) fn plan(
     Some(Receiver { settings, records, to })
 }
 
-fn queue_bytes(queue: Option<Size>, place: &Node, check: &mut Check<'_>) -> u64 {
-    check.size(queue, place.child("queue"), QUEUE_BYTES_DEFAULT, QUEUE_BYTES_RANGE)
+fn queue_bytes(queue: Option<Size>) -> u64 {
+    queue.map_or(QUEUE_BYTES_DEFAULT, |Size(bytes)| bytes)
 }
 
 fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Option<Syslog> {
@@ -149,7 +164,7 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
         return None;
     };
     let Some((scheme, rest)) = text.split_once("://") else {
-        check.error(listen.span, format!("{text:?} does not say how it listens"), EXAMPLES);
+        check.error(listen.span, format!("{:?} does not say how it listens", shown(text)), EXAMPLES);
         return None;
     };
     let address = match scheme {
@@ -158,7 +173,7 @@ fn syslog(raw: &SyslogLog, node: &Node, place: &Node, check: &mut Check<'_>) -> 
         "unix" => Address::UnixStream(socket_path(rest, listen, check)?),
         "unixgram" => Address::UnixDatagram(socket_path(rest, listen, check)?),
         _ => {
-            check.error(listen.span, format!("{scheme:?} is no way to listen"), EXAMPLES);
+            check.error(listen.span, format!("{:?} is no way to listen", shown(scheme)), EXAMPLES);
             return None;
         }
     };
@@ -196,7 +211,7 @@ fn zone(raw: &SyslogLog, place: &Node, check: &mut Check<'_>) -> Option<Zone> {
     zone.ok().flatten()
 }
 
-fn push(raw: &PushLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Option<Push> {
+fn push(raw: &PushLog, node: &Node, place: &Node, queue_bytes: u64, check: &mut Check<'_>) -> Option<Push> {
     let Some(text) = &raw.listen else {
         if !place.has_lost("listen") && !place.is_damaged() {
             let help = "write an IP address and a port, such as `push: { listen: 127.0.0.1:3500 }`";
@@ -207,8 +222,16 @@ fn push(raw: &PushLog, node: &Node, place: &Node, check: &mut Check<'_>) -> Opti
     let address = socket_address(text, place, "127.0.0.1:3500", check);
     let tls = raw.tls_config.as_ref().map(|tls| server_tls(tls, place, check));
     let basic_auth = raw.basic_auth.as_ref().map(|basic| basic_auth(basic, place, check));
-    let default = PUSH_BYTES_DEFAULT;
+    let default = PUSH_BYTES_DEFAULT.min(queue_bytes);
     let body = check.size(raw.max_send_msg_size, place.child("max_send_msg_size"), default, PUSH_BYTES_RANGE);
+    if body > queue_bytes {
+        let (largest, queue) = (format_size(body), format_size(queue_bytes));
+        check.error(
+            place.child("max_send_msg_size").span,
+            format!("a push of {largest} does not fit into a queue of {queue}, so that it could never be taken"),
+            format!("make `queue` at least {largest}, better twice as large, or `max_send_msg_size` smaller"),
+        );
+    }
     let tls = match tls {
         Some(tls) => Some(tls?),
         None => None,
@@ -257,6 +280,11 @@ fn server_tls(raw: &ServerTls, parent: &Node, check: &mut Check<'_>) -> Option<T
     Some(Tls { cert_file: cert?, key_file: key?, client_ca_file, client_optional })
 }
 
+/// A text that may be shown: without what could be a name and a password in front of an address.
+fn shown(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, address)| address)
+}
+
 /// An IP address and a port; `localhost` is 127.0.0.1, and no address is any.
 fn socket_address(text: &str, place: &Node, example: &str, check: &mut Check<'_>) -> Option<SocketAddr> {
     let parsed = text.parse().ok().or_else(|| {
@@ -270,7 +298,7 @@ fn socket_address(text: &str, place: &Node, example: &str, check: &mut Check<'_>
     });
     let Some(address) = parsed else {
         let help = format!("write it like {example}");
-        check.error(place.child("listen").span, format!("{text:?} is no IP address and port"), help);
+        check.error(place.child("listen").span, format!("{:?} is no IP address and port", shown(text)), help);
         return None;
     };
     if (1..1024).contains(&address.port()) && !may_bind_low_ports() {
@@ -299,7 +327,7 @@ fn socket_path(text: &str, listen: &Node, check: &mut Check<'_>) -> Option<PathB
     if !path.is_absolute() || text.ends_with('/') || text.len() > UNIX_PATH_BYTES {
         check.error(
             listen.span,
-            format!("{text:?} is no path of a socket"),
+            format!("{:?} is no path of a socket", shown(text)),
             format!("write an absolute path of at most {UNIX_PATH_BYTES} bytes, such as unix:///run/lugger/log"),
         );
         return None;
@@ -316,8 +344,11 @@ pub(super) fn check_addresses(receivers: &[Receiver], logs: &[Log], list: &Node,
     let is_used = |at: usize| {
         let own = receivers.get(at).map(|receiver| &receiver.settings)?;
         let address = own.address();
-        let is_same =
-            |other: &&Receiver| other.settings.address() == address && !address.as_ref().is_some_and(Address::is_free);
+        let is_same = |other: &&Receiver| match (&address, other.settings.address()) {
+            (Some(address), Some(other)) => address.clashes(&other),
+            (None, None) => true,
+            _ => false,
+        };
         let first = receivers.iter().take(at).find(is_same)?;
         let what = address.map_or("stdin".to_owned(), |address| address.to_string());
         Some((own.name.clone(), first.settings.name.clone(), what))

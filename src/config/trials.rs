@@ -5,6 +5,7 @@
 //!   - name: access log
 //!     source: nginx                    # the name of an entry of `logs`
 //!     filename: /var/log/nginx/a.log   # the label that the lines would have; none by default
+//!     labels: { __journal_priority: 3 } # what else they have, and `relabel_configs` see where these see each line
 //!     now: 2026-01-01T00:00:00Z        # when the first line is read; each further one a millisecond later
 //!     lines:
 //!       - '192.0.2.1 - - [27/Jun/2025:11:55:44 +0000] "GET / HTTP/1.1" 200 5 "-" "curl"'
@@ -39,10 +40,12 @@ pub struct Trial {
     pub name: String,
     /// Where it stands.
     pub place: Pos,
-    /// Index into [`Plan::files`].
+    /// Index into [`Plan::pipelines`].
     pub source: usize,
     /// The label `filename` of its lines.
     pub filename: Option<String>,
+    /// Further labels of its lines, as the source's rules see them.
+    pub labels: BTreeMap<String, String>,
     /// When the first line is read, nanoseconds since 1970.
     pub now_ns: i64,
     /// The lines.
@@ -82,6 +85,7 @@ struct RawTrial {
     name: Option<String>,
     source: Option<String>,
     filename: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
     now: Option<String>,
     lines: Option<OneOrMany>,
     expect: Option<Vec<RawExpected>>,
@@ -132,7 +136,8 @@ fn understand(raw: RawFile, root: &Node, plan: &Plan, check: &mut Check<'_>) -> 
 
 fn trial(raw: RawTrial, node: &Node, plan: &Plan, check: &mut Check<'_>) -> Option<Trial> {
     let place = node.span.start;
-    let names = || plan.files.iter().map(|file| file.settings.name.as_str());
+    let pipelines = plan.pipelines();
+    let names = || pipelines.iter().map(|pipeline| pipeline.name);
     let source = match &raw.source {
         Some(name) => {
             let found = names().position(|known| known == name);
@@ -142,7 +147,7 @@ fn trial(raw: RawTrial, node: &Node, plan: &Plan, check: &mut Check<'_>) -> Opti
             }
             found
         }
-        None if plan.files.len() == 1 || node.is_damaged() => Some(0),
+        None if pipelines.len() == 1 || node.is_damaged() => Some(0),
         None => {
             let help =
                 format!("add `source`, the name of an entry of `logs`: {}", names().collect::<Vec<_>>().join(", "));
@@ -168,7 +173,8 @@ fn trial(raw: RawTrial, node: &Node, plan: &Plan, check: &mut Check<'_>) -> Opti
     let expected = raw.expect.unwrap_or_default().into_iter().enumerate();
     let expect = expected.map(|(i, raw)| expectation(raw, list.item(i), check)).collect();
     let name = raw.name.unwrap_or_else(|| format!("line {}", place.line));
-    Some(Trial { name, place, source: source?, filename: raw.filename, now_ns, lines, expect })
+    let labels = raw.labels.unwrap_or_default();
+    Some(Trial { name, place, source: source?, filename: raw.filename, labels, now_ns, lines, expect })
 }
 
 fn expectation(raw: RawExpected, node: &Node, check: &mut Check<'_>) -> Expected {

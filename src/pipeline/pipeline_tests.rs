@@ -6,6 +6,7 @@ use super::state::State;
 use super::streams::pairs_of;
 use super::*;
 use crate::base::limits::MEMORY_STREAMS;
+use crate::base::secret::Secret;
 use crate::model::labels::{LabelCaps, Labels};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -30,6 +31,17 @@ struct Sink {
 impl Emit for Sink {
     fn emit(&mut self, entry: &Entry<'_>, names: &LabelNames) {
         let (labels, _) = Labels::capped(pairs_of(entry, names), LabelCaps::default());
+        // What Loki takes, said another way than where it is made.
+        let is_name = |name: &str| {
+            let rest = name.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
+            rest.len() < name.len() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        for (name, value) in labels.iter() {
+            assert!(is_name(name) && !name.starts_with("__") && !value.is_empty(), "{name}={value:?}");
+            assert!(value.len() <= LabelCaps::default().value_bytes, "{name} has {} bytes", value.len());
+        }
+        assert!(labels.iter().count() <= LabelCaps::default().count);
+        assert!(labels.iter().zip(labels.iter().skip(1)).all(|(a, b)| a.0 < b.0), "{labels:?}");
         let name = |label| names.names().label_name(label).to_owned();
         self.out.push(Out {
             labels: labels.encoded(),
@@ -534,12 +546,42 @@ fn stage() -> impl Strategy<Value = Stage> {
             Some("zz")
         )),
         (0.0..1.0f64).prop_map(|rate| Stage::Sampling(Sampling { rate, drop_counter_reason: "s".into() })),
+        (source(), any::<bool>()).prop_map(|(source, hash)| Stage::Redact(Redact {
+            source,
+            what: redact::Settings {
+                kinds: redact::Kind::ALL.to_vec(),
+                mark: if hash { redact::Mark::Hash(Secret::new("s")) } else { redact::Mark::Text("é".into()) },
+                ..redact::Settings::default()
+            }
+        })),
+        label().prop_map(|label| Stage::Tenant(Tenant::Label(label))),
+        key().prop_map(|source| Stage::Metrics(vec![Metric {
+            name: "m".into(),
+            description: String::new(),
+            source: Some(source),
+            prefix: "p_".into(),
+            max_idle: Duration::from_secs(1),
+            kind: MetricKind::Histogram { value: None, buckets: vec![1.0] },
+        }])),
         any::<bool>().prop_map(|ingest_timestamp| Stage::Pack(Pack { labels: vec!["a".into()], ingest_timestamp })),
     ];
     simple.prop_recursive(2, 6, 3, |inner| {
         let selector = proptest::sample::select(vec![r#"{job="test"}"#, r#"{a=~".+"} != "a""#, r#"{b=""}"#]);
-        (selector, prop::collection::vec(inner, 0..3))
-            .prop_map(|(selector, stages)| matching(selector, MatchAction::Keep(stages)))
+        (selector, prop::option::weighted(0.8, prop::collection::vec(inner, 0..3)))
+            .prop_map(|(selector, stages)| matching(selector, stages.map_or(MatchAction::Drop, MatchAction::Keep)))
+    })
+}
+
+/// A `limit`, which begins anew after a crash.
+fn limit() -> impl Strategy<Value = Stage> {
+    (1u64..3, any::<bool>()).prop_map(|(burst, by)| {
+        Stage::Limit(Limit {
+            rate: 0.5,
+            burst,
+            drop: true,
+            by_label_name: by.then(|| "a".to_owned()),
+            max_distinct_labels: 2,
+        })
     })
 }
 
@@ -556,7 +598,7 @@ proptest! {
     /// Whatever the stages and lines: no panic, no labels that Loki would refuse, and nothing stays behind.
     #[test]
     fn never_panics_and_labels_are_valid(
-        stages in prop::collection::vec(stage(), 0..6),
+        stages in prop::collection::vec(prop_oneof![9 => stage(), 1 => limit()], 0..6),
         lines in prop::collection::vec(line(), 0..20),
     ) {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();

@@ -82,9 +82,10 @@ impl Rehearsal {
         self.trace.as_ref().map_or_else(Vec::new, Trace::take)
     }
 
-    /// Begins with lines that have these labels before any stage.
-    pub fn begin(&mut self, labels: Labels) -> Lines {
-        let has_no_file = !labels.iter().any(|(name, _)| name == FILENAME.0);
+    /// Begins with lines that have these labels before any stage. `of_file`: they would be those of a file, and so have its name as a label, whether it
+    /// is among these or not.
+    pub fn begin(&mut self, labels: Labels, of_file: bool) -> Lines {
+        let has_no_file = of_file && !labels.iter().any(|(name, _)| name == FILENAME.0);
         let caps = LabelCaps { count: self.caps.count + 1, ..self.caps };
         let with_file = || Labels::capped(labels.iter().chain([FILENAME]), caps).0;
         let labels = if has_no_file { with_file() } else { labels };
@@ -93,8 +94,14 @@ impl Rehearsal {
 
     /// Runs a line that is read at `time_ns`.
     pub fn line(&mut self, text: &str, time_ns: i64, lines: &mut Lines) -> Vec<Outcome> {
+        self.line_with_time(text, time_ns, time_ns, lines)
+    }
+
+    /// Runs a line that is read at `read_ns`, and has brought a time.
+    pub fn line_with_time(&mut self, text: &str, read_ns: i64, time_ns: i64, lines: &mut Lines) -> Vec<Outcome> {
         let mut sink = Sink { caps: self.caps, has_no_file: lines.has_no_file, out: Vec::new() };
-        self.program.run(text, 0, time_ns, &mut lines.work, &mut lines.state, &mut sink);
+        let Lines { work, state, .. } = lines;
+        self.program.run_prepared(text, (0, read_ns), &mut |entry| entry.time_ns = time_ns, work, state, &mut sink);
         self.named(sink)
     }
 
@@ -194,7 +201,7 @@ mod tests {
     fn what_comes_out_and_what_each_stage_did() {
         let mut rehearsal = Rehearsal::new(&stages(), Labels::default(), LabelCaps::default(), 1000).unwrap();
         rehearsal.watch();
-        let mut lines = rehearsal.begin(Labels::new([("job", "j")]).unwrap());
+        let mut lines = rehearsal.begin(Labels::new([("job", "j")]).unwrap(), true);
         assert_eq!(rehearsal.line(r#"{"level":"info"}"#, 1, &mut lines), []);
         let held = rehearsal.passages();
         assert_eq!((held.len(), held[0].left), (1, Left::Held));

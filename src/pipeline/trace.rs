@@ -145,13 +145,22 @@ impl Stage for Shell {
     }
 }
 
-/// The stages in the order of [`Passage::stage`], each with its way from the outside: `1 json`, `2 match`, `2.1 labels`.
+/// The stages in the order of [`Passage::stage`], each with its way from the outside, and `match` with its `pipeline_name`: `1 json`, `2 match`, `2.1 labels`.
 pub fn stage_names(stages: &[settings::Stage]) -> Vec<String> {
     fn walk(stages: &[settings::Stage], before: &str, names: &mut Vec<String>) {
         for (i, stage) in stages.iter().enumerate() {
             let number = format!("{before}{}", i + 1);
-            names.push(format!("{number} {}", stage.name()));
-            if let settings::Stage::Match(settings::Match { action: settings::MatchAction::Keep(nested), .. }) = stage {
+            let mut name = format!("{number} {}", stage.name());
+            let settings::Stage::Match(matching) = stage else {
+                names.push(name);
+                continue;
+            };
+            if let Some(own) = &matching.pipeline_name {
+                name.push(' ');
+                name.push_str(own);
+            }
+            names.push(name);
+            if let settings::MatchAction::Keep(nested) = &matching.action {
                 walk(nested, &format!("{number}."), names);
             }
         }

@@ -12,7 +12,7 @@ use crate::base::limits::PIPELINE_UNQUIET_BYTES;
 use crate::base::metrics::{Counter, Registry};
 use crate::base::text::head;
 use crate::model::flow::{Entries, EntryAt, Note, Output, Receipt, Span, StreamId};
-use crate::model::labels::{LabelCaps, Labels};
+use crate::model::labels::{LabelCaps, Labels, Repairs};
 use crate::model::tenant::{TENANT_RULE, is_tenant};
 use crate::pipeline::entry::{Entry, Work};
 use crate::pipeline::metrics::Metrics;
@@ -32,6 +32,31 @@ pub(super) fn dropped(registry: &Registry, source: &str, reason: &str) -> (Count
         registry.counter("lugger_source_dropped_lines_total", lines, &labels),
         registry.counter("lugger_source_dropped_bytes_total", bytes, &labels),
     )
+}
+
+/// Counts what was changed of labels, by reason. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LabelRepairs([Counter; 5]);
+
+impl LabelRepairs {
+    /// Registers the series of source `name`.
+    pub(super) fn new(registry: &Registry, name: &str) -> Self {
+        let reasons = ["value_too_long", "name_too_long", "invalid_name", "same_name", "too_many"];
+        LabelRepairs(reasons.map(|reason| {
+            registry.counter(
+                "lugger_labels_repaired_total",
+                "Labels changed or left out so that Loki takes them, by reason.",
+                &[("source", name), ("reason", reason)],
+            )
+        }))
+    }
+
+    /// Counts what was changed.
+    pub fn add(&self, repairs: Repairs) {
+        let Repairs { invalid_name, name_too_long, value_too_long, same_name, too_many } = repairs;
+        let counts = [value_too_long, name_too_long, invalid_name, same_name, too_many];
+        self.0.iter().zip(counts).for_each(|(counter, count)| counter.add(count));
+    }
 }
 
 /// The pipeline of a source.
@@ -138,7 +163,7 @@ pub(super) struct Form<'a> {
     /// Lines that were cut.
     pub lines_truncated: &'a Counter,
     /// Values of labels that were.
-    pub labels_too_long: &'a Counter,
+    pub labels_repaired: &'a LabelRepairs,
 }
 
 impl Form<'_> {
@@ -402,7 +427,7 @@ impl Emit for Sorter<'_, '_> {
         }
         let stream = self.streams.of(entry, || {
             let (labels, repairs) = Labels::capped(pairs_to_send(entry, names), form.label_caps);
-            form.labels_too_long.add(repairs.value_too_long);
+            form.labels_repaired.add(repairs);
             (!labels.is_empty()).then(|| output.stream(&labels, merged, tenant))
         });
         let Some(stream) = stream else {

@@ -4,7 +4,7 @@
 //! what only one kind of source has to tell.
 
 use super::problems::Problems;
-use super::stages::dropped;
+use super::stages::{LabelRepairs, dropped};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub struct Common {
     pub lines_truncated: Counter,
     /// Lines with bytes that were not UTF-8.
     pub lines_not_utf8: Counter,
-    /// Label values cut to the cap, once for each stream or set of labels.
-    pub labels_too_long: Counter,
+    /// Labels changed or left out so that Loki takes them, once for each stream or set of labels.
+    pub labels_repaired: LabelRepairs,
     /// Lines over the rate that were dropped, and their bytes.
     pub over_rate: (Counter, Counter),
     /// Failed attempts to open or read.
@@ -51,11 +51,7 @@ impl Common {
             ),
             lines_truncated: repaired(registry, name, "too_long"),
             lines_not_utf8: repaired(registry, name, "not_utf8"),
-            labels_too_long: registry.counter(
-                "lugger_labels_repaired_total",
-                "Labels changed so that Loki takes them, by reason.",
-                &[("source", name), ("reason", "value_too_long")],
-            ),
+            labels_repaired: LabelRepairs::new(registry, name),
             over_rate: dropped(registry, name, "rate"),
             errors: counter("lugger_file_errors_total", "Failed attempts to open or read a file."),
             failing: Problems::default(),

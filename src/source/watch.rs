@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Gone,
     /// Its content or its rights changed.
     Changed,
+    /// The directory itself was opened, by whomever.
+    Opened,
     /// The directory itself was deleted, moved or unmounted.
     DirectoryGone,
     /// The kernel no longer watches the directory.
@@ -85,6 +87,8 @@ pub(super) enum Scope {
     AllNames,
     /// All that happens to its files.
     Files,
+    /// That the directory is opened.
+    Opened,
 }
 
 impl Scope {
@@ -97,6 +101,7 @@ impl Scope {
             Scope::Names => names,
             Scope::AllNames => all_names,
             Scope::Files => all_names | WatchFlags::MODIFY | WatchFlags::ATTRIB,
+            Scope::Opened => all_names | WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::OPEN,
         }
     }
 }
@@ -143,7 +148,9 @@ impl Watcher {
                 events.names.extend_from_slice(name.to_bytes());
             }
             let name = (start, events.names.len() as u32);
-            if let Some(kind) = kind_of(event.events()) {
+            // Of what is opened in it nobody wants to know.
+            let is_other = event.events().contains(ReadFlags::OPEN) && name.0 != name.1;
+            if let Some(kind) = kind_of(event.events()).filter(|_| !is_other) {
                 events.list.push(Event { watch: event.wd(), kind, cookie: event.cookie(), name });
             }
         }
@@ -163,6 +170,8 @@ fn kind_of(flags: ReadFlags) -> Option<Kind> {
         Some(Kind::Gone)
     } else if flags.intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB) {
         Some(Kind::Changed)
+    } else if flags.contains(ReadFlags::OPEN) {
+        Some(Kind::Opened)
     } else {
         None
     }

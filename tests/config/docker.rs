@@ -92,3 +92,15 @@ fn what_cannot_be_used_on_this_host_is_said() {
     std::fs::create_dir(&containers).unwrap();
     assert_eq!(warnings(), "", "logs can be read");
 }
+
+#[test]
+fn what_would_go_out_twice_is_said() {
+    let twice = |docker: &str| {
+        let yaml = text(&format!("docker: {docker} }}, {{ journal: {{}}"));
+        let loaded = load(&yaml);
+        format!("{loaded:?}").contains("go out twice")
+    };
+    assert!(twice("{ host: 'unix:///run/podman/podman.sock' }"));
+    assert!(!twice("{ host: 'unix:///run/podman/podman.sock', api_logs: false }"));
+    assert!(!twice("{ host: 'unix:///nowhere/docker.sock' }"));
+}

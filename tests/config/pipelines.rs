@@ -1,7 +1,7 @@
 //! Pipelines in a configuration: what arrives in the plan, and where errors are shown. (Each stage's options are tested beside their code.)
 
-use crate::good;
 use crate::reports::{Case, check};
+use crate::{good, load};
 use lugger::pipeline::settings::{Output, Stage};
 
 /// An endpoint, and one entry of `logs` with this in it.
@@ -62,6 +62,115 @@ fn rules_may_drop_patterns_or_all_of_an_entry() {
     let none = good(&rules("{ source_labels: [job], regex: x, action: keep }"));
     assert!(none.plan.files.is_empty());
     assert!(none.warnings.to_string().contains("5:5: warning: the rules drop this entry: nothing is read for it"));
+}
+
+/// Each action, and each option of rules, from YAML to labels: with the rule, and with another one in its place.
+#[test]
+fn every_action_and_option_of_rules_makes_a_difference() {
+    const SEEN: [(&str, &str); 4] =
+        [("__meta_name", "/Shop-7"), ("__meta_label_team", "till"), ("__journal_priority", "3"), ("other", "x")];
+    let with = |rule: &str| {
+        let text =
+            self::with(&format!("journal: {{}}\n    labels: {{ job: j, same: j }}\n    relabel_configs: [{rule}]"));
+        let loaded = load(&text).unwrap_or_else(|report| panic!("{report}\n{rule}"));
+        let labels = loaded.plan.pipelines()[0].begin(SEEN.into_iter()).unwrap();
+        labels.map_or("dropped".to_owned(), |labels| labels.encoded().replace('"', ""))
+    };
+    const NONE: &str = "{job=j, other=x, same=j}";
+    let cases = [
+        ("{ source_labels: [__meta_name], target_label: a }", "{}", "{a=/Shop-7, job=j, other=x, same=j}"),
+        (
+            "{ source_labels: [__meta_name, other], separator: '#', target_label: a }",
+            "{ source_labels: [__meta_name, other], target_label: a }",
+            "{a=/Shop-7#x, job=j, other=x, same=j}",
+        ),
+        (
+            "{ source_labels: [__meta_name], regex: '/(.*)-(.*)', replacement: '$2.${1}', target_label: a }",
+            "{ source_labels: [__meta_name], regex: '/(.*)-(.*)', target_label: a }",
+            "{a=7.Shop, job=j, other=x, same=j}",
+        ),
+        (
+            "{ source_labels: [__meta_name], regex: Shop, replacement: r, target_label: a }",
+            "{ source_labels: [__meta_name], regex: '.*Shop.*', replacement: r, target_label: a }",
+            NONE,
+        ),
+        (
+            "{ source_labels: [__meta_name], target_label: __tmp_a }",
+            "{ source_labels: [__meta_name], target_label: a }",
+            NONE,
+        ),
+        (
+            "{ action: keep, source_labels: [other], regex: y }",
+            "{ action: keep, source_labels: [other], regex: x }",
+            "dropped",
+        ),
+        (
+            "{ action: drop, source_labels: [other], regex: x }",
+            "{ action: drop, source_labels: [other], regex: y }",
+            "dropped",
+        ),
+        (
+            "{ action: keepequal, source_labels: [other], target_label: job }",
+            "{ action: keepequal, source_labels: [same], target_label: job }",
+            "dropped",
+        ),
+        (
+            "{ action: dropequal, source_labels: [same], target_label: job }",
+            "{ action: dropequal, source_labels: [other], target_label: job }",
+            "dropped",
+        ),
+        // By md5sum: the last eight bytes of that of `x`, modulo 1000.
+        (
+            "{ action: hashmod, source_labels: [other], modulus: 1000, target_label: a }",
+            "{ action: hashmod, source_labels: [other], modulus: 7, target_label: a }",
+            "{a=726, job=j, other=x, same=j}",
+        ),
+        (
+            "{ action: labelmap, regex: '__meta_label_(.+)' }",
+            "{ action: labelmap, regex: '__meta_label_x(.+)' }",
+            "{job=j, other=x, same=j, team=till}",
+        ),
+        (
+            "{ action: labelmap, regex: '__meta_label_(.+)', replacement: 'of_$1' }",
+            "{ action: labelmap, regex: '__meta_label_(.+)' }",
+            "{job=j, of_team=till, other=x, same=j}",
+        ),
+        ("{ action: labeldrop, regex: other }", "{ action: labeldrop, regex: othe }", "{job=j, same=j}"),
+        ("{ action: labelkeep, regex: 'job|other' }", "{ action: labelkeep, regex: job }", "{job=j, other=x}"),
+        (
+            "{ action: lowercase, source_labels: [__meta_name], target_label: a }",
+            "{ source_labels: [__meta_name], target_label: a }",
+            "{a=/shop-7, job=j, other=x, same=j}",
+        ),
+        (
+            "{ action: Uppercase, source_labels: [__meta_name], target_label: a }",
+            "{ source_labels: [__meta_name], target_label: a }",
+            "{a=/SHOP-7, job=j, other=x, same=j}",
+        ),
+        (
+            "{ action: replace, source_labels: [__journal_priority], target_label: a }",
+            "{ action: replace, source_labels: [__journal_none], target_label: a }",
+            "{a=3, job=j, other=x, same=j}",
+        ),
+    ];
+    for (rule, other, wanted) in cases {
+        let before = if other == "{}" { NONE.to_owned() } else { with(other) };
+        let found = with(rule);
+        assert_eq!(found, wanted, "{rule}");
+        assert_ne!(found, before, "{rule}");
+    }
+    let listed = |rule: &str, words: &str| {
+        let report =
+            load(&self::with(&format!("journal: {{}}\n    relabel_configs: [{rule}]"))).expect_err(rule).to_string();
+        let list = report.split(words).nth(1).unwrap_or_else(|| panic!("{report}")).lines().next().unwrap().to_owned();
+        list.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let shown = cases.map(|(rule, ..)| rule.to_lowercase()).join("\n");
+    let keys = listed("{ zzzzzzzz: 1 }", "the keys here are: ");
+    let actions = listed("{ action: zzzzzzzz }", "the actions are: ");
+    assert_eq!((keys.len(), actions.len()), (7, 11), "{keys:?} {actions:?}");
+    assert!(keys.iter().all(|key| shown.contains(&format!("{key}: "))), "{keys:?}");
+    assert!(actions.iter().all(|action| shown.contains(&format!("action: {action},"))), "{actions:?}");
 }
 
 #[test]

@@ -43,6 +43,10 @@ fn addresses() {
     let kinds: Vec<&str> = plan.receivers.iter().map(|receiver| receiver.settings.kind()).collect();
     assert_eq!(kinds, ["push", "gelf", "stdin"]);
     assert_eq!(plan.receivers[1].settings.from, From::Gelf("0.0.0.0:12201".parse().unwrap()));
+    // A bound that nobody has written down fits into the queue.
+    let small = good(&file("{ push: { listen: 127.0.0.1:3500, queue: 1MiB } }")).plan;
+    let From::Push(push) = &small.receivers[0].settings.from else { panic!() };
+    assert_eq!(push.body_bytes, 1 << 20);
     let times = |at: usize| plan.receivers[at].records.records.as_ref().unwrap().use_incoming_timestamp;
     assert_eq!([times(0), times(1)], [true, false]);
 }
@@ -68,12 +72,24 @@ fn mistakes() {
         ("{ push: { listen: \"127.0.0.1\" } }", "is no IP address and port"),
         ("{ push: { listen: \"127.0.0.1:1\", basic_auth: { username: a } } }", "needs a user name and a password"),
         ("{ push: { listen: \"127.0.0.1:1\", tls_config: { cert_file: /dev/null } } }", "certificate and its key"),
+        (
+            "{ push: { listen: 127.0.0.1:3500, max_send_msg_size: 100MiB } }",
+            "a push of 100MiB does not fit into a queue of 64MiB",
+        ),
+        (
+            "{ stdin: { queue: 1MiB }, labels: { a: b } }\nlimits: { line: 2MiB }",
+            "a message may have 2MiB, and does not fit into a queue of 1MiB",
+        ),
         ("{ gelf: { listen: \"tcp://0.0.0.0:1\" }, labels: { a: b } }", "is no IP address and port"),
         ("{ stdin: {}, file: { include: /x }, labels: { a: b } }", "two sources"),
         ("{ stdin: {}, labels: { a: b } }\n  - { name: b, stdin: {}, labels: { a: b } }", "both want stdin"),
         (
             "{ name: a, push: { listen: 127.0.0.1:3500 } }\n  - { name: b, syslog: { listen: \"tcp://127.0.0.1:3500\" }, labels: { a: b } }",
             "the sources \"a\" and \"b\" both want tcp://127.0.0.1:3500",
+        ),
+        (
+            "{ name: a, syslog: { listen: \"unix:///tmp/s\" }, labels: { a: b } }\n  - { name: b, syslog: { listen: \"unixgram:///tmp/s\" }, labels: { a: b } }",
+            "the sources \"a\" and \"b\" both want unixgram:///tmp/s",
         ),
     ] {
         refused(entry, words);
@@ -82,4 +98,18 @@ fn mistakes() {
         "{ syslog: { listen: \"udp://0.0.0.0:1514\" }, labels: { a: b }, relabel_configs: [{ source_labels: [__syslog_connection_hostname], target_label: h }] }",
     ));
     assert!(warned.warnings.to_string().contains("asks no name server"), "{}", warned.warnings);
+}
+
+/// A name and a password have no place in an address, and are not shown where they are written there.
+#[test]
+fn an_address_with_a_password_is_refused_without_showing_it() {
+    for entry in [
+        "{ push: { listen: \"http://u:SECRET@127.0.0.1:3500\" } }",
+        "{ gelf: { listen: \"udp://u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"tcp://u:SECRET@127.0.0.1:3500\" }, labels: { a: b } }",
+        "{ syslog: { listen: \"unix://u:SECRET@s\" }, labels: { a: b } }",
+    ] {
+        let report = load(&file(entry)).expect_err(entry).to_string();
+        assert!(!report.contains("SECRET"), "{entry}\n{report}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::journalctl::{Entry, Export, FORMS, assert_same, ours, rest, write};
 use crate::objects::{DATA, ENTRY, ENTRY_ARRAY, Object, objects, payload, set_number, trim};
 use crate::real::{BOOT, sample};
-use lugger::format::journal::{Damage, Fields, OpenError, Reader, Wanted, Work};
+use lugger::format::journal::{Damage, Fields, OpenError, ReadError, Reader, Wanted, Work};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::OnceLock;
@@ -33,6 +33,32 @@ fn read(content: &[u8]) -> (Vec<Entry>, Damage) {
 /// Objects of a kind.
 fn of_kind(content: &[u8], kind: u8) -> Vec<Object> {
     objects(content).into_iter().filter(|object| object.kind == kind).collect()
+}
+
+/// Journald empties what it removes, also while it is read: that is no damage.
+#[test]
+fn what_is_emptied_is_not_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.journal");
+    for (content, entries) in samples() {
+        for read in [0, 1, 5] {
+            fs::write(&path, content).unwrap();
+            let mut reader = Reader::open(fs::File::open(&path).unwrap()).unwrap();
+            let (mut work, mut fields) = (Work::new(Wanted::all()), Fields::default());
+            for want in &entries[..read] {
+                let location = reader.next(&mut work, &mut fields).unwrap().unwrap();
+                assert_eq!(ours(&location, &fields), *want);
+            }
+            let is_shown = read == 5 && reader.head(&mut work).unwrap().is_some();
+            fs::write(&path, vec![0; content.len()]).unwrap();
+            // Nor is it in memory any more.
+            work = Work::new(Wanted::all());
+            let error = reader.next(&mut work, &mut fields).unwrap_err();
+            let unread = (entries.len() - read) as u64;
+            assert!(matches!(error, ReadError::Erased { unread: found } if found == unread), "{is_shown} {error}");
+            assert_eq!(reader.damage(), Damage::default());
+        }
+    }
 }
 
 /// Reads whatever it is in every way there is, and sees that it ends.

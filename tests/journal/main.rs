@@ -11,6 +11,7 @@ mod allocations_of_entries;
 mod allocations_of_the_source;
 mod compression;
 mod damage;
+mod large_entries;
 mod live;
 mod objects;
 mod real;

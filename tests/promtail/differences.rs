@@ -4,6 +4,7 @@ use crate::{FILE, convert, env, job, load, with};
 use lugger::config;
 use lugger::config::plan::Plan;
 use lugger::pipeline::settings::{Limit, MatchAction, Multiline, Pack, Sampling, Stage};
+use lugger::source::receive::settings::From;
 
 #[track_caller]
 fn plan(text: &str) -> Plan {
@@ -274,4 +275,49 @@ fn it_is_said_where_lines_are_cut() {
     let (bytes, stages, said) = of("{ max_line_size: 1MB }");
     assert_eq!((bytes, stages), (1 << 20, vec!["drop"]), "{said}");
     assert!(!said.contains("are cut"), "{said}");
+}
+
+/// Bounds of receivers fit into what lugger holds, and where they are others than Promtail's that is told.
+#[test]
+fn bounds_of_receivers() {
+    let job = |more: &str| with(&format!("scrape_configs: [{{ job_name: a, {more} }}]"));
+    let syslog = |more: &str| job(&format!("syslog: {{ listen_address: '127.0.0.1:1514', labels: {{ a: b }}{more} }}"));
+    let push = |more: &str| job(&format!("loki_push_api: {{ server: {{ http_listen_port: 3500 }}{more} }}"));
+    let limits = "limits_config: { max_line_size: 1000, max_line_size_truncate: true }\n";
+    for (text, message_bytes, body_bytes, queue_bytes, said) in [
+        (syslog(""), 256 << 10, 0, 64, ""),
+        (syslog(", max_message_length: 8192"), 8_192, 0, 64, ""),
+        (syslog(", max_message_length: 1048576"), 256 << 10, 0, 64, "longer messages than 256KiB are cut"),
+        (
+            format!("{limits}{}", syslog(", max_message_length: 8192")),
+            1_000,
+            0,
+            64,
+            "longer messages than 1000B are cut",
+        ),
+        (push(""), 256 << 10, 16, 64, "larger pushes than 16MiB are refused with 413, where Promtail takes 100MiB"),
+        (push(", max_send_msg_size: 16777216"), 256 << 10, 16, 64, ""),
+        (push(", max_send_msg_size: 104857600"), 256 << 10, 100, 200, ""),
+        (push(", max_send_msg_size: 209715200"), 256 << 10, 100, 200, "larger pushes than 100MiB are refused"),
+    ] {
+        let settings = plan(&text).receivers[0].settings.clone();
+        let body = match &settings.from {
+            From::Push(push) => push.body_bytes >> 20,
+            From::Syslog(syslog) => {
+                assert_eq!(syslog.idle_timeout.as_secs(), 120);
+                0
+            }
+            _ => panic!("{text}"),
+        };
+        assert_eq!(
+            (settings.message_bytes, body, settings.queue_bytes >> 20),
+            (message_bytes, body_bytes, queue_bytes),
+            "{text}"
+        );
+        let converted = convert(&text);
+        let notes =
+            converted.yaml.lines().map(|line| line.trim().trim_start_matches("# ")).collect::<Vec<_>>().join(" ");
+        let is_told = notes.contains("larger pushes") || notes.contains("longer messages");
+        assert!(notes.contains(said) && is_told != said.is_empty(), "{said}: {}", converted.yaml);
+    }
 }

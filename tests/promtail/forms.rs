@@ -210,3 +210,38 @@ scrape_configs:
     assert_eq!((a.settings.relabel.as_ref().unwrap().len(), a.settings.stages.len()), (1, 1));
     assert!(report.contains("the filter by status has no effect"), "{report}");
 }
+
+/// Where lines come from stdin, nothing else is read: they have labels and stages of the first job.
+#[test]
+fn stdin_in_the_place_of_all_jobs() {
+    let jobs = "scrape_configs:
+  - job_name: first
+    static_configs: [{ targets: [localhost], labels: { job: x, __path__: /x.log } }, { labels: { job: y, env: p } }]
+    pipeline_stages: [{ decolorize: }, { static_labels: { a: b } }]
+    relabel_configs: [{ target_label: env, replacement: q }]
+  - { job_name: second, static_configs: [{ labels: { __path__: /x.log } }] }
+";
+    let text = |jobs: &str, client: &str| {
+        format!(
+            "clients: [{{ url: http://a{client} }}]\ntarget_config: {{ stdin: true }}\npositions: {{ filename: /nowhere/p.yaml }}\n{jobs}"
+        )
+    };
+    let Loaded { plan, warnings } = load(&text(jobs, "")).unwrap();
+    let native = config::load_str("a.yaml", &convert(&text(jobs, "")).yaml, &env).unwrap().plan;
+    assert_eq!(format!("{plan:?}"), format!("{native:?}"));
+    let [stdin] = &plan.receivers[..] else { panic!("{plan:?}") };
+    assert_eq!((plan.files.len(), plan.imports.len(), stdin.settings.name.as_str()), (0, 0, "first"));
+    assert_eq!((stdin.records.labels.encoded().as_str(), stdin.records.stages.len()), (r#"{env="p", job="y"}"#, 2));
+    let said = warnings.to_string();
+    assert!(
+        said.contains("promtail.yaml:2:18: warning: with `stdin` all jobs but the first are passed over"),
+        "{said}"
+    );
+    // Without a job they have labels all the same.
+    let alone = load(&text("", "")).unwrap();
+    let own = r#"{hostname="myhost", job="stdin"}"#;
+    assert_eq!((alone.plan.receivers[0].records.labels.encoded().as_str(), alone.warnings.is_empty()), (own, true));
+    let several =
+        load(&text(jobs, ", external_labels: { a: b } }, { url: http://b")).expect_err("two sets").to_string();
+    assert!(several.contains("stdin goes to clients with different external_labels"), "{several}");
+}

@@ -2,6 +2,10 @@
 //!
 //! `files/` has the Promtail files, `native/` what `lugger convert` prints of each (`NAME.yaml`) and what it says (`NAME.report`, none if it says nothing).
 
+#[path = "../support/docker.rs"]
+mod docker;
+#[path = "../support/journald.rs"]
+mod journald;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,6 +13,7 @@ mod command;
 mod differences;
 mod environment;
 mod forms;
+mod keys;
 mod mistakes;
 mod positions;
 mod streams;

@@ -173,6 +173,9 @@ fn every_niche_source_is_an_error_with_its_key() {
         let report = report(&job(&format!("{key}: {{ a: b }}\nstatic_configs: [{{ labels: {{ __path__: /x }} }}]")));
         assert!(report.contains(&format!("promtail.yaml:4:5: `{key}` is not supported")), "{report}");
         assert!(report.contains("keep another agent"), "{report}");
+        // That is all that is wrong with a job of nothing else.
+        let alone = self::report(&job(&format!("{key}: {{ a: b }}")));
+        assert_eq!(alone.matches("promtail.yaml:").count(), 1, "{alone}");
     }
 }
 
@@ -202,8 +205,6 @@ fn nothing_to_send_or_nowhere_to_send_it() {
             .contains("nothing is left that this version collects")
     );
     assert!(report(FILE).contains("`clients` is missing or empty"));
-    let stdin = report(&with("target_config: { stdin: true }"));
-    assert!(stdin.contains("`stdin` has no effect"), "{stdin}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! What the agent sends when it is given these files: exact labels and lines.
+//! What the agent sends when it is given these files: exact labels, lines and times.
 //!
-//! Each file runs as it is, but for its paths (which get a directory of the test before them), its endpoints and its ports.
+//! Each file runs as it is, but for its paths (which get a directory of the test before them), its endpoints, ports and sockets.
 
+use crate::docker::docker;
+use crate::journald::Journald;
 use crate::support::agent::{Agent, Rig, free_port};
 use crate::support::loki::{Loki, Options};
 use crate::support::wait::{settles, wait_until};
@@ -11,8 +13,9 @@ use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -21,17 +24,22 @@ const QUIET: Duration = Duration::from_millis(800);
 /// Directories at the root that the files speak of.
 const ROOTS: [&str; 4] = ["/var/", "/srv/", "/opt/", "/run/"];
 
+/// Where Docker listens in the files.
+const DOCKER: &str = "tcp://127.0.0.1:2375";
+
 struct Case {
     loki: Loki,
     rig: Rig,
     /// In the place of 0.0.0.0:1514.
     syslog: SocketAddr,
+    /// Before anything is read, nanoseconds since 1970.
+    began: i64,
 }
 
 impl Case {
     fn new() -> Self {
         let loki = Loki::start_with(Options { keep: true, ..Options::default() });
-        Case { loki, rig: Rig::new(), syslog: free_port() }
+        Case { loki, rig: Rig::new(), syslog: free_port(), began: now() }
     }
 
     /// Where a path of the Promtail file is.
@@ -56,7 +64,10 @@ impl Case {
             fs::write(targets.join(entry.file_name()), text).unwrap();
         }
         let text = fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
-        let text = self.moved(&text).replace("0.0.0.0:1514", &self.syslog.to_string());
+        let mut text = self.moved(&text).replace("0.0.0.0:1514", &self.syslog.to_string());
+        if text.contains(DOCKER) {
+            text = text.replace(DOCKER, &format!("unix://{}", docker().socket().display()));
+        }
         self.rig.start_text(|http| {
             let (elsewhere, mut in_server) = (["    batchwait:", "    proxy_url:"], false);
             let lines = text.lines().filter(|line| {
@@ -89,10 +100,19 @@ impl Case {
         }
     }
 
-    /// The time under which a line was sent, nanoseconds since 1970.
+    /// These lines were sent under these times, all others under that of reading them.
     #[track_caller]
-    fn time_of(&self, line: &str) -> i64 {
-        self.loki.entries().iter().find(|entry| entry.line == line).expect(line).at
+    fn times(&self, own: &[(&str, i64)]) {
+        let entries = self.loki.entries();
+        for (line, _) in own {
+            assert!(entries.iter().any(|entry| entry.line == *line), "{line}");
+        }
+        for entry in entries {
+            match own.iter().find(|(line, _)| *line == entry.line) {
+                Some((line, at)) => assert_eq!(entry.at, *at, "{line}"),
+                None => assert!((self.began..=now()).contains(&entry.at), "{} at {}", entry.line, entry.at),
+            }
+        }
     }
 
     /// The lines of each stream once there are `count` and silence; paths as the Promtail file has them.
@@ -116,6 +136,11 @@ fn host() -> String {
     std::env::var("HOSTNAME").unwrap_or_else(|_| rustix::system::uname().nodename().to_str().unwrap().to_owned())
 }
 
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap()
+}
+
 /// A second of an hour ago, and its text in this form.
 fn at(minutes: i64, form: &str, zone: &str) -> (i64, String) {
     let second = Timestamp::now().as_second() - 3000 + 60 * minutes;
@@ -126,6 +151,13 @@ fn at(minutes: i64, form: &str, zone: &str) -> (i64, String) {
 fn expected(streams: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
     let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
     streams.iter().map(|(stream, texts)| ((*stream).to_owned(), lines(texts))).collect()
+}
+
+#[test]
+fn every_file_has_a_test() {
+    for (name, _) in crate::forms::files() {
+        assert!(include_str!("streams.rs").contains(&format!("case.run(\"{name}\")")), "{name}");
+    }
 }
 
 #[test]
@@ -142,6 +174,7 @@ fn first_steps() {
             (r#"{filename="/var/log/kern.log", job="varlogs"}"#, &["one"]),
         ])
     );
+    case.times(&[]);
 }
 
 #[test]
@@ -153,6 +186,7 @@ fn relabelled() {
     let _agent = case.run("relabelled");
     let stream = r#"{app="billing", filename="/srv/billing/log/a.log", job="billing-prod", stage="PROD"}"#;
     assert_eq!(case.streams(1), expected(&[(stream, &["bill"])]));
+    case.times(&[]);
 }
 
 #[test]
@@ -170,6 +204,7 @@ fn discovered() {
             (r#"{filename="/var/log/backup.log", job="backup", team="infra"}"#, &["backup"]),
         ])
     );
+    case.times(&[]);
 }
 
 #[test]
@@ -199,12 +234,18 @@ fn nginx() {
             (errors, &[&error]),
         ])
     );
-    assert_eq!((case.time_of(&get), case.time_of(&post), case.time_of(&error)), (first, second, third));
+    // A line without a time stays behind the one before it.
+    case.times(&[(&get, first), (&post, second), ("no such format", second + 1), (&error, third)]);
 }
 
 #[test]
 fn docker_files() {
     let case = Case::new();
+    let docker = docker();
+    docker.run("live", &["--label=logging=promtail"], "echo one; echo two >&2");
+    docker.run("unseen", &[], "echo three");
+    docker.wait("live");
+    docker.wait("unseen");
     let (time, text) = at(0, "%Y-%m-%dT%H:%M:%S", "UTC");
     let line =
         |log: &str, stream: &str| format!("{{\"log\":\"{log}\\n\",\"stream\":\"{stream}\",\"time\":\"{text}.5Z\"}}\n");
@@ -212,14 +253,28 @@ fn docker_files() {
     case.write("/var/lib/docker/containers/abc/abc-json.log", lines);
     let _agent = case.run("docker_files");
     let file = r#"filename="/var/lib/docker/containers/abc/abc-json.log", job="containers""#;
+    let warning = r#"level=warn msg="low disk""#;
+    let mut streams = case.streams(4);
+    // stdout and stderr are two pipes to Docker.
+    streams.values_mut().for_each(|lines| lines.sort());
     assert_eq!(
-        case.streams(2),
+        streams,
         expected(&[
-            (&format!(r#"{{{file}, level="warn", stream="stdout"}}"#), &[r#"level=warn msg="low disk""#]),
+            (r#"{container="live"}"#, &["one", "two"]),
+            (&format!(r#"{{{file}, level="warn", stream="stdout"}}"#), &[warning]),
             (&format!(r#"{{{file}, stream="stderr"}}"#), &["plain"]),
         ])
     );
-    assert_eq!(case.time_of("plain"), time + 500_000_000);
+    // What a container wrote has Docker's times.
+    let own = |line: &str| {
+        let log =
+            docker.do_it(&["logs", "--timestamps", "live"]) + "\n" + &docker.errors(&["logs", "--timestamps", "live"]);
+        let stamp = log.lines().find_map(|told| told.strip_suffix(line)).expect(line).trim().to_owned();
+        i64::try_from(stamp.parse::<Timestamp>().unwrap().as_nanosecond()).unwrap()
+    };
+    let half = time + 500_000_000;
+    case.times(&[("one", own("one")), ("two", own("two")), ("plain", half), (warning, half)]);
+    docker.remove(&["live", "unseen"]);
 }
 
 #[test]
@@ -227,18 +282,44 @@ fn journal_and_files() {
     let case = Case::new();
     let lines = ["host sshd[12]: Accepted publickey for me", "host sshd[13]: Failed password", "host sudo: me"];
     case.write("/var/log/auth.log", lines.join("\n") + "\n");
-    let agent = case.run("journal_and_files");
+    let journald = Journald::start(&case.path("/journald"), true, "");
+    symlink(journald.directory(), case.path("/var/log/journal")).unwrap();
+    let messages = ["of a service", "of another one"];
+    journald.log(&["MESSAGE=of a service", "SYSLOG_IDENTIFIER=till", "PRIORITY=4", "OF=us"]);
+    journald.log(&["MESSAGE=of another one", "OF=us"]);
+    let _agent = case.run("journal_and_files");
+    // journald has something to say, too.
+    let is_ours = |line: &str| lines.contains(&line) || messages.contains(&line);
+    wait_until("all lines", SOON, || case.loki.lines().iter().filter(|line| is_ours(line)).count() >= 5);
+    let mut streams = case.streams(5);
+    streams.values_mut().for_each(|lines| lines.retain(|line| is_ours(line)));
+    streams.retain(|_, lines| !lines.is_empty());
+    // Where the test runs as a part of a unit, this is that of the messages.
+    let own = |(stream, lines): (String, Vec<String>)| {
+        let (start, unit) = stream.split_once(", unit=\"").unwrap_or((&stream, ""));
+        let end = unit.split_once('"').map_or("", |(_, end)| end);
+        (format!("{start}{end}"), lines)
+    };
+    let streams: BTreeMap<String, Vec<String>> = streams.into_iter().map(own).collect();
     let file = r#"filename="/var/log/auth.log", job="auth""#;
     assert_eq!(
-        case.streams(3),
+        streams,
         expected(&[
             (&format!(r#"{{{file}, outcome="Accepted"}}"#), &lines[..1]),
             (&format!(r#"{{{file}, outcome="Failed"}}"#), &lines[1..2]),
             (&format!("{{{file}}}"), &lines[2..]),
+            (r#"{app="till", job="systemd-journal", level="warning"}"#, &messages[..1]),
+            (r#"{job="systemd-journal"}"#, &messages[1..]),
         ])
     );
-    let log = agent.stderr();
-    assert!(log.contains("there is no journal in") && log.contains("it is waited for"), "{log}");
+    // An entry has the time at which journald got it, in microseconds.
+    let told = Command::new("journalctl").arg("-D").arg(journald.directory()).args(["-o", "export", "OF=us"]).output();
+    let told = String::from_utf8(told.unwrap().stdout).unwrap();
+    let times = told.lines().filter_map(|line| line.strip_prefix("__REALTIME_TIMESTAMP="));
+    let times: Vec<i64> = times.map(|time| time.parse::<i64>().unwrap() * 1000).collect();
+    let found: Vec<i64> =
+        messages.iter().map(|line| case.loki.entries().iter().find(|entry| entry.line == *line).unwrap().at).collect();
+    assert_eq!(found, times);
 }
 
 #[test]
@@ -259,9 +340,7 @@ fn syslog_relay() {
             (r#"{host="switch", job="syslog"}"#, &["port 7 is up"]),
         ])
     );
-    assert_eq!((case.time_of(&lines[0]), case.time_of(&lines[1])), (time, time));
-    // It has no time of its own: that of reading it.
-    assert!(case.time_of(&lines[2]) > time + 1_000_000_000);
+    case.times(&[(&lines[0], time), (&lines[1], time)]);
 }
 
 #[test]
@@ -283,7 +362,7 @@ fn java() {
             (&format!(r#"{{{file}, level="info"}}"#), &[&info]),
         ])
     );
-    assert_eq!((case.time_of(&trace), case.time_of(&info)), (time + 250_000_000, time + 500_000_000));
+    case.times(&[(&trace, time + 250_000_000), (&info, time + 500_000_000)]);
     assert_eq!(agent.metric("promtail_custom_errors_total"), Some(1.0));
 }
 
@@ -302,7 +381,7 @@ fn kubernetes_cri() {
             (&format!(r#"{{{pod}, stream="stdout"}}"#), &["one line"]),
         ])
     );
-    assert_eq!(case.time_of("other"), time + 200_000_000);
+    case.times(&[("other", time + 200_000_000), ("one line", time + 300_000_000)]);
 }
 
 #[test]
@@ -317,18 +396,13 @@ fn two_lokis() {
             (r#"{filename="/var/log/messages", job="messages", origin="home", site="remote"}"#, &["one", "two"]),
         ])
     );
+    case.times(&[]);
 }
 
 #[test]
 fn json_app() {
     let case = Case::new();
     let (time, text) = at(0, "%Y-%m-%dT%H:%M:%S", "UTC");
-    let traced = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&traced);
-    case.loki.observe(move |stored| {
-        let pairs = stored.metadata.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
-        seen.lock().unwrap().push((stored.line.to_owned(), pairs.collect::<Vec<_>>()));
-    });
     let line = |level: &str, message: &str| {
         format!(
             r#"{{"log":{{"level":"{level}"}},"@timestamp":"{text}.125Z","labels":{{"customer":"acme"}},"message":"{message}","trace":{{"id":"t-1"}}}}"#
@@ -342,11 +416,11 @@ fn json_app() {
     let _agent = case.run("json_app");
     let file = |level: &str| format!(r#"{{filename="/srv/app/current.log", job="app", level="{level}", region="eu"}}"#);
     assert_eq!(case.streams(2), expected(&[(&file("warn"), &["token=*** expired"]), (&file("info"), &["señor"])]));
-    assert_eq!(case.time_of("señor"), time + 125_000_000);
-    let trace = || vec![("trace".to_owned(), "t-1".to_owned())];
-    let mut traced = traced.lock().unwrap().clone();
-    traced.sort();
-    assert_eq!(traced, [("señor".to_owned(), trace()), ("token=*** expired".to_owned(), trace())]);
+    case.times(&[("señor", time + 125_000_000), ("token=*** expired", time + 125_000_000)]);
+    for entry in case.loki.entries() {
+        assert_eq!(entry.metadata, [("trace".to_owned(), "t-1".to_owned())]);
+        assert_eq!(entry.tenant, "acme");
+    }
 }
 
 #[test]
@@ -361,6 +435,7 @@ fn everything_else() {
             &[r#"{"job":"cron","_entry":"(root) CMD (backup)"}"#]
         )])
     );
+    case.times(&[]);
     let log = agent.stderr();
     assert!(log.contains("compressed files are not read by this version"), "{log}");
 }

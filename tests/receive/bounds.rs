@@ -1,8 +1,8 @@
 //! Bounds: what pushes and connections take, however they are made, and what is refused instead of being lost.
 
 use crate::senders::connect;
-use crate::support::agent::{FileSource, Rig, free_port};
-use crate::support::pusher::{Answer, request};
+use crate::support::agent::{Config, FileSource, Rig, free_port};
+use crate::support::pusher::{Answer, body, request, stream};
 use crate::support::wait::{now_ns, wait_until};
 use crate::{DRAIN, agent, kept, source};
 use flate2::Compression;
@@ -38,7 +38,8 @@ fn small_pushes_that_become_large_are_refused_before_they_take_memory() {
     let loki = kept();
     let address = free_port();
     let agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{address}\" }}")));
-    let mut text = format!("{{\"streams\":[{{\"stream\":{{\"a\":\"{}\"}},\"values\":[", "x".repeat(60_000));
+    let labels = (0..14).map(|n| format!("\"l{n}\":\"{}\"", "x".repeat(2_000))).collect::<Vec<_>>().join(",");
+    let mut text = format!("{{\"streams\":[{{\"stream\":{{{labels}}},\"values\":[");
     for n in 0..15_000 {
         let comma = if n == 0 { "" } else { "," };
         write!(text, "{comma}[\"1754042400000000000\",\"{n}\"]").unwrap();
@@ -105,6 +106,45 @@ fn entries_that_would_have_no_labels_are_refused() {
     assert_eq!(agent.metric("lugger_source_dropped_lines_total{reason=\"no_labels\"}"), Some(0.0));
 }
 
+/// Labels that Loki would not take are told to their sender, as Loki would: to cut them would make one stream of two. Where stages take labels away they
+/// are repaired, and each repair is counted.
+#[test]
+fn labels_that_loki_would_not_take_are_refused_or_counted() {
+    let rig = Rig::new();
+    let loki = kept();
+    let (address, other) = (free_port(), free_port());
+    let entry = |name: &str, to| FileSource::other("push", name, &format!("{{ listen: \"{to}\" }}")).label("job", name);
+    let config = Config::new(&loki.url())
+        .source(entry("plain", address))
+        .source(entry("taking", other).option("stages", "[ { labeldrop: [l10] } ]"));
+    let agent = rig.start(&config);
+    let at = now_ns();
+    let many = (10..35).map(|n| format!("\"l{n}\":\"v\"")).collect::<Vec<_>>().join(",");
+    let long = format!("\"{}\":\"v\"", "n".repeat(1_100));
+    let large = format!("\"a\":\"{}\"", "v".repeat(3_000));
+    for (labels, words) in [(&many, "26 labels"), (&long, "longer than 1024"), (&large, "longer than 2048")] {
+        let pairs = labels.replace("\":\"", "=\"").replace(",\"", ", ").replacen('"', "", 1);
+        let json = format!("{{\"streams\":[{{\"stream\":{{{labels}}},\"values\":[[\"{at}\",\"text\"]]}}]}}");
+        let protobuf = body(vec![stream(&format!("{{{pairs}}}"), &[(at, "text")])]);
+        for (kind, body) in [(JSON, json.as_bytes()), (("Content-Type", "application/x-protobuf"), &protobuf)] {
+            let answer = push(address, "/loki/api/v1/push", &[kind], body);
+            assert!(
+                answer.status == 400 && answer.body.contains(words),
+                "{kind:?}: {}: {}",
+                answer.status,
+                answer.body
+            );
+            assert_eq!(push(other, "/loki/api/v1/push", &[kind], body).status, 204, "{kind:?} {words}");
+        }
+    }
+    wait_until("what is taken", DRAIN, || loki.lines().len() == 3);
+    for (reason, count) in [("too_many", 11.0), ("name_too_long", 1.0), ("value_too_long", 1.0), ("same_name", 0.0)] {
+        let metric = format!("lugger_labels_repaired_total{{source=\"taking\",reason=\"{reason}\"}}");
+        assert_eq!(agent.metric(&metric), Some(count), "{metric}");
+    }
+    assert_eq!(agent.metric("lugger_labels_repaired_total{source=\"plain\"}"), Some(0.0));
+}
+
 #[test]
 fn a_tenant_that_cannot_be_read_is_refused() {
     let rig = Rig::new();
@@ -163,6 +203,25 @@ fn a_message_that_takes_too_long_ends_its_connection() {
     assert!(closed() < 2.0, "{said}");
 }
 
+/// What can never fit into the queue holds nobody up: it is counted, and what comes behind it arrives.
+#[test]
+fn a_message_that_does_not_fit_at_all_is_counted_and_others_come() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 1MiB }}")));
+    // Each byte takes four, as it is not UTF-8.
+    let large = vec![0xff; 256 << 10];
+    let mut stream = connect(address);
+    for part in [&b"<14>Aug  1 10:00:00 h p: before\n"[..], &large, b"\n<14>Aug  1 10:00:00 h p: after\n"] {
+        stream.write_all(part).unwrap();
+    }
+    loki.wait_for("what comes before", DRAIN, |line| line == "before");
+    loki.wait_for("what comes after", DRAIN, |line| line == "after");
+    assert_eq!(agent.metric("lugger_receive_refused_total{reason=\"too_large\"}"), Some(1.0));
+    assert_eq!(loki.lines().len(), 2);
+}
+
 /// Messages that do not end are held for a few connections, not for all at once.
 #[test]
 fn unfinished_messages_are_bounded_over_all_connections() {
@@ -185,4 +244,50 @@ fn unfinished_messages_are_bounded_over_all_connections() {
     assert!(closed() < 120, "{}", closed());
     let received = || agent.metric("lugger_receive_messages_total").unwrap() as usize;
     wait_until("what they had sent is received", DRAIN, || received() >= closed());
+}
+
+/// Long messages over many connections: what they took is given back, and while nothing is delivered no more is read than a bound.
+#[test]
+fn long_messages_over_many_connections_take_little_memory() {
+    const COUNT: usize = 200;
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let source = source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 4MiB }}"));
+    let agent = agent(&rig, &loki, source);
+    // Each byte takes four, as it is not UTF-8.
+    let mut message = b"<14>Aug  1 10:00:00 h p: ".to_vec();
+    message.resize(255_000, 0xff);
+    message.push(b'\n');
+    let received = || agent.metric("lugger_receive_messages_total").unwrap();
+    // One after the other, each with a connection of its own.
+    let mut streams = Vec::new();
+    for n in 0..COUNT {
+        let mut stream = connect(address);
+        stream.write_all(&message).unwrap();
+        streams.push(stream);
+        wait_until("it is received", DRAIN, || received() > n as f64);
+    }
+    let free = agent.peak_memory();
+    // All of them at once, into a queue that has no room.
+    loki.pause();
+    std::thread::scope(|scope| {
+        for stream in &mut streams {
+            let message = &message;
+            scope.spawn(move || stream.write_all(message).unwrap());
+        }
+        wait_until("senders wait", DRAIN, || agent.metric("lugger_receive_held_up_total").unwrap() > 10.0);
+        let mut grown = (0, 0);
+        let stays = || {
+            let peak = agent.peak_memory();
+            grown = if peak == grown.0 { (peak, grown.1 + 1) } else { (peak, 0) };
+            grown.1 >= 20
+        };
+        wait_until("memory to grow no more", DRAIN, stays);
+        loki.resume();
+    });
+    wait_until("all are received", DRAIN, || received() == 2.0 * COUNT as f64);
+    let peak = agent.peak_memory();
+    println!("{} MiB, then {} MiB at most", free >> 20, peak >> 20);
+    assert!(peak < 160 << 20, "{} MiB, then {} MiB", free >> 20, peak >> 20);
 }

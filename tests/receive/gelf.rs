@@ -4,12 +4,14 @@ use crate::senders::Udp;
 use crate::support::agent::{Config, Rig, free_port};
 use crate::support::ledger::{Book, line};
 use crate::support::loki::Loki;
+use crate::support::pusher::request;
 use crate::support::wait::wait_until;
 use crate::{DRAIN, agent, kept, source};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use std::io::Write;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const RULES: &str = "[ { regex: __gelf_message_(.*), action: labelmap } ]";
 
@@ -103,4 +105,38 @@ fn numbered_messages_come_once_over_restarts_and_kills() {
     book.wait_all(COUNT, DRAIN);
     book.lock().verdict(COUNT).assert_perfect(COUNT);
     loki.assert_no_defects();
+}
+
+/// What is refused costs time and adds nothing: other sources of the thread have their turn all the same, and a stop is no less quick.
+#[test]
+fn a_flood_that_is_refused_holds_nobody_up() {
+    let rig = Rig::new();
+    let loki = kept();
+    let (address, push) = (free_port(), free_port());
+    let config = Config::new(&loki.url())
+        .source(source("gelf", &format!("{{ listen: \"udp://{address}\" }}")))
+        .source(source("push", &format!("{{ listen: \"{push}\" }}")));
+    let mut agent = rig.start(&config);
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+    zlib.write_all(&vec![b'a'; 400_000]).unwrap();
+    let bomb = zlib.finish().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = Udp::to(address);
+            let begin = Instant::now();
+            while !done.load(Ordering::Acquire) && begin.elapsed() < DRAIN {
+                sender.send(&bomb);
+            }
+        });
+        let refused = || agent.metric("lugger_receive_refused_total{reason=\"too_large\"}").unwrap();
+        wait_until("it comes", DRAIN, || refused() > 100.0);
+        // It goes on until this is answered, and then until the agent has ended.
+        let answer = request(push, "POST", "/api/v1/raw", &[], b"one");
+        let exit = answer.as_ref().ok().map(|_| agent.stop(Duration::from_secs(30)));
+        done.store(true, Ordering::Release);
+        assert_eq!(answer.unwrap().status, 204);
+        assert_eq!(exit.unwrap().code, Some(0));
+    });
+    assert!(!agent.stderr().contains("has not ended yet"), "{}", agent.stderr());
 }

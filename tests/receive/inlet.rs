@@ -11,6 +11,7 @@ use lugger::format::record::{Kind, Pieces, encode};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 fn inlet(rig: &Rig) -> PathBuf {
@@ -24,9 +25,10 @@ fn names(inlet: &Path) -> Vec<String> {
     names
 }
 
-/// Records of the numbered lines, as a receiver writes them.
+/// Records of the numbered lines, as a receiver writes them; a higher number was received later.
 fn records(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<u8> {
-    let begin = now_ns() - 3_600_000_000_000;
+    static BEGIN: LazyLock<i64> = LazyLock::new(|| now_ns() - 3_600_000_000_000);
+    let begin = *BEGIN;
     let mut out = Vec::new();
     for n in numbers {
         let mut text = String::from("<14>Aug  1 10:00:00 web app[7]: ");
@@ -53,10 +55,10 @@ fn what_an_earlier_run_left_is_read_in_order_and_removed() {
     let state = rig.path().join("sta[t]e*");
     let inlet = state.join("inlets/syslog");
     fs::create_dir_all(&inlet).unwrap();
-    for (at, name) in ["inlet.log.9", "inlet.log.10", "inlet.log"].into_iter().enumerate() {
-        let from = 1_000 * at as u64;
+    // The numbers say which is older, and nothing else: the clock may have been set back, and the directory copied.
+    for (at, name) in [(2, "inlet.log"), (1, "inlet.log.10"), (0, "inlet.log.9")] {
+        let from = 1_000 * at;
         fs::write(inlet.join(name), records(from..from + 1_000, 100)).unwrap();
-        // Born at different times, as they would be.
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut file = fs::File::options().append(true).open(inlet.join("inlet.log")).unwrap();
@@ -70,6 +72,21 @@ fn what_an_earlier_run_left_is_read_in_order_and_removed() {
     wait_until("those with a number are removed", DRAIN, || names(&inlet) == ["inlet.log"]);
     assert_eq!(dropped(&agent, "torn"), 1);
     assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
+    loki.assert_no_defects();
+}
+
+/// What waits is read as what it was received as, also if its source is of another kind by now.
+#[test]
+fn what_was_received_as_syslog_stays_syslog_in_a_source_of_pushes() {
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "inlet");
+    let inlet = rig.state().join("inlets/push");
+    fs::create_dir_all(&inlet).unwrap();
+    fs::write(inlet.join("inlet.log.1"), records(0..1_000, 100)).unwrap();
+    let _agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{}\" }}", free_port())));
+    book.wait_all(1_000, DRAIN);
+    book.lock().verdict(1_000).assert_perfect(0);
     loki.assert_no_defects();
 }
 

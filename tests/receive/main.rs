@@ -4,6 +4,7 @@
 mod support;
 
 mod bounds;
+mod cut_off;
 mod gelf;
 mod inlet;
 mod push;
@@ -12,6 +13,7 @@ mod senders;
 mod stdin;
 mod syslog;
 mod tls;
+mod unix;
 
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};

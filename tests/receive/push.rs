@@ -1,6 +1,6 @@
 //! Pushes: protobuf, JSON, gzip and raw lines, by curl and by a pusher of our own.
 
-use crate::senders::curl;
+use crate::senders::{connect, curl};
 use crate::support::agent::{Config, Rig, free_port};
 use crate::support::ledger::{Book, line};
 use crate::support::loki::Loki;
@@ -11,7 +11,7 @@ use crate::{DRAIN, agent, kept, source};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const PROTOBUF: [(&str, &str); 1] = [("Content-Type", "application/x-protobuf")];
@@ -65,6 +65,22 @@ fn curl_pushes_json_gzip_and_lines() {
     }
     assert_eq!(agent.metric("lugger_source_dropped_lines_total{reason=\"relabel\"}"), Some(1.0));
     loki.assert_no_defects();
+}
+
+/// Connections of pushers are shown, and that there is no room for more is told.
+#[test]
+fn connections_of_pushers_are_counted() {
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let agent = agent(&rig, &loki, source("push", &format!("{{ listen: \"{address}\" }}")));
+    let open = || agent.metric("lugger_receive_connections").unwrap();
+    let silent: Vec<TcpStream> = (0..256).map(|_| connect(address)).collect();
+    wait_until("they are there", DRAIN, || open() >= 200.0);
+    wait_until("it is told", DRAIN, || agent.stderr().contains("as many connections as are taken"));
+    drop(silent);
+    wait_until("none is left", DRAIN, || open() == 0.0);
+    assert_eq!(curl(&["--data-binary", "in", &format!("http://{address}/api/v1/raw")]), "204");
 }
 
 #[test]

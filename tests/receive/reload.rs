@@ -232,3 +232,33 @@ fn a_silent_connection_that_was_left_ends_with_its_source() {
     assert_eq!(std::io::Read::read(&mut stream, &mut [0]).expect("it is closed"), 0);
     drop(TcpListener::bind(address).expect("the address is free"));
 }
+
+/// A longer or shorter `limits.line` is for the next message, also on a connection that stays, and of GELF.
+#[test]
+fn the_longest_message_changes_with_a_reload() {
+    let rig = Rig::new();
+    let loki = kept();
+    let (gelf, tcp) = (free_port(), free_port());
+    let source = FileSource::other("gelf", "g", &format!("{{ listen: \"udp://{gelf}\" }}")).label("job", "g");
+    let config = Config::new(&loki.url()).source(source).source(syslog("t", &format!("tcp://{tcp}"), ""));
+    let agent = rig.start(&config.clone().limit("line", "1KiB"));
+    let mut stream = connect(tcp);
+    let sender = Udp::to(gelf);
+    let refused = || agent.metric("lugger_receive_refused_total{reason=\"too_large\"}");
+    let text = "x".repeat(2_000);
+    let packed = {
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        zlib.write_all(format!("gelf {text}").as_bytes()).unwrap();
+        zlib.finish().unwrap()
+    };
+    sender.send(&packed);
+    stream.write_all(format!("<14>Aug  1 10:00:00 h p: {text}\n").as_bytes()).unwrap();
+    wait_until("it is refused", DRAIN, || refused() == Some(1.0));
+    loki.wait_for("its head", DRAIN, |line| line.contains("[truncated"));
+    rig.change(&agent, &config.limit("line", "8KiB"));
+    sender.send(&packed);
+    stream.write_all(format!("<14>Aug  1 10:00:00 h p: {text}\n").as_bytes()).unwrap();
+    loki.wait_for("all of it by GELF", DRAIN, |line| line == format!("gelf {text}"));
+    loki.wait_for("all of it by syslog", DRAIN, |line| line == text);
+    assert_eq!(refused(), Some(1.0));
+}

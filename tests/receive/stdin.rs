@@ -81,6 +81,44 @@ fn numbered_lines_come_once_over_restarts_and_kills() {
     loki.assert_no_defects();
 }
 
+/// So much at once that files of the inlet are finished faster than their reader is told of them, many within one tick of the clock that says when
+/// they were born.
+#[test]
+fn lines_keep_their_order_over_very_many_files() {
+    const COUNT: u64 = 120_000;
+    let rig = Rig::new();
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "order");
+    let mut pipe = Pipe::new();
+    let config = Config::new(&loki.url()).source(source("stdin", "{ queue: 1MiB }"));
+    let mut agent = rig.start_with_stdin(&config, pipe.reader());
+    let mut text = String::new();
+    for n in 0..COUNT {
+        line("order", n, 400, &mut text);
+        text.push('\n');
+        if text.len() > 1 << 20 {
+            pipe.write(text.as_bytes());
+            text.clear();
+        }
+    }
+    pipe.write(text.as_bytes());
+    pipe.close();
+    assert_eq!(agent.wait_exit(DRAIN).code, Some(0));
+    book.lock().verdict(COUNT).assert_perfect(0);
+    loki.assert_no_defects();
+}
+
+/// What cannot be read has not just ended.
+#[test]
+fn a_stdin_that_cannot_be_read_is_no_success() {
+    let rig = Rig::new();
+    let loki = kept();
+    let config = Config::new(&loki.url()).source(source("stdin", "{}"));
+    let mut agent = rig.start_with_stdin(&config, std::fs::File::open(rig.path()).unwrap());
+    assert_eq!(agent.wait_exit(DRAIN).code, Some(1));
+    assert!(agent.stderr().contains("stdin cannot be read any more"), "{}", agent.stderr());
+}
+
 impl Pipe {
     fn write(&mut self, bytes: &[u8]) {
         self.writer().write_all(bytes).unwrap();

@@ -100,6 +100,58 @@ fn openssl_is_understood_and_clients_need_certificates_if_that_is_asked_for() {
     }
 }
 
+/// Who knocks again and again without TLS is counted each time, and told a few times.
+#[test]
+fn handshakes_that_fail_do_not_fill_the_log() {
+    let rig = Rig::new();
+    let files = Files::make(rig.path());
+    let loki = kept();
+    let (syslog, push) = (free_port(), free_port());
+    let of = |kind: &'static str, listen: String| {
+        source(kind, &format!("{{ listen: \"{listen}\", tls_config: {} }}", files.server("")))
+    };
+    let config =
+        Config::new(&loki.url()).source(of("syslog", format!("tls://{syslog}"))).source(of("push", push.to_string()));
+    let agent = rig.start(&config);
+    for _ in 0..100 {
+        for to in [syslog, push] {
+            _ = crate::senders::connect(to).write_all(b"plain text, long enough for a record\n");
+        }
+    }
+    wait_until("all are counted", DRAIN, || agent.metric("lugger_receive_handshakes_failed_total") == Some(200.0));
+    let told = agent.stderr().matches("a TLS handshake failed").count();
+    assert!((2..60).contains(&told), "{told}");
+}
+
+/// `check` reads what a start would read.
+#[test]
+fn check_finds_a_key_that_does_not_fit_and_a_password_that_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::make(directory.path());
+    let (path, password) = (directory.path().join("agent.yaml"), files.path("password"));
+    let check = |key: &str| {
+        let text = format!(
+            "state_dir: {}\nloki: [{{ url: \"http://127.0.0.1:9\" }}]\nlogs:\n  - push: {{ listen: \"127.0.0.1:0\", \
+             tls_config: {{ cert_file: {}, key_file: {} }}, basic_auth: {{ username: u, password_file: {password} }} }}\n",
+            directory.path().display(),
+            files.path("server.pem"),
+            files.path(key),
+        );
+        fs::write(&path, text).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_lugger")).arg("check").arg("--config").arg(&path).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    fs::write(&password, "secret\n").unwrap();
+    let (is_good, said) = check("server.key");
+    assert!(is_good, "{said}");
+    let (is_good, said) = check("client.key");
+    assert!(!is_good && said.contains("client.key cannot be used: it is not the key"), "{said}");
+    fs::write(&password, [0xff]).unwrap();
+    let (is_good, said) = check("server.key");
+    assert!(!is_good && said.contains(&password), "{said}");
+}
+
 /// rsyslog with GnuTLS, over a restart of the agent: what rsyslog knows that it did not send comes later.
 #[test]
 fn rsyslog_forwards_over_tls_with_a_certificate() {

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const KEEPER: &str = r#"
 dir=$1
 shift
-dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --host "unix://$dir/docker.sock" \
+$ENTER dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --host "unix://$dir/docker.sock" \
     --iptables=false --ip6tables=false --bridge=none --log-level=warn "$@" >>"$dir/dockerd.log" 2>&1 &
 daemon=$!
 ended=
@@ -55,7 +55,7 @@ pub struct Docker {
 static DOCKER: OnceLock<RwLock<Docker>> = OnceLock::new();
 
 fn shared() -> &'static RwLock<Docker> {
-    DOCKER.get_or_init(|| RwLock::new(Docker::start()))
+    DOCKER.get_or_init(|| RwLock::new(Docker::start("")))
 }
 
 /// The daemon of this test binary, for tests that leave it running.
@@ -69,7 +69,12 @@ pub fn docker_alone() -> RwLockWriteGuard<'static, Docker> {
 }
 
 impl Docker {
-    fn start() -> Docker {
+    /// A further daemon, with the mounts that this process has. It ends when it is dropped.
+    pub fn with_mounts_of(pid: u32) -> Docker {
+        Docker::start(&format!("nsenter --target {pid} --mount"))
+    }
+
+    fn start(enter: &str) -> Docker {
         for part in ["dockerd", "docker", "containerd", "runc", "setpriv"] {
             let found = Command::new("sh").args(["-c", "command -v \"$0\"", part]).stdout(Stdio::null()).status();
             assert!(found.is_ok_and(|found| found.success()), "{part} is missing: install docker.io and util-linux");
@@ -77,7 +82,7 @@ impl Docker {
         // Its keeper removes it.
         let directory = tempfile::Builder::new().prefix("lugger-docker-").tempdir().unwrap().keep();
         let (starter, orders) = mpsc::channel::<Vec<String>>();
-        let place = directory.clone();
+        let (place, enter) = (directory.clone(), enter.to_owned());
         // The kernel tells of the end of the thread that started it, so this one stays.
         std::thread::spawn(move || {
             let mut keepers = Vec::new();
@@ -86,6 +91,7 @@ impl Docker {
                     .args(["--pdeathsig", "TERM", "sh", "-c", KEEPER, "keeper"])
                     .arg(&place)
                     .args(options)
+                    .env("ENTER", &enter)
                     .stdin(Stdio::null())
                     .spawn();
                 keepers.push(keeper.expect("start the daemon"));
@@ -174,6 +180,11 @@ impl Docker {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "docker {words:?}: {said} ({:?})", output.status.signal());
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// What it printed to stderr.
+    pub fn errors(&self, words: &[&str]) -> String {
+        String::from_utf8_lossy(&self.try_do(words).stderr).trim().to_owned()
     }
 
     /// Starts a container in the background. `options` are of `docker run`. Its id.

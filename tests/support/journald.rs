@@ -81,9 +81,14 @@ impl Journald {
 
     /// A connection for what a service writes to its stdout, as the service manager makes it.
     pub fn stdout(&self, identifier: &str) -> UnixStream {
+        self.stdout_of(identifier, "")
+    }
+
+    /// The same, of a unit.
+    pub fn stdout_of(&self, identifier: &str, unit: &str) -> UnixStream {
         let path = format!("/proc/{}/root/run/systemd/journal/stdout", self.process.id());
         let mut stream = UnixStream::connect(path).unwrap();
-        stream.write_all(format!("{identifier}\n\n6\n0\n0\n0\n0\n").as_bytes()).unwrap();
+        stream.write_all(format!("{identifier}\n{unit}\n6\n0\n0\n0\n0\n").as_bytes()).unwrap();
         stream
     }
 

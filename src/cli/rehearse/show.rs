@@ -155,6 +155,47 @@ fn changes(before: &Seen, after: &Seen) -> Vec<(char, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The same words with and without colours; what an entry has in it is no colour.
+    #[test]
+    fn colours_are_for_terminals() {
+        let before = Seen { text: "a".into(), labels: vec![("gone".into(), "1".into())], ..Seen::default() };
+        let after = Seen { text: "\x1b[31mb".into(), extracted: vec![("k".into(), "v".into())], ..Seen::default() };
+        let page = |colour: bool| {
+            let page = Page::default();
+            let mut show = Show { out: Box::new(page.clone()), colour, inspect: true };
+            let passage = |left| Passage { stage: 0, before: before.clone(), after: after.clone(), left };
+            show.line("read \x1b[1m").unwrap();
+            show.passages(&[passage(Left::On), passage(Left::Dropped)], &["1 json".to_owned()]).unwrap();
+            let dropped = Outcome::Dropped { reason: "noise".to_owned(), text: "\x1b[2Jx".to_owned() };
+            show.outcomes(&[dropped], "app", "").unwrap();
+            String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+        };
+        let (plain, coloured) = (page(false), page(true));
+        assert!(!plain.contains('\x1b'), "{plain:?}");
+        for (colour, what) in
+            [(BOLD, "read"), (GREEN, "+ key k"), (RED, "- label gone"), (YELLOW, "~ line"), (RED, "dropped")]
+        {
+            assert!(coloured.contains(&format!("{colour}{what}")), "{what} in {coloured:?}");
+        }
+        let colours = [BOLD, DIM, GREEN, RED, YELLOW, PLAIN];
+        assert_eq!(colours.iter().fold(coloured, |text, colour| text.replace(colour, "")), plain);
+    }
 
     #[test]
     fn changes_say_what_is_new_gone_and_other() {

@@ -45,9 +45,11 @@ impl<'a> Jobs<'a> {
         let mut items = Vec::new();
         let mut seen: HashSet<&str> = HashSet::new();
         for job in read::items(root, "scrape_configs", check) {
+            let errors = check.errors();
             if !survey(job, keys::JOB, check) {
                 continue;
             }
+            let is_refused = check.errors() > errors;
             let name = read::text_at(job, "job_name", check);
             match name {
                 None => check.error(
@@ -65,13 +67,14 @@ impl<'a> Jobs<'a> {
                 Some(_) => {}
             }
             let name = name.unwrap_or("unnamed");
-            items.extend(self.job(job, name, check));
+            items.extend(self.job(job, name, is_refused, check));
         }
         tell_apart(&mut items, &self.identities);
         items
     }
 
-    fn job(&mut self, job: &Node, name: &str, check: &mut Check<'_>) -> Vec<Item> {
+    /// `is_refused`: some key of it was.
+    fn job(&mut self, job: &Node, name: &str, is_refused: bool, check: &mut Check<'_>) -> Vec<Item> {
         let before = check.count();
         let later = later(job, name, check);
         let mut said = check.said_since(before);
@@ -97,7 +100,7 @@ impl<'a> Jobs<'a> {
         let docker = job.entry("docker_sd_configs");
         let is_other = journal_or_receiver(job) || docker.is_some();
         let found = if is_other && !has_files { Vec::new() } else { targets(job, self.around, check) };
-        if !has_files && !is_other && !later && check.errors() == errors {
+        if !has_files && !is_other && !later && !is_refused && check.errors() == errors {
             check.warn(
                 job.span,
                 format!("the job {name:?} says nowhere where its logs come from"),
@@ -233,8 +236,11 @@ impl<'a> Jobs<'a> {
     ) -> Vec<Item> {
         let (written, at) = (&found.value, found.value.span);
         let before = check.count();
-        let source =
-            if kind == "journal" { Some(journal(written, check)) } else { receivers::source(kind, written, check) };
+        let source = if kind == "journal" {
+            Some(journal(written, check))
+        } else {
+            receivers::source(kind, written, self.around.line_bytes, check)
+        };
         said.extend(check.said_since(before));
         let Some(source) = source else { return Vec::new() };
         let labels: Vec<Entry> = match written.entry("labels").filter(|found| !found.value.is_null()) {
@@ -288,6 +294,48 @@ impl<'a> Jobs<'a> {
             items.push(Item { comments, node: Some(node) });
         }
         items
+    }
+
+    /// Where lines come from stdin there is nothing else: they get the labels and stages of the first job, whatever that reads.
+    /// `at`: where it is said.
+    pub(super) fn stdin(&mut self, root: &Node, at: Span, check: &mut Check<'_>) -> Vec<Item> {
+        let before = check.count();
+        let jobs = read::items(root, "scrape_configs", check);
+        let job = jobs.first().filter(|job| survey(job, keys::JOB, check));
+        if jobs.len() > 1 {
+            let help = "remove `stdin` if they should run, or remove them";
+            check.warn(at, "with `stdin` all jobs but the first are passed over, as in Promtail", help);
+        }
+        let mut labels: Vec<Entry> = Vec::new();
+        for config in job.map_or(&[][..], |job| read::items(job, "static_configs", check)) {
+            let of = config.entry("labels").filter(|_| survey(config, keys::STATIC, check)).map(|found| &found.value);
+            for label in of.map_or(&[][..], Node::entries).iter().filter(|label| !label.key.starts_with("__")) {
+                labels.retain(|other| other.key != label.key);
+                labels.push(label.clone());
+            }
+        }
+        if labels.is_empty() {
+            let host = (self.around.env)("HOSTNAME").unwrap_or_default();
+            labels = vec![entry("job", at, text(at, "stdin")), entry("hostname", at, text(at, host))];
+        }
+        let mut stages = job.and_then(|job| Some(job.entry("pipeline_stages")?.value.clone()));
+        stages.iter_mut().for_each(weak::relax);
+        let groups = self.groups();
+        if groups.len() > 1 {
+            check.error(
+                at,
+                "stdin goes to clients with different external_labels, which would take a source for each of them",
+                "give the clients the same external_labels, or add the labels by stages",
+            );
+        }
+        self.targets += 1;
+        let name = fit_name(job.and_then(|job| read::text_at(job, "job_name", check)).unwrap_or("stdin"));
+        let source = entry("stdin", at, map(at, Vec::new()));
+        let (job, group) = (job.unwrap_or(root), groups.first().map_or(&[][..], Vec::as_slice));
+        let log = Log { job, name: &name, source, labels, span: at, rules: None, stages: stages.as_ref(), group };
+        let node = self.log(log);
+        self.identities.push(name);
+        vec![Item { comments: check.said_since(before), node: Some(node) }]
     }
 
     /// What a source whose rules see what it reads becomes: the same, once for each group of clients.

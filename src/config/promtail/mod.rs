@@ -48,8 +48,10 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
     survey(root, keys::TOP, check);
     let top = check.said_since(0);
     native.comments.extend(top);
-    native.comments.extend(server::target(root, check));
-    native.sections.extend(server::import(root, check));
+    let (said, stdin) = server::target(root, check);
+    native.comments.extend(said);
+    // Positions are taken over at the first start alone, which should be one that reads files.
+    native.sections.extend(stdin.is_none().then(|| server::import(root, check)).flatten());
     let mut clients = clients::clients(root, env, check);
     if clients.is_empty() && check.errors() == 0 {
         check.error(
@@ -59,9 +61,12 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
         );
     }
     let (limits, limits_section) = server::limits(root, check);
-    let around = Surroundings { env, directory };
+    let around = Surroundings { env, directory, line_bytes: limits.line_bytes() };
     let mut jobs = jobs::Jobs::new(&clients, &around);
-    let mut logs = jobs.items(root, check);
+    let mut logs = match stdin {
+        Some(at) => jobs.stdin(root, at, check),
+        None => jobs.items(root, check),
+    };
     let targets = jobs.targets;
     native.sections.extend(labels(root, &clients, check));
     let mut loki: Vec<_> = clients.iter_mut().map(|client| client.item.clone()).collect();
@@ -70,7 +75,7 @@ pub(super) fn translate(root: &mut Node, env: &Lookup<'_>, directory: &Path, fin
         check.error(
             root.key_span("scrape_configs"),
             "nothing is left that this version collects",
-            "it reads files: add a job with `static_configs` and a `__path__`",
+            "add a job that it does, such as one with `static_configs` and a `__path__`",
         );
     }
     let section =

@@ -1,12 +1,13 @@
 //! `syslog`, `loki_push_api` and `gelf` of a job, as sources in lugger's own form.
 //!
-//! Promises: what Promtail does by default is written out where lugger's default is another one. Leaves to others: the job around them (`jobs`).
+//! Promises: what Promtail does by default is written out where lugger's default is another one, or the difference is told. Leaves to others: the job
+//! around them (`jobs`).
 
 use super::keys::{self, survey};
 use super::native::{entry, map, text, word};
 use super::read;
 use super::targets::plain;
-use crate::base::limits::PUSH_BYTES_RANGE;
+use crate::base::limits::{MESSAGE_BYTES_MIN, PUSH_BYTES_DEFAULT, PUSH_BYTES_RANGE, PUSH_RECORDS, QUEUE_BYTES_DEFAULT};
 use crate::base::units::{format_duration, format_size};
 use crate::config::check::Check;
 use crate::config::tree::{Entry, Node};
@@ -15,19 +16,22 @@ use crate::config::tree::{Entry, Node};
 pub(super) const KINDS: [(&str, &str, &keys::Keys); 3] =
     [("syslog", "syslog", keys::SYSLOG), ("loki_push_api", "push", keys::PUSH), ("gelf", "gelf", keys::GELF)];
 
+/// The largest push that Promtail takes if nothing is said, bytes.
+const PROMTAIL_PUSH_BYTES: u64 = 100 * 1024 * 1024;
+
 /// Where Promtail listens for GELF if nothing is said.
 const GELF_ADDRESS: &str = "0.0.0.0:12201";
 
-/// The source of a job, in lugger's form. `None`: it was reported.
-pub(super) fn source(kind: &str, node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
+/// The source of a job, in lugger's form; lines are cut at `line_bytes`. `None`: it was reported.
+pub(super) fn source(kind: &str, node: &Node, line_bytes: u64, check: &mut Check<'_>) -> Option<Vec<Entry>> {
     match kind {
-        "syslog" => syslog(node, check),
+        "syslog" => syslog(node, line_bytes, check),
         "push" => push(node, check),
         _ => Some(gelf(node, check)),
     }
 }
 
-fn syslog(node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
+fn syslog(node: &Node, line_bytes: u64, check: &mut Check<'_>) -> Option<Vec<Entry>> {
     let Some(address) = read::text_at(node, "listen_address", check) else {
         check.error(node.span, "`syslog` has no `listen_address`", "write an address and a port, such as 0.0.0.0:1514");
         return None;
@@ -57,7 +61,11 @@ fn syslog(node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
     }
     if let Some(bytes) = read::number(node, "max_message_length", check).filter(|bytes| *bytes > 0) {
         let key = node.key_span("max_message_length");
-        out.push(entry("max_message_length", key, text(node.child("max_message_length").span, format_size(bytes))));
+        let fit = bytes.clamp(MESSAGE_BYTES_MIN, line_bytes);
+        if fit != bytes {
+            check.note(key, format!("longer messages than {} are cut there, and marked", format_size(fit)));
+        }
+        out.push(entry("max_message_length", key, text(node.child("max_message_length").span, format_size(fit))));
     }
     flags(node, &["label_structured_data", "use_incoming_timestamp", "use_rfc5424_message"], &mut out, check);
     Some(out)
@@ -97,14 +105,28 @@ fn push(node: &Node, check: &mut Check<'_>) -> Option<Vec<Entry>> {
             out.push(entry("tls_config", found.key_span, map(found.value.span, tls)));
         }
     }
-    if let Some(bytes) = read::size(node, "max_send_msg_size", check).filter(|bytes| *bytes > 0) {
-        let key = node.key_span("max_send_msg_size");
-        let (least, most) = PUSH_BYTES_RANGE;
-        out.push(entry(
-            "max_send_msg_size",
-            key,
-            text(node.child("max_send_msg_size").span, format_size(bytes.clamp(least, most))),
-        ));
+    match read::size(node, "max_send_msg_size", check).filter(|bytes| *bytes > 0) {
+        Some(bytes) => {
+            let (key, place) = (node.key_span("max_send_msg_size"), node.child("max_send_msg_size").span);
+            let (least, most) = PUSH_BYTES_RANGE;
+            let fit = bytes.clamp(least, most);
+            if fit < bytes {
+                check.note(key, format!("larger pushes than {} are refused with 413", format_size(fit)));
+            }
+            out.push(entry("max_send_msg_size", key, text(place, format_size(fit))));
+            // As records it may be as large again.
+            let queue = fit.saturating_mul(PUSH_RECORDS as u64);
+            if queue > QUEUE_BYTES_DEFAULT {
+                out.push(entry("queue", key, text(place, format_size(queue))));
+            }
+        }
+        None => {
+            let (own, its) = (format_size(PUSH_BYTES_DEFAULT), format_size(PROMTAIL_PUSH_BYTES));
+            let text = format!(
+                "larger pushes than {own} are refused with 413, where Promtail takes {its}; `max_send_msg_size` says another bound"
+            );
+            check.note(node.key_span("server"), text);
+        }
     }
     // In lugger's own form pushed entries keep their times unless it is said otherwise.
     let keeps = read::flag(node, "use_incoming_timestamp", check).unwrap_or(false);

@@ -27,6 +27,15 @@ pub(super) struct Limits {
     pub(super) max_streams: Option<Entry>,
     /// Entries that are longer are dropped: the option that says so.
     pub(super) drop_longer: Option<Entry>,
+    /// Lines are cut there, bytes; `None`: at the default.
+    pub(super) line_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Where lines are cut, bytes.
+    pub(super) fn line_bytes(&self) -> u64 {
+        self.line_bytes.unwrap_or(LINE_BYTES_DEFAULT as u64)
+    }
 }
 
 /// `readline_rate` and what belongs to it.
@@ -133,24 +142,16 @@ pub(super) fn import(root: &Node, check: &mut Check<'_>) -> Option<Section> {
     Some(Section { comments, key: "import_positions", key_span, content: Content::Node(value) })
 }
 
-/// `target_config`, of which only reading from stdin means something.
-pub(super) fn target(root: &Node, check: &mut Check<'_>) -> Vec<String> {
+/// `target_config` and `global`: what is said of them, and the place where it is told to read from stdin.
+pub(super) fn target(root: &Node, check: &mut Check<'_>) -> (Vec<String>, Option<Span>) {
     let before = check.count();
     let node = root.child("target_config");
-    if root.entry("target_config").is_some()
-        && survey(node, keys::TARGET, check)
-        && read::flag(node, "stdin", check) == Some(true)
-    {
-        check.warn(
-            node.key_span("stdin"),
-            "`stdin` has no effect: it has to be a source",
-            "write a configuration in lugger's own form with `logs: [{ stdin: {} }]`; `lugger run --dry-run --stdin` shows what the first job makes of it",
-        );
-    }
+    let is_there = root.entry("target_config").is_some() && survey(node, keys::TARGET, check);
+    let is_stdin = is_there && read::flag(node, "stdin", check) == Some(true);
     if let Some(global) = root.entry("global") {
         survey(&global.value, keys::GLOBAL, check);
     }
-    check.said_since(before)
+    (check.said_since(before), is_stdin.then(|| node.key_span("stdin")))
 }
 
 /// `limits_config`; `limits` is the native section of that name, with what was said of all keys.
@@ -214,11 +215,14 @@ fn is_zero(node: &Node) -> bool {
 fn line_size(node: &Node, bytes: u64, limits: &mut Limits, check: &mut Check<'_>) -> Option<Entry> {
     let (key, place) = (node.key_span("max_line_size"), node.child("max_line_size"));
     let fit = bytes.clamp(LINE_BYTES_MIN as u64, LINE_BYTES_MAX as u64);
-    let line = || Some(entry("line", key, word(place.span, format_size(fit))));
+    let line = |limits: &mut Limits| {
+        limits.line_bytes = Some(fit);
+        Some(entry("line", key, word(place.span, format_size(fit))))
+    };
     if read::flag(node, "max_line_size_truncate", check) == Some(true) {
         let cap = format_size(fit);
         check.note(key, format!("longer lines are cut to {cap} as they are read, before the stages, and marked"));
-        return line();
+        return line(limits);
     }
     if bytes >= LINE_BYTES_MAX as u64 {
         // None is as long when it gets to where they are dropped.
@@ -227,10 +231,10 @@ fn line_size(node: &Node, bytes: u64, limits: &mut Limits, check: &mut Check<'_>
             format!("lines above {} are cut to that as they are read, before the stages, and marked", format_size(fit)),
             "lugger holds no longer ones; none is dropped for its length",
         );
-        return line();
+        return line(limits);
     }
     limits.drop_longer = Some(entry("longer_than", key, word(place.span, bytes)));
-    if bytes > LINE_BYTES_DEFAULT as u64 { line() } else { None }
+    if bytes > LINE_BYTES_DEFAULT as u64 { line(limits) } else { None }
 }
 
 /// Promtail's bound is of all that comes out of the stages of all jobs.

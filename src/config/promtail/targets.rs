@@ -34,6 +34,8 @@ pub(super) struct Target {
 
 /// What surrounds the file.
 pub(super) struct Surroundings<'a> {
+    /// Where lines are cut, bytes.
+    pub(super) line_bytes: u64,
     pub(super) env: &'a Lookup<'a>,
     /// Where relative paths begin.
     pub(super) directory: &'a Path,

@@ -83,6 +83,11 @@ struct Waiting {
 }
 
 impl Assembler {
+    /// From here on messages have at most `max` bytes in their chunks.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// For messages of at most `max` bytes in their chunks.
     pub fn new(max: usize) -> Self {
         Assembler {

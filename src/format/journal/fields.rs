@@ -6,7 +6,7 @@ use crate::base::limits::{JOURNALD_BUFFER_BYTES, JOURNALD_ENTRY_BYTES};
 use std::collections::BTreeSet;
 
 /// The fields that somebody reads. The others are neither copied nor kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted(Option<BTreeSet<Box<[u8]>>>);
 
 impl Wanted {
@@ -81,19 +81,6 @@ impl Fields {
         }
         self.bytes.clear();
         self.spans.clear();
-    }
-
-    /// Takes a name and a value in. False if there is no room for them.
-    pub(super) fn push_parts(&mut self, name: &[u8], value: &[u8]) -> bool {
-        let start = self.bytes.len();
-        if name.len() + 1 + value.len() > JOURNALD_ENTRY_BYTES - start.min(JOURNALD_ENTRY_BYTES) {
-            return false;
-        }
-        self.bytes.extend_from_slice(name);
-        self.bytes.push(b'=');
-        self.bytes.extend_from_slice(value);
-        self.spans.push(Span { start, name: start + name.len(), end: self.bytes.len() });
-        true
     }
 
     /// Takes `NAME=value` in. False if there is no room for it.

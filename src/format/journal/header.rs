@@ -112,6 +112,12 @@ impl Header {
         }
         let number = |at| u64_at(bytes, at).ok_or(OpenError::Unfinished);
         let id = |at| Id::at(bytes, at).ok_or(OpenError::Unfinished);
+        // Of both the writer makes random numbers.
+        if [id(24)?, id(72)?].contains(&Id::default()) {
+            return Err(OpenError::Damaged {
+                what: "it does not say which file it is of, or who numbered its entries",
+            });
+        }
         let flags = u32_at(bytes, 12).ok_or(OpenError::Unfinished)?;
         if flags & !KNOWN != 0 {
             let (file_id, seqnum_id, machine_id) = (id(24)?, id(72)?, id(40)?);
@@ -203,6 +209,11 @@ mod tests {
         assert!(matches!(changed(15, 1), Err(OpenError::UnknownFlags { flags: 0x0100_0000, .. })));
         assert!(matches!(changed(16, 3), Err(OpenError::Damaged { .. })));
         assert!(matches!(changed(89, 0), Err(OpenError::Damaged { .. })));
+        for at in [24, 72] {
+            let mut bytes = sample();
+            bytes[at..at + 16].fill(0);
+            assert!(matches!(Header::parse(&bytes), Err(OpenError::Damaged { .. })), "{at}");
+        }
         assert_eq!(changed(8, 255).unwrap(), Header::parse(&sample()).unwrap(), "compatible flags");
     }
 }

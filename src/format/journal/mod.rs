@@ -80,6 +80,11 @@ impl Work {
         }
     }
 
+    /// The fields that are read.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     /// Gives back what is only of use while there is something to read. It is made again when needed.
     pub fn release(&mut self) {
         self.pages = Pages::default();

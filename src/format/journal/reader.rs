@@ -19,7 +19,7 @@ use super::payload::Extent;
 use super::shared::Known;
 use crate::base::limits::{
     JOURNALD_ARRAYS, JOURNALD_BLOCK_BYTES, JOURNALD_ENTRY_WORK_BYTES, JOURNALD_FIELD_BYTES, JOURNALD_NAME_BYTES,
-    JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES,
+    JOURNALD_PAGE_BYTES, JOURNALD_SCAN_BYTES, JOURNALD_SHARED_ENTRIES, JOURNALD_WINDOW_BYTES,
 };
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,7 +198,7 @@ impl<B: Bytes> Reader<B> {
     pub fn refresh(&mut self, work: &mut Work) -> Result<bool, ReadError> {
         let (header, last_object, len) = read_header(&self.bytes).map_err(|error| match error {
             OpenError::Io(error) => ReadError::Io(error),
-            OpenError::Unfinished => ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) },
+            OpenError::Unfinished => self.erased(),
             error => ReadError::Header(error),
         })?;
         if header.file_id != self.header.file_id {
@@ -220,6 +220,8 @@ impl<B: Bytes> Reader<B> {
             match self.find(work) {
                 Ok(found) if found.is_none() && self.index < self.header.entries => return Ok(None),
                 Ok(found) => self.found = found,
+                // Journald may have emptied it since it was looked at.
+                Err(Fault::Damaged) if self.is_erased() => return Err(self.erased()),
                 Err(Fault::Damaged) => self.pass_over(),
                 Err(Fault::Io(error)) => return Err(error.into()),
             }
@@ -232,12 +234,12 @@ impl<B: Bytes> Reader<B> {
     pub fn fields(&mut self, work: &mut Work, fields: &mut Fields) -> Result<(), ReadError> {
         fields.clear();
         let Some(found) = self.found else { return Ok(()) };
+        let before = self.damage;
         match self.list(work, found) {
             Ok(()) => {}
             Err(Fault::Damaged) => self.damage.fields += 1,
             Err(Fault::Io(error)) => return Err(error.into()),
         }
-        let before = self.damage;
         work.spent = 0;
         let offsets = std::mem::take(&mut work.items);
         let mut result = Ok(());
@@ -255,6 +257,10 @@ impl<B: Bytes> Reader<B> {
             }
         }
         work.items = offsets;
+        if self.damage.fields > before.fields && self.is_erased() {
+            self.damage = before;
+            return Err(self.erased());
+        }
         result
     }
 
@@ -324,6 +330,21 @@ impl<B: Bytes> Reader<B> {
         Ok(Some(location).filter(|_| fits))
     }
 
+    /// The number of the last entry that lies between two others in order; `None` if there is none, or those around it do not say that it is right.
+    pub fn last_sound(&mut self, work: &mut Work) -> Result<Option<u64>, ReadError> {
+        let Some(index) = self.header.entries.checked_sub(2) else { return Ok(None) };
+        Ok(self.sound(work, index)?.map(|location| location.seqnum))
+    }
+
+    /// Whether nothing is left of the file.
+    fn is_erased(&self) -> bool {
+        matches!(read_header(&self.bytes), Err(OpenError::Unfinished))
+    }
+
+    fn erased(&self) -> ReadError {
+        ReadError::Erased { unread: self.header.entries.saturating_sub(self.index) }
+    }
+
     fn pass_over(&mut self) {
         self.lose(1);
         self.index += 1;
@@ -356,6 +377,9 @@ impl<B: Bytes> Reader<B> {
         }
         let found = self.step(work)?;
         if found.is_none() {
+            if self.is_erased() {
+                return Err(Fault::Damaged);
+            }
             self.lose(self.header.entries - self.index);
             self.index = self.header.entries;
         }
@@ -566,6 +590,8 @@ impl<B: Bytes> Reader<B> {
             _ => {
                 // What is kept of a payload is never larger when it is compressed, but for a few bytes.
                 let most = JOURNALD_FIELD_BYTES + JOURNALD_FIELD_BYTES / 16;
+                // Zstd gives nothing out of its window before there is more.
+                let most = if head.coding == Coding::Zstd { most + JOURNALD_WINDOW_BYTES } else { most };
                 let stored = work.pages.get(self.id, &self.bytes, at, payload.min(most))?;
                 work.spent += stored.len();
                 extent = work.decompressor.decode(head.coding, stored)?;

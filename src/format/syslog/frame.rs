@@ -70,6 +70,13 @@ impl Framer {
         Framer { max, held: Vec::new(), seen: 0, head: Vec::new(), state: State::Frame, counted: false }
     }
 
+    /// From the next message on the longest one has `max` bytes; one that was found to be too long stays so.
+    pub fn set_max(&mut self, max: usize) {
+        if self.state == State::Frame {
+            self.max = max.max(1);
+        }
+    }
+
     /// Bytes that wait for more.
     pub fn held(&self) -> usize {
         self.held.len() + self.head.len()

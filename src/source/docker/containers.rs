@@ -21,7 +21,7 @@ use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
 use crate::source::file::settings::StartAt;
 use crate::source::owner::{Marked, NotBefore, OwnLabels, Owner, Owners};
-use crate::source::stages::dropped;
+use crate::source::stages::{LabelRepairs, dropped};
 use crate::store::inlet::InletError;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -66,7 +66,7 @@ pub struct Containers {
     own: Option<String>,
     status: Status,
     unwanted: (Counter, Counter),
-    too_long: Counter,
+    repaired: LabelRepairs,
     /// Where logs that the API tells are put.
     tap: Option<Arc<Tap>>,
     /// Wakes the thread that reads files.
@@ -116,12 +116,6 @@ impl Containers {
         before: Option<&Containers>,
     ) -> Result<Arc<Self>, SettingsError> {
         let rules = settings.relabel.as_ref().map(|rules| Rules::compile(rules)).transpose()?;
-        let source = [("source", settings.name.as_str()), ("reason", "value_too_long")];
-        let too_long = registry.counter(
-            "lugger_labels_repaired_total",
-            "Labels changed so that Loki takes them, by reason.",
-            &source,
-        );
         let filters = Filters::new(&settings.filters)?;
         let mut wants = rules.as_ref().map(wants).unwrap_or_default();
         wants.running |= filters.want_networks();
@@ -148,7 +142,7 @@ impl Containers {
             own: if settings.own_container { None } else { own_container() },
             status,
             unwanted: dropped(registry, &settings.name, "relabel"),
-            too_long,
+            repaired: LabelRepairs::new(registry, &settings.name),
             tap,
             wake,
             table: Mutex::new(table),
@@ -395,7 +389,7 @@ impl Containers {
             }
         }
         let (labels, repairs) = Labels::capped(settings.outer_labels.iter().chain(map.iter()), settings.label_caps);
-        self.too_long.add(repairs.value_too_long);
+        self.repaired.add(repairs);
         Some(labels)
     }
 

@@ -10,7 +10,7 @@
 //! Leaves to others: asking, the lines themselves.
 
 use crate::base::atomic_file::Replacement;
-use crate::base::limits::{DOCKER_PLACES, DOCKER_REORDER_NS};
+use crate::base::limits::{DOCKER_NOTES_BYTES, DOCKER_PLACES, DOCKER_REORDER_NS};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -51,6 +51,8 @@ pub(super) struct Places {
     is_dirty: bool,
     /// Steps since they were saved.
     notes: Option<File>,
+    /// What they take, bytes.
+    noted: usize,
     note: String,
 }
 
@@ -78,6 +80,7 @@ impl Places {
         let boot = std::fs::read_to_string(BOOT).unwrap_or_default();
         let notes_path = path.with_extension("notes");
         let noted = std::fs::read_to_string(&notes_path).unwrap_or_default();
+        let all_noted = noted.len();
         let noted = noted.strip_prefix(&boot).filter(|_| !boot.is_empty());
         let is_dirty = noted.is_some_and(|noted| !noted.is_empty());
         // The last one may be torn.
@@ -86,7 +89,8 @@ impl Places {
         // Without it a kill costs what was not saved, which comes again.
         let notes = File::options().append(true).create(true).open(&notes_path).ok().filter(|_| !boot.is_empty());
         let living = HashSet::new();
-        let mut places = Places { path, by_id, begun_ns, living, is_dirty, notes, note: String::new() };
+        let mut places =
+            Places { path, by_id, begun_ns, living, is_dirty, notes, noted: all_noted, note: String::new() };
         if noted.is_none() {
             places.begin_notes(&boot);
         }
@@ -98,6 +102,7 @@ impl Places {
     }
 
     fn begin_notes(&mut self, boot: &str) {
+        self.noted = boot.len();
         let begun = self.notes.as_mut().map(|notes| notes.set_len(0).and_then(|()| notes.write_all(boot.as_bytes())));
         if begun.is_some_and(|begun| begun.is_err()) {
             self.notes = None;
@@ -138,16 +143,29 @@ impl Places {
         }
         self.is_dirty = true;
         if let Some(notes) = &mut self.notes {
-            let Taken { places: [out, err], waiting_ns } = taken;
             self.note.clear();
-            // Writing to a String cannot fail.
-            let _ =
-                writeln!(self.note, "{id} {} {} {} {} {waiting_ns}", out.time_ns, out.lines, err.time_ns, err.lines);
+            note(&mut self.note, id, &taken);
             if notes.write_all(self.note.as_bytes()).is_err() {
                 // Half a note must not be followed by others.
                 self.notes = None;
             }
+            self.noted += self.note.len();
+            if self.noted > DOCKER_NOTES_BYTES {
+                // They cannot be saved: the disk may take notes all the same.
+                self.notes = self.note_anew().ok();
+            }
         }
+    }
+
+    /// Puts notes of where all are in the place of those of how they came there.
+    fn note_anew(&mut self) -> io::Result<File> {
+        let mut all = std::fs::read_to_string(BOOT)?;
+        self.by_id.iter().for_each(|(id, taken)| note(&mut all, id, taken));
+        let (path, new) = (self.path.with_extension("notes"), self.path.with_extension("notes-new"));
+        std::fs::write(&new, &all)?;
+        std::fs::rename(&new, &path)?;
+        self.noted = all.len();
+        File::options().append(true).open(&path)
     }
 
     /// Whether there is something to save.
@@ -176,7 +194,14 @@ impl Places {
     }
 }
 
-/// A note.
+/// Writes a note.
+fn note(to: &mut String, id: &str, taken: &Taken) {
+    let Taken { places: [out, err], waiting_ns } = taken;
+    // Writing to a String cannot fail.
+    let _ = writeln!(to, "{id} {} {} {} {} {waiting_ns}", out.time_ns, out.lines, err.time_ns, err.lines);
+}
+
+/// Reads one.
 fn step(line: &str) -> Option<(String, Taken)> {
     let mut words = line.split_ascii_whitespace();
     let id = words.next()?.to_owned();
@@ -308,6 +333,26 @@ mod tests {
         assert_eq!(open(&path).of("k"), Taken::default());
         std::fs::write(&path, "[").unwrap();
         assert_eq!((open(&path).of("a"), open(&path).begun_ns()), (Taken::default(), 0));
+    }
+
+    #[test]
+    fn notes_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("places");
+        let mut places = open(&path);
+        let at = |time_ns| taken_at(Place { time_ns, lines: 1 }, Place::default(), 0);
+        let size = || std::fs::metadata(path.with_extension("notes")).unwrap().len() as usize;
+        let mut most = 0;
+        for n in 0..DOCKER_NOTES_BYTES as i64 / 10 {
+            places.set(if n % 2 == 0 { "a" } else { "b" }, at(1 + n));
+            if n % 1000 == 0 {
+                most = most.max(size());
+            }
+        }
+        assert!(most > DOCKER_NOTES_BYTES / 2 && most < DOCKER_NOTES_BYTES + 1000, "{most}");
+        let (a, b) = (places.of("a"), places.of("b"));
+        drop(places);
+        assert_eq!((open(&path).of("a"), open(&path).of("b")), (a, b), "a kill costs nothing all the same");
     }
 
     #[test]

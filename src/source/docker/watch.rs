@@ -13,14 +13,16 @@ use super::settings::Host;
 use super::tap::{self, End, Tapped};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
-use crate::base::limits::{DOCKER_LOG_RETRY_MS, DOCKER_RETRY_MS};
+use crate::base::limits::{DOCKER_LOG_RETRY_MS, DOCKER_LOGS, DOCKER_RETRY_MS};
 use crate::base::text::head;
+use rustix::process::{Resource, getrlimit};
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -65,6 +67,8 @@ struct Session<'a> {
     containers: &'a Containers,
     /// A task for each log that is taken, with its container; dropping the session ends them.
     tasks: JoinSet<(Tapped, End)>,
+    /// Places for those that are connected.
+    places: Arc<Semaphore>,
     /// Containers that were asked about, and what is done about their logs.
     known: HashMap<String, Log>,
 }
@@ -90,7 +94,9 @@ async fn listen(containers: &Containers, since_ns: &mut i64, backoff: &mut Backo
     // Before the list, so that nothing falls between.
     let mut events = api.events(*since_ns).await?;
     let api = Arc::new(api);
-    let mut session = Session { api, containers, tasks: JoinSet::new(), known: HashMap::new() };
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most / 2).ok());
+    let places = Arc::new(Semaphore::new(descriptors.unwrap_or(DOCKER_LOGS).min(DOCKER_LOGS)));
+    let mut session = Session { api, containers, tasks: JoinSet::new(), places, known: HashMap::new() };
     session.refresh().await?;
     backoff.reset();
     if containers.status().works() {
@@ -218,8 +224,21 @@ impl Session<'_> {
         let log = self.known.entry(tapped.id.clone()).or_default();
         (log.is_taken, log.again, log.begun) = (true, false, Some(Instant::now() + pause));
         let (api, status) = (Arc::clone(&self.api), self.containers.status().clone());
+        let places = Arc::clone(&self.places);
         self.tasks.spawn(async move {
             tokio::time::sleep(pause).await;
+            // It is never closed. Whether there is room is known only here: those that begin with this one may have been quicker.
+            let _place = match places.try_acquire() {
+                Ok(place) => Ok(place),
+                Err(_) => {
+                    let problem = "as many logs are taken from Docker's API as lugger takes at a time; its own waits until one of them ends";
+                    let problem = format!("container {}: {problem}", tapped.name);
+                    if status.container_fails(&tapped.id, &problem) {
+                        tracing::warn!("{problem}");
+                    }
+                    places.acquire().await
+                }
+            };
             let end = tap::take(&api, &tap, &status, &tapped).await;
             (tapped, end)
         });

@@ -4,6 +4,7 @@
 //! that were made and rotated away in between are found; rotated files are read before the ones that took their place.
 //! Leaves to others: everything after (`follow`, `finish`).
 
+use super::earlier::Current;
 use super::encoding::Encoding;
 use super::follow::{Follow, fail};
 use super::identity::{Identity, Mark, Stat, content_matches, encode_key, marks_at, stat_file, stat_path};
@@ -14,6 +15,7 @@ use super::tree::{DirId, Found, FoundName};
 use crate::base::limits::CHUNK_BYTES;
 use crate::source::owner::Owner;
 use crate::store::checkpoint::Checkpoints;
+use crate::store::inlet;
 use foldhash::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -228,17 +230,41 @@ impl Follow {
             return;
         }
         let source_name = source.settings.name.clone();
-        let is_first = owner.is_some() && origin == path && self.files.names_in(number, dir, |_| true).is_empty();
+        let is_owned = owner.is_some() && origin == path;
         let born = stat.identity.born_ns;
         let is_successor = source.replaces_since_ns.is_some_and(|since| born == 0 || born > since);
         let is_first_start = self.is_starting && source.is_new && !is_successor;
         let from_end = is_first_start && source.settings.start_at == StartAt::End;
+        let mut now = *stat;
         let mut file = Tracked::new(number, stat.identity, generation);
         file.size = stat.size;
         file.set_origin((*origin != *path).then(|| origin.into()));
         match self.saved.take(&source_name, &stat.identity) {
-            Some(known) => self.resume(&mut file, known, path, stat),
-            None if is_first && !from_end => self.present_earlier(number, dir, (name, &stat.identity), origin),
+            Some(known) => {
+                self.resume(&mut file, known, path, stat);
+                if is_owned {
+                    file.set_earlier(self.earlier_of(origin));
+                }
+            }
+            None if is_owned && !from_end => match self.take_earlier(number, dir, name, &stat.identity, origin) {
+                // The name may lead to a newer one by now: what was met is among the earlier ones then.
+                Current::Is(handle, is, earlier) => {
+                    if is.identity != now.identity && self.files.by_identity(number, &is.identity).is_some() {
+                        return;
+                    }
+                    now = is;
+                    file.identity = now.identity;
+                    file.size = now.size;
+                    file.set_earlier(earlier);
+                    if self.may_hold() {
+                        file.file = Some(handle);
+                        self.open += 1;
+                    }
+                }
+                // What takes its place is told of.
+                Current::Rotated => return,
+                Current::Unknown => {}
+            },
             None if from_end => {
                 match start_at_end(path, stat.size, source.settings.encoding) {
                     Ok((offset, mark)) => {
@@ -252,6 +278,7 @@ impl Follow {
             }
             None => {}
         }
+        let stat = &now;
         if file.slot.is_none() {
             // Written down even before anything is read: it may be rotated while the agent is down.
             let key = encode_key(&source_name, &stat.identity);
@@ -259,7 +286,11 @@ impl Follow {
         }
         let mut is_quiet = file.offset == stat.size && file.replay.is_none();
         let rotated = file.origin().is_some();
-        self.look_once_more(number, origin, if rotated { stat.identity.born_ns } else { i64::MAX });
+        if rotated && let Some(of_inlet) = inlet::number_of(name).filter(|_| self.is_inlet(number)) {
+            file.set_number(of_inlet);
+        }
+        let age = if rotated { file.age() } else { (u64::MAX, i64::MAX) };
+        self.look_once_more(number, origin, age);
         let id = self.files.insert(file);
         self.files.name(id, dir, name);
         if rotated {
@@ -274,19 +305,19 @@ impl Follow {
             if let Some(file) = self.files.get_mut(id) {
                 file.at_end = true;
             }
-        } else if self.is_starting || self.open_file(id) {
+        } else if (self.is_starting && (owner.is_none() || !self.may_hold())) || self.open_file(id) {
             self.files.make_ready(id);
         }
     }
 
     /// What was written to a path's earlier files before its new one was made comes before what is in the new one, even if they had been read
     /// to their end a moment ago: a file that was deleted tells of no writes, and the new one may be met when it is rotated itself.
-    /// Of the earlier files only those born by `born_by` count.
-    fn look_once_more(&mut self, source: u16, origin: &Path, born_by: i64) {
+    /// Of the earlier files only those of at least this age count.
+    fn look_once_more(&mut self, source: u16, origin: &Path, age: (u64, i64)) {
         let is_earlier = |id: &FileId| {
             let file = self.files.get(*id).filter(|f| f.source == source && f.origin() == Some(origin));
             file.is_some_and(|f| {
-                let is_older = f.identity.born_ns <= born_by;
+                let is_older = f.age() <= age;
                 f.rotated && is_older && f.file.is_some() && f.failing().is_none() && !f.compressed
             })
         };
@@ -298,7 +329,7 @@ impl Follow {
     }
 
     /// Goes on where a checkpoint says, if the content is still the one it speaks of.
-    fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, stat: &Stat) {
+    pub(super) fn resume(&mut self, file: &mut Tracked, known: Known, path: &Path, stat: &Stat) {
         let Some(source) = self.sources.get(usize::from(file.source)) else { return };
         // A cursor that was dropped in the meantime, being old, is defined anew by the caller.
         let was = encode_key(&known.source, &known.identity);

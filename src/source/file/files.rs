@@ -328,18 +328,17 @@ impl Files {
         let Some(file) = self.get(id) else { return };
         // One without a path of its own is at its path.
         let Some(origin) = file.origin() else { return };
-        let (key, born) = ((file.source, Box::from(origin)), file.identity.born_ns);
+        let (key, age) = ((file.source, Box::from(origin)), file.age());
         let queue = self.generations.entry(key).or_default();
         // It may be in it already, as the current file: younger ones may have been put before it then.
         let was = queue.iter().position(|other| *other == id);
         if let Some(was) = was {
             queue.remove(was);
         }
-        // Older files first, as far as birth times tell; the current file stays last.
+        // Older files first, as far as that is told; the current file stays last.
         let slab = &self.slab;
-        let count = |is_before: fn(i64, i64) -> bool| {
-            let is_it =
-                |other: &&FileId| slab.get(**other).is_some_and(|o| o.rotated && is_before(o.identity.born_ns, born));
+        let count = |is_before: fn((u64, i64), (u64, i64)) -> bool| {
+            let is_it = |other: &&FileId| slab.get(**other).is_some_and(|o| o.rotated && is_before(o.age(), age));
             queue.iter().take_while(is_it).count()
         };
         let (older, as_old) = (count(|other, own| other < own), count(|other, own| other <= own));
@@ -350,6 +349,18 @@ impl Files {
             if let Some(file) = self.slab.get_mut(*other) {
                 file.gated = at > 0;
             }
+        }
+    }
+
+    /// A file of an inlet has this number: others wait for it, or it for them, as the numbers say.
+    pub(super) fn numbered(&mut self, id: FileId, number: u64) {
+        let Some(file) = self.get_mut(id).filter(|file| file.number() != number) else { return };
+        file.set_number(number);
+        let Some(file) = self.get(id).filter(|file| file.rotated) else { return };
+        let Some(origin) = file.origin() else { return };
+        let queue = self.generations.get(&(file.source, Box::from(origin)));
+        if queue.is_some_and(|queue| queue.contains(&id)) {
+            self.rotated(id);
         }
     }
 
@@ -572,6 +583,31 @@ mod tests {
             assert_eq!(files.pop_ready(), None);
             files.finished(id);
         }
+    }
+
+    /// The clock was set back, and two of them were born in one of its ticks; the one that was written to last is told its number when another is there.
+    #[test]
+    fn files_of_an_inlet_are_read_in_the_order_of_their_numbers() {
+        let mut files = Files::new();
+        let [ninth, eighth, last, tenth] =
+            [(1, 10), (2, 10), (3, 30), (4, 5)].map(|(inode, born_ns)| files.insert(file(inode, born_ns)));
+        for (id, number) in [(ninth, 9), (eighth, 8), (last, u64::MAX), (tenth, 10)] {
+            files.numbered(id, number);
+            rotate(&mut files, id);
+        }
+        files.numbered(last, 7);
+        for id in [ninth, eighth, last, tenth] {
+            files.make_ready(id);
+        }
+        for id in [last, eighth, ninth, tenth] {
+            assert_eq!(files.pop_ready(), Some(id));
+            assert_eq!(files.pop_ready(), None);
+            files.finished(id);
+        }
+        // Who is finished waits for nobody, whatever its number.
+        files.numbered(last, 11);
+        files.make_ready(last);
+        assert_eq!(files.pop_ready(), Some(last));
     }
 
     #[test]

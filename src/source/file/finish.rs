@@ -3,13 +3,11 @@
 //! Promises: a rotated file's last line is read even if it never got its newline; a file is let go only when all of it is stored, and, if it is
 //! deleted, only when nobody writes to it any more. Leaves to others: noticing that a file was rotated (`follow`).
 
-use super::follow::{Follow, fail};
-use super::identity::{encode_key, stat_file, stat_path};
+use super::follow::Follow;
+use super::identity::{encode_key, stat_file};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
-use std::fs::File;
-use std::io;
 use std::time::{Duration, Instant};
 
 impl Follow {
@@ -116,7 +114,7 @@ impl Follow {
     }
 
     /// Whether a rotated file needs no more attention: it is gone, or quiet under its other name.
-    fn settle(&mut self, id: FileId) -> bool {
+    pub(super) fn settle(&mut self, id: FileId) -> bool {
         let Some(file) = self.files.get(id) else { return true };
         let Some(since) = file.quiet_since() else { return true };
         if !file.is_settled() || file.gated {
@@ -126,7 +124,7 @@ impl Follow {
             self.settle_compressed(id);
             return true;
         }
-        if self.sources.get(usize::from(file.source)).is_some_and(|source| source.settings.removes_done()) {
+        if self.is_inlet(file.source) {
             return self.settle_of_inlet(id);
         }
         let has_own_name = file.place.is_some() && file.place.as_ref() != file.alias();
@@ -181,66 +179,6 @@ impl Follow {
         }
     }
 
-    /// A file of an inlet that has its number and is read to its end: nobody writes to it any more, nobody else reads it, so it is removed. If
-    /// that is cut short, reading it again gives the same entries.
-    fn settle_of_inlet(&mut self, id: FileId) -> bool {
-        let Some(file) = self.files.get(id) else { return true };
-        let source = file.source;
-        if file.place.is_none() && file.file.is_none() {
-            // The inlet gave it up before it was opened: nothing more can be learned, and others wait for it.
-            self.files.finished(id);
-            self.let_go(id, true);
-            return true;
-        }
-        let is_holding = file.pipe.as_ref().is_some_and(|pipe| pipe.strand.is_holding());
-        if !file.at_end || file.size > file.offset || file.failing().is_some() || is_holding {
-            return false;
-        }
-        let has_links = |handle: &File| stat_file(handle).is_ok_and(|stat| stat.links > 0);
-        if file.place.is_none() && file.file.as_ref().is_some_and(has_links) {
-            // It was given its number a moment ago: it is told under which name.
-            return false;
-        }
-        let path = file.place.as_ref().and_then(|place| self.path_of(place.dir, &place.name));
-        // The one that is written to is never finished.
-        if let Some(path) = path.filter(|path| self.inlet_path(source, path).is_some()) {
-            // Another file that has the name by now is not touched.
-            let is_it = stat_path(&path).map(|stat| file.identity.is_still(&stat.identity));
-            match is_it.and_then(|is_it| if is_it { std::fs::remove_file(&path) } else { Ok(()) }) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    if let Some(source) = self.sources.get(usize::from(source)) {
-                        fail(source, &path, "remove", &error);
-                    }
-                    return false;
-                }
-                _ => {}
-            }
-        }
-        self.files.finished(id);
-        let place = self.files.get(id).and_then(|file| Some((file.source, file.place.clone()?)));
-        if let Some((source, place)) = place {
-            self.files.unname(source, place.dir, &place.name);
-        }
-        self.let_go(id, true);
-        true
-    }
-
-    /// Looks after files of inlets as soon as they are stored: what is stored needs its room no more.
-    pub(super) fn settle_inlets(&mut self) {
-        let is_of_inlet = |follow: &Follow, id: &FileId| {
-            let source = follow.files.get(*id).and_then(|file| follow.sources.get(usize::from(file.source)));
-            source.is_some_and(|source| source.settings.removes_done())
-        };
-        if !self.unsettled.iter().any(|id| is_of_inlet(self, id)) {
-            return;
-        }
-        for id in std::mem::take(&mut self.unsettled) {
-            if !is_of_inlet(self, &id) || !self.settle(id) {
-                self.unsettled.push(id);
-            }
-        }
-    }
-
     /// A renamed file that is read to its end: if its new name matches, that is its path from now on.
     fn settle_under_new_name(&mut self, id: FileId) {
         self.files.finished(id);
@@ -267,7 +205,7 @@ impl Follow {
     }
 
     /// Ends the following of a file. Its checkpoint goes too when the file is deleted.
-    fn let_go(&mut self, id: FileId, is_deleted: bool) {
+    pub(super) fn let_go(&mut self, id: FileId, is_deleted: bool) {
         self.release_stream(id);
         let alias = self.files.get(id).and_then(|file| Some((file.source, file.alias()?.clone())));
         if let Some((source, alias)) = alias {

@@ -21,7 +21,6 @@ use crate::model::flow::StreamId;
 use crate::source::stages::Pipeline;
 use crate::source::watch::{Event, Kind};
 use crate::store::checkpoint::Checkpoints;
-use crate::store::inlet;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
@@ -263,6 +262,8 @@ impl Follow {
     pub(super) fn handle(&mut self, event: &Event, name: &OsStr) {
         match event.kind {
             Kind::Overflow => self.overflowed = true,
+            // It is not asked for.
+            Kind::Opened => {}
             Kind::Ignored => {
                 let mut found = Found::default();
                 self.tree.ignored(event.watch, &mut found);
@@ -471,6 +472,8 @@ impl Follow {
         } else if file.place.is_none() {
             // It left its path long ago, and now its other name is gone too.
             self.unsettle(id);
+        } else {
+            self.number(id);
         }
         self.files.make_ready(id);
     }
@@ -480,8 +483,10 @@ impl Follow {
             file.rotated = true;
             file.at_end = false;
         }
+        self.number(id);
         self.files.rotated(id);
         self.unsettle(id);
+        self.note_head(id);
     }
 
     pub(super) fn back_at_origin(&mut self, id: FileId) {
@@ -586,6 +591,9 @@ impl Follow {
                 // A file of an inlet that has its number is not at the path that all of them begin at.
                 let begun_at = self.inlet_path(source, &path);
                 let origin = origin.or(begun_at.as_deref());
+                if matched && begun_at.is_none() {
+                    self.present_older(source, dir, name, &stat.identity);
+                }
                 if matched || origin.is_some() {
                     self.track(source, dir, name, &path, origin.unwrap_or(&path), &stat);
                 } else if let Some(origin) = self.peek(source, &stat.identity, |_, origin| origin.to_owned()) {
@@ -594,12 +602,6 @@ impl Follow {
                 }
             }
         }
-    }
-
-    /// Where a file of an inlet was before it got its number. `None`: it has none, or is of no inlet.
-    pub(super) fn inlet_path(&self, source: u16, path: &Path) -> Option<PathBuf> {
-        self.sources.get(usize::from(source)).filter(|source| source.settings.removes_done())?;
-        inlet::is_finished(path.file_name()?).then(|| path.with_file_name(inlet::NAME))
     }
 
     /// Opens a file under its name. False when that was not possible; then it is tried again, or the name leads elsewhere.

@@ -4,7 +4,7 @@
 //! what is done at first and `finish` at last; `tree` knows the directories, `source/watch`
 //! tells of changes in them, `links` watches what links lead to; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
 //! that checkpoints speak of, `twin` those that were compressed, `earlier` what was rotated before a log was met; `import` takes over what another agent
-//! has read; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
+//! has read; `inlets` knows the order of received records and removes what is done; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
 //! worker to other settings, and `heirs` says whose files become whose by that.
 //!
 //! Promises: identity, not path, decides; what was on disk when it was looked at is read once, rotated files first; a line is handed on whole,
@@ -19,6 +19,7 @@ mod follow;
 mod heirs;
 mod identity;
 pub mod import;
+mod inlets;
 pub mod lines;
 mod links;
 pub mod pattern;

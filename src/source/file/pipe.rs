@@ -105,7 +105,7 @@ pub(super) fn form<'a>(settings: &Settings, status: &'a Status) -> Form<'a> {
         line_bytes: settings.line_bytes,
         label_caps: settings.label_caps,
         lines_truncated: &status.lines_truncated,
-        labels_too_long: &status.labels_too_long,
+        labels_repaired: &status.labels_repaired,
     }
 }
 

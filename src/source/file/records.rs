@@ -90,7 +90,13 @@ impl Decoder {
         let Decoder { settings, kinds, text, tenant, gelf, .. } = self;
         let message = unescaped(record.message, text);
         kinds.key.clear();
-        let (entry, time_ns) = match settings.meaning {
+        // What waits since the source was of another kind is what it was.
+        let meaning = match record.kind {
+            record::Kind::Syslog | record::Kind::SyslogLocal => Meaning::Syslog,
+            record::Kind::Gelf => Meaning::Gelf,
+            record::Kind::Push | record::Kind::Line | record::Kind::Docker => Meaning::Text,
+        };
+        let (entry, time_ns) = match meaning {
             Meaning::Syslog => {
                 let options = syslog::Options {
                     zone: settings.zone.as_ref(),
@@ -147,7 +153,9 @@ impl Decoder {
         let work = kinds.of(&key, pipeline, outlet.form);
         match work {
             Some(work) => {
-                let time_ns = time_ns.filter(|_| settings.use_incoming_timestamp).unwrap_or(record.received_ns);
+                // What the source says of times is meant for records of its own kind.
+                let is_used = settings.use_incoming_timestamp && meaning == settings.meaning;
+                let time_ns = time_ns.filter(|_| is_used).unwrap_or(record.received_ns);
                 let tenant = record.tenant.map(|text| unescaped(text, tenant));
                 let mut prepare = |entry: &mut crate::pipeline::entry::Entry<'_>| {
                     entry.time_ns = time_ns;
@@ -279,7 +287,7 @@ impl Kinds {
         }
         map.drop_internal();
         let (labels, repairs) = Labels::capped(outer.iter().chain(map.iter()), form.label_caps);
-        form.labels_too_long.add(repairs.value_too_long);
+        form.labels_repaired.add(repairs);
         if let Some(kind) = self.kinds.iter().position(|(known, _)| *known == labels) {
             return Some(kind);
         }

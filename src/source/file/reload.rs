@@ -525,6 +525,7 @@ impl Follow {
                 if at_origin && let Some(file) = self.files.get_mut(id) {
                     file.set_origin(None);
                 }
+                self.number(id);
                 continue;
             }
             self.files.make_ready(id);

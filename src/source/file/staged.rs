@@ -235,7 +235,7 @@ impl Worker {
             (Some(pipe), _) => pipe,
             (None, origin) => {
                 let (labels, repairs) = labels_of(&source.settings, &origin.unwrap_or_default());
-                source.status.labels_too_long.add(repairs.value_too_long);
+                source.status.labels_repaired.add(repairs);
                 Pipe::new(&mut pipeline, labels, file.memory(), &self.held.bytes)
             }
         };

@@ -52,7 +52,10 @@ struct Extra {
     failing: Option<Failing>,
     alias: Option<Place>,
     cut_counted: bool,
+    packed: bool,
+    earlier: Box<[Mark]>,
     memory: Memory,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -185,6 +188,24 @@ impl Tracked {
         self.change(|extra| extra.cut_counted = counted);
     }
 
+    /// It is an earlier generation that is compressed, and is to be unpacked when its turn comes.
+    pub(super) fn is_packed(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.packed)
+    }
+
+    pub(super) fn set_packed(&mut self, packed: bool) {
+        self.change(|extra| extra.packed = packed);
+    }
+
+    /// The heads of those of its earlier generations that were there when it was met.
+    pub(super) fn earlier(&self) -> &[Mark] {
+        self.extra.as_ref().map(|extra| &*extra.earlier).unwrap_or_default()
+    }
+
+    pub(super) fn set_earlier(&mut self, earlier: Box<[Mark]>) {
+        self.change(|extra| extra.earlier = earlier);
+    }
+
     /// What its pipeline knew of it, for when that goes on.
     pub(super) fn memory(&self) -> Memory {
         self.extra.as_ref().map(|extra| extra.memory).unwrap_or_default()
@@ -194,15 +215,36 @@ impl Tracked {
         self.change(|extra| extra.memory = memory);
     }
 
+    /// Which finished file of an inlet it is; [`u64::MAX`]: it is not told yet; 0: it is none.
+    pub(super) fn number(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.number)
+    }
+
+    pub(super) fn set_number(&mut self, number: u64) {
+        self.change(|extra| extra.number = number);
+    }
+
+    /// Its age among the rotated files of its path: what is less is older. Files of an inlet have numbers; the others were born, as far as that is
+    /// told, one after the other.
+    pub(super) fn age(&self) -> (u64, i64) {
+        match self.number() {
+            0 => (0, self.identity.born_ns),
+            number => (number, 0),
+        }
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias, cut_counted, memory } = &*extra;
+        let Extra { origin, quiet_since, failing, alias, cut_counted, packed, earlier, memory, number } = &*extra;
         let is_used = origin.is_some()
             || quiet_since.is_some()
             || failing.is_some()
             || alias.is_some()
             || *cut_counted
+            || *packed
+            || !earlier.is_empty()
+            || *number > 0
             || *memory != Memory::default();
         self.extra = is_used.then_some(extra);
     }

@@ -70,7 +70,7 @@ impl Rig {
                         self.changed.push(path.join(&name));
                     }
                     Kind::Changed => self.changed.push(path.join(&name)),
-                    Kind::Ignored | Kind::Overflow => {}
+                    Kind::Ignored | Kind::Opened | Kind::Overflow => {}
                 }
             }
             if event.kind == Kind::Ignored {

@@ -9,6 +9,7 @@
 //! file that was read to its end is not sent again. Leaves to others: reading (`read`), letting go (`finish`).
 
 use super::begin::{Sorted, is_rotated_name};
+use super::earlier::hold_packed;
 use super::follow::Follow;
 use super::identity::{Identity, encode_key, stat_path, tail_len};
 use super::saved::Known;
@@ -42,7 +43,10 @@ impl Follow {
     pub(super) fn read_twins(&mut self, found: &Found, sorted: &Sorted) {
         let mut packed: Vec<(DirId, &OsStr)> = Vec::new();
         packed.extend(found.iter().filter(|f| f.name.as_bytes().ends_with(b".gz")).map(|f| (f.dir, f.name)));
-        if packed.is_empty() {
+        let has_owners =
+            |number: u16| self.sources.get(usize::from(number)).is_some_and(|s| s.settings.owners.is_some());
+        let owned: Vec<bool> = (0..self.sources.len() as u16).map(has_owners).collect();
+        if packed.is_empty() && !owned.contains(&true) {
             return;
         }
         packed.sort_unstable();
@@ -66,11 +70,17 @@ impl Follow {
                 if is_met || is_there() {
                     continue;
                 }
-                for path in self.beside(&known, &packed) {
-                    if self.try_twin(number, &known, &path) {
-                        met.push(known.identity);
-                        break;
-                    }
+                // Docker may be compressing and renaming just now: what the first scan has found may be elsewhere.
+                let is_twin = if owned.get(usize::from(number)) == Some(&true) {
+                    hold_packed(&known.origin)
+                        .into_iter()
+                        .any(|(path, file)| self.try_twin(number, &known, &path, Ok(file)))
+                } else {
+                    let mut beside = self.beside(&known, &packed).into_iter();
+                    beside.any(|path| self.try_twin(number, &known, &path, open_for_reading(&path)))
+                };
+                if is_twin {
+                    met.push(known.identity);
                 }
             }
         }
@@ -95,8 +105,8 @@ impl Follow {
     }
 
     /// True when `path` is the checkpoint's file.
-    fn try_twin(&mut self, number: u16, known: &Known, path: &Path) -> bool {
-        let twin = open_for_reading(path).and_then(|file| {
+    fn try_twin(&mut self, number: u16, known: &Known, path: &Path, file: io::Result<File>) -> bool {
+        let twin = file.and_then(|file| {
             let mut spill = || self.store.nameless_file();
             unpack(file, known, TWIN_BYTES, &mut spill, &|| self.is_stopping())
         });

@@ -308,13 +308,13 @@ impl Worker {
     }
 
     /// Lets an inlet know how far it is read: what is on its way need not be kept for its reader.
-    fn note_read(&self, id: FileId) {
+    fn note_read(&self, id: FileId, position: u64) {
         let Some(file) = self.follow.files.get(id) else { return };
         let source = self.follow.sources.get(usize::from(file.source));
         if let Some(slot) = file.slot
             && source.is_some_and(|source| source.settings.removes_done())
         {
-            self.follow.store.note_read(slot, file.offset);
+            self.follow.store.note_read(slot, position);
         }
     }
 
@@ -350,12 +350,13 @@ impl Worker {
                     if piece.start == 0 && self.reader.begins_as_utf16() {
                         self.tell_of_utf16(id);
                     }
+                    // Before the lines are worked on, which takes a while.
+                    self.note_read(id, piece.end);
                     if has_stages {
                         self.hand_on_by_stages(id, &piece, is_over, more);
                     } else {
                         self.hand_on(id, &piece, is_over);
                     }
-                    self.note_read(id);
                     if more {
                         self.follow.files.make_ready(id);
                     } else if !(has_stages && self.waits_at_end(id)) && self.follow.at_end(id) {
@@ -381,7 +382,11 @@ impl Worker {
                     self.release_held(id, None);
                     self.follow.truncated(id);
                 }
-                Ok(Outcome::Compressed) => self.follow.compressed(id),
+                Ok(Outcome::Compressed) => {
+                    if !self.follow.unpack(id) {
+                        self.follow.compressed(id);
+                    }
+                }
                 Err(error) => {
                     let path = self.follow.path(id);
                     self.follow.failed(id, &path, "read", &error);
@@ -413,9 +418,9 @@ impl Worker {
             None => {
                 let (labels, repairs) = labels_of(&source.settings, &origin);
                 // The stream is begun again when the file wakes.
-                if repairs.value_too_long > 0 && !file.cut_counted() {
+                if !repairs.is_empty() && !file.cut_counted() {
                     file.set_cut_counted(true);
-                    source.status.labels_too_long.add(repairs.value_too_long);
+                    source.status.labels_repaired.add(repairs);
                 }
                 let stream = output.stream(&labels, &merged_labels(&source.settings), None);
                 file.stream = Some(stream);

@@ -6,12 +6,14 @@
 //! common with those of other files before they are read.
 //!
 //! Promises: a process ends with the agent: it is killed, and it ends by itself when nobody reads its output. One that fails is started again with
-//! growing pauses, from the cursor. Leaves to others: which files these are.
+//! growing pauses, from the cursor; one that fails again and again in the midst of a complete file is not, and what was not read of the file is known.
+//! Leaves to others: which files these are.
 
 use super::numbering::Mark;
 use super::status::Status;
 use crate::base::limits::{
-    JOURNAL_GRACE_MS, JOURNAL_TOOL_BLOCK_BYTES, JOURNAL_TOOL_BLOCKS, JOURNAL_TOOL_PAUSE_MS, SWEEP_MS,
+    JOURNAL_GRACE_MS, JOURNAL_TOOL_ATTEMPTS, JOURNAL_TOOL_BLOCK_BYTES, JOURNAL_TOOL_BLOCKS, JOURNAL_TOOL_PAUSE_MS,
+    SWEEP_MS,
 };
 use crate::base::text::head;
 use crate::base::wake::Wake;
@@ -70,6 +72,9 @@ pub(super) struct Foreign {
     again_at: Option<Instant>,
     /// It waits for a process since then; `None`: it has one, or was read to its end and has not changed.
     due: Option<Instant>,
+    /// When its process was started or has printed something, and whether it has shown an entry, be it one that was read before.
+    printed_at: Instant,
+    shows: bool,
     /// It has changed since its process was started.
     changed: bool,
     /// What it looked like.
@@ -78,6 +83,8 @@ pub(super) struct Foreign {
     gone: bool,
     quiet_at: Option<Instant>,
     ended: bool,
+    /// Entries of it, complete as it was, that `journalctl` did not show.
+    unread: u64,
     /// The process has printed something, or has ended.
     told: Arc<AtomicBool>,
     wake: Wake,
@@ -125,11 +132,14 @@ impl Foreign {
             failures: 0,
             again_at: None,
             due: Some(now),
+            printed_at: now,
+            shows: false,
             changed: false,
             seen,
             gone: false,
             quiet_at: None,
             ended: false,
+            unread: 0,
             told: Arc::default(),
             wake,
         }
@@ -205,11 +215,45 @@ impl Foreign {
     /// Entries that were removed before they were read, as far as is known; `None`: all were read.
     pub(super) fn lost(&self) -> Option<u64> {
         self.due.filter(|_| self.gone)?;
+        Some(self.missing())
+    }
+
+    /// Entries of it that were not read, as far as is known: what has other numbers in between may be in other files.
+    fn missing(&self) -> u64 {
         let missing = match self.begin.position {
             0 => 0,
             position => self.seen.tail_seqnum.saturating_sub(position - 1),
         };
-        Some(missing.min(self.seen.entries))
+        missing.min(self.seen.entries)
+    }
+
+    /// Entries of it, complete as it was, that `journalctl` did not show.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread
+    }
+
+    /// From when on it may be taken as read to its end for now, if nothing happens before.
+    pub(super) fn quiet_from(&self, now: Instant) -> Instant {
+        let later = now + QUIET;
+        match &self.process {
+            _ if self.failures >= JOURNAL_TOOL_ATTEMPTS => now,
+            Some(process) if !process.follows || self.told.load(Ordering::Relaxed) => later,
+            Some(_) if self.shows => self.printed_at + QUIET,
+            // It looks for the place.
+            Some(_) => self.printed_at + Duration::from_millis(SWEEP_MS),
+            None if self.due.is_some() => later,
+            None => now,
+        }
+    }
+
+    /// Other fields are wanted: what was taken in is read anew.
+    pub(super) fn read_anew(&mut self, now: Instant) {
+        // Of one that is gone no process finds anything.
+        if !self.gone && (self.process.is_some() || self.next.is_some()) {
+            (self.process, self.next) = (None, None);
+            self.export = Export::default();
+            self.due = Some(now);
+        }
     }
 
     /// Whether its process has printed something since this was asked last.
@@ -237,8 +281,11 @@ impl Foreign {
     pub(super) fn head(&mut self, tools: &Tools<'_>) -> Option<Location> {
         while self.next.is_none() && !self.ended {
             match self.export.next(tools.work, &mut self.fields) {
-                Ok(Some(location)) if location.seqnum < self.begin.position => {}
-                Ok(Some(location)) => {
+                Ok(Some((location, _))) if location.seqnum < self.begin.position => self.shows = true,
+                Ok(Some((location, damage))) => {
+                    tools.status.cut_fields.add(damage.cut);
+                    tools.status.damaged_entries.add(damage.entries);
+                    self.shows = true;
                     self.failures = 0;
                     self.again_at = None;
                     self.begin.position = location.seqnum;
@@ -285,6 +332,7 @@ impl Foreign {
         match process.blocks.try_recv() {
             Ok(block) => {
                 self.export.push(&block);
+                self.printed_at = tools.now;
                 self.quiet_at = Some(tools.now + QUIET).filter(|_| self.gone && process.follows);
                 true
             }
@@ -305,6 +353,18 @@ impl Foreign {
                 self.process = None;
                 match status {
                     Ok(status) if status.success() && !follows => {
+                        if self.is_closed && !self.gone {
+                            let missing = self.missing();
+                            if missing > 0 && !self.shows {
+                                self.fail(
+                                    tools,
+                                    "has entries of which journalctl shows none: it may be too old for it",
+                                );
+                                return false;
+                            }
+                            // The last number may be that of an entry for which there was no room.
+                            self.unread = if missing > 1 { missing } else { 0 };
+                        }
                         self.failures = 0;
                         tools.status.recovers(&self.path);
                         self.ended = self.is_closed || self.gone;
@@ -326,6 +386,7 @@ impl Foreign {
         self.again_at = None;
         self.export = Export::default();
         (self.changed, self.due) = (false, None);
+        (self.printed_at, self.shows) = (tools.now, false);
         match self.start(!self.is_closed && !in_turns) {
             Ok(process) => self.process = Some(process),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.fail(
@@ -390,6 +451,9 @@ impl Foreign {
         self.failures = self.failures.saturating_add(1);
         self.again_at = Some(tools.now + pause.min(Duration::from_millis(SWEEP_MS)));
         self.due = Some(tools.now);
+        if self.failures >= JOURNAL_TOOL_ATTEMPTS && self.shows && self.is_closed && !self.gone {
+            (self.ended, self.unread) = (true, self.missing().max(1));
+        }
         let problem = format!("the journal file {} {what}", self.path.display());
         if tools.status.fails(&self.path, &problem) {
             tracing::warn!(source = %tools.source, "{problem}");

@@ -16,7 +16,7 @@ use crate::model::labels::Labels;
 use crate::pipeline::entry::Work;
 use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
-use crate::source::stages::Pipeline;
+use crate::source::stages::{LabelRepairs, Pipeline};
 use foldhash::{HashMap, HashMapExt};
 
 /// What rules see fields under.
@@ -204,7 +204,7 @@ impl Kinds {
         }
         map.drop_internal();
         let (labels, repairs) = Labels::capped(self.outer.iter().chain(map.iter()), caps.caps);
-        caps.too_long.add(repairs.value_too_long);
+        caps.repaired.add(repairs);
         if labels.is_empty() && !self.has_stages {
             return Verdict::Unlabelled;
         }
@@ -234,10 +234,10 @@ impl Kinds {
     }
 }
 
-/// What Loki takes of labels, and a counter of values that were cut.
+/// What Loki takes of labels, and who counts what was changed for that.
 pub(super) struct Caps<'a> {
     pub caps: crate::model::labels::LabelCaps,
-    pub too_long: &'a crate::base::metrics::Counter,
+    pub repaired: &'a LabelRepairs,
 }
 
 /// What rules call a field. `None`: it is not a name.

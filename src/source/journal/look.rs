@@ -17,7 +17,7 @@ use super::source::{Followed, Source};
 use crate::base::limits::{
     JOURNAL_OPEN_ATTEMPTS, JOURNAL_PARTS, JOURNAL_READ_ATTEMPTS, JOURNAL_READ_PAUSE_MS, JOURNAL_WARM_FOR_MS,
 };
-use crate::format::journal::{Cursor, Damage, FileName, Id, Kind, OpenError, ReadError, Reader, file_name};
+use crate::format::journal::{Cursor, Damage, FileName, Header, Id, Kind, OpenError, ReadError, Reader, file_name};
 use foldhash::HashSet;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -55,7 +55,11 @@ impl Source {
             self.unfinished = false;
             self.all = true;
             self.note_due(now.0, &mut due);
-            if !self.list(books, watches, now) {
+            let is_new = self.list(books, watches, now);
+            // It opens directories itself.
+            watches.drain();
+            watches.take_opened();
+            if !is_new && self.listed_at == Some(watches.names()) {
                 self.relist |= self.unfinished;
                 break;
             }
@@ -71,7 +75,7 @@ impl Source {
             self.lose_removed(unread);
             if let Some(numbering) = books.find(&self.settings.name, header.seqnum_id).and_then(|at| books.get_mut(at))
             {
-                numbering.counted_to = numbering.counted_to.max(header.tail_seqnum);
+                numbering.count_to(header.tail_seqnum, header.tail_realtime_us);
             }
         }
         self.hold_for_names();
@@ -93,6 +97,11 @@ impl Source {
             }
         }
         due.extend(self.blocked.iter().map(|(seqnum_id, _)| *seqnum_id));
+    }
+
+    /// Something may have been written to any of its files.
+    pub(super) fn expect(&mut self) {
+        (self.fresh, self.all) = (true, true);
     }
 
     /// Somebody told that files have changed.
@@ -142,11 +151,26 @@ impl Source {
         }
         // What was visible in the round before had its number by then, whatever headers say.
         for (seqnum_id, number) in std::mem::take(&mut self.blocked) {
+            let number = number.max(self.visible_to(seqnum_id, number));
             let ceiling = self.ceilings.entry(seqnum_id).or_default();
             *ceiling = number.max(*ceiling);
             self.release(seqnum_id);
         }
         self.forget_ceiling();
+    }
+
+    /// The highest number that is visible in files whose headers say too little of theirs: otherwise each entry would wait for a look of its own.
+    /// What lies between others is no damaged number.
+    fn visible_to(&mut self, seqnum_id: Id, number: u64) -> u64 {
+        let Source { merge, work, .. } = self;
+        let says_less = |header: &Header| header.seqnum_id == seqnum_id && header.tail_seqnum < number;
+        let its: Vec<Id> = merge.readers().map(Reader::header).filter(|h| says_less(h)).map(|h| h.file_id).collect();
+        let last = |file_id| {
+            let reader = merge.get_mut(file_id)?;
+            let is_it = reader.head(work).ok().flatten().is_some_and(|head| head.seqnum == number);
+            if is_it { reader.last_sound(work).ok().flatten() } else { None }
+        };
+        its.into_iter().filter_map(last).max().unwrap_or_default()
     }
 
     /// Lists the directories. True if there was a file that was not known.
@@ -210,11 +234,12 @@ impl Source {
                 names.insert(path);
             }
         }
-        for foreign in self.foreign.iter_mut().filter(|foreign| !names.contains(foreign.path())) {
-            if !unlisted.iter().any(|directory| foreign.path().starts_with(directory)) {
-                foreign.leave(now.0);
-            }
-        }
+        let is_there = |path: &Path| names.contains(path) || unlisted.iter().any(|at| path.starts_with(at));
+        self.foreign.iter_mut().filter(|foreign| !is_there(foreign.path())).for_each(|foreign| foreign.leave(now.0));
+        self.foreign_names.retain(|path, _| is_there(path));
+        let its: HashSet<Id> =
+            self.foreign_names.values().copied().chain(self.foreign.iter().map(Foreign::file_id)).collect();
+        books.leave_files(&self.settings.name, |file_id| its.contains(&file_id));
         // A name that is gone may be given to another file.
         self.settled.retain(|path| names.contains(path));
         self.unmet.retain(|path, _| {
@@ -299,7 +324,14 @@ impl Source {
             self.met(path);
             return false;
         }
-        if let Err(error) = self.seek(&mut reader, name, books, now) {
+        let sought = self.seek(&mut reader, name, books, now);
+        if matches!(sought, Err(ReadError::Erased { .. })) {
+            // Its name goes as well. What it had that was not read is a gap in its numbering.
+            self.settled.remove(path);
+            self.met(path);
+            return false;
+        }
+        if let Err(error) = sought {
             self.fails(path, &format!("the journal file {} {error}; it is tried again", path.display()));
             self.settled.remove(path);
             self.miss(name, Fault::File, now.0);
@@ -480,25 +512,30 @@ impl Source {
     ) -> bool {
         let [file_id, seqnum_id, machine_id] = ids;
         let is_closed = name.kind != Kind::Active;
-        if self.finished.contains(&file_id) {
+        self.foreign_names.insert(name.path.to_owned(), file_id);
+        // Its numbers are a row of their own: what it has in common with other files is not known before it is read.
+        books.take_up_file(&self.settings.name, file_id);
+        let is_at_end = |number| books.get(number).is_some_and(|numbering| numbering.is_at_end());
+        let is_read = || books.find(&self.settings.name, file_id).is_some_and(is_at_end) || seen.entries == 0;
+        let is_known = self.foreign.iter().any(|foreign| foreign.file_id() == file_id);
+        if self.finished.contains(&file_id) || (is_closed && !is_known && is_read()) {
             self.met(name.path);
             if is_closed {
                 self.settled.insert(name.path.to_owned());
             }
+            self.leave_path(name.path, file_id, now.0);
             return false;
         }
-        // Its numbers are a row of their own: what it has in common with other files is not known before it is read.
         let number = self.number_of(file_id, machine_id, name, books, now.1);
+        if let Some(number) = number {
+            books.set_of_file(number);
+        }
         self.met(name.path);
         let begin = match number.and_then(|number| books.get(number)) {
             Some(numbering) => Begin { position: numbering.position, mark: numbering.mark },
             None => Begin { position: 1, mark: Mark::default() },
         };
-        for other in self.foreign.iter_mut().filter(|foreign| foreign.path() == name.path) {
-            if other.file_id() != file_id {
-                other.leave(now.0);
-            }
-        }
+        self.leave_path(name.path, file_id, now.0);
         if let Some(known) = self.foreign.iter_mut().find(|foreign| foreign.file_id() == file_id) {
             known.rename(name.path, is_closed, begin, now.0);
             known.see(seen, now.0);
@@ -518,6 +555,14 @@ impl Source {
             (now.0, wake),
         ));
         false
+    }
+}
+
+impl Source {
+    /// A name leads to this file now, and to no other one that it led to before.
+    fn leave_path(&mut self, path: &Path, file_id: Id, now: Instant) {
+        let is_other = |foreign: &&mut Foreign| foreign.path() == path && foreign.file_id() != file_id;
+        self.foreign.iter_mut().filter(is_other).for_each(|foreign| foreign.leave(now));
     }
 }
 

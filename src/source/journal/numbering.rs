@@ -10,6 +10,9 @@
 //! set. Only what is there when a source starts for the first time is cut by time; then each numbering that is met gets a cursor at once, which says
 //! from when on it is wanted, and it is written down that the source has begun, and which names could not be read by then: they are cut when they can.
 //!
+//! A file that `journalctl` reads has a numbering of its own, under the id of the file. It is taken up when the file is met, and left when the file is
+//! gone, so that its cursor ages; and it says whether the file was complete and has been read to its end.
+//!
 //! Promises: a cursor moves only over what is stored, and never back. Leaves to others: reading.
 
 use crate::base::limits::{JOURNAL_AWAITED, JOURNAL_NUMBERINGS};
@@ -106,6 +109,20 @@ struct Milestone {
     bytes: u64,
 }
 
+/// A numbering that is that of one file.
+#[derive(Debug, Clone, Copy)]
+struct OfFile {
+    /// The number behind its last entry, if it was complete when that was read.
+    end: Option<u64>,
+}
+
+/// The host, and whose numbering it is.
+fn decode_meta(meta: &[u8]) -> (Id, Option<OfFile>) {
+    let Some((machine_id, rest)) = meta.split_first_chunk() else { return (Id::default(), None) };
+    let end = rest.first_chunk().map(|end| u64::from_le_bytes(*end));
+    (Id(*machine_id), end.map(|end| OfFile { end: Some(end).filter(|end| *end != u64::MAX) }))
+}
+
 /// One numbering of one source.
 #[derive(Debug)]
 pub(super) struct Numbering {
@@ -113,6 +130,8 @@ pub(super) struct Numbering {
     pub source: String,
     pub seqnum_id: Id,
     pub machine_id: Id,
+    /// It is that of one file.
+    file: Option<OfFile>,
     slot: Option<u32>,
     /// Receipts of an earlier one mean nothing any more.
     pub generation: u32,
@@ -128,8 +147,9 @@ pub(super) struct Numbering {
     pub replay: VecDeque<Intent>,
     /// A part of the first of them was read.
     pub in_replay: bool,
-    /// Numbers up to this one that are missing have been counted.
-    pub counted_to: u64,
+    /// Numbers up to this one that are missing have been counted; and the time of what is behind or was among them, microseconds since 1970.
+    counted_to: u64,
+    counted_us: u64,
     pub strand: Option<Box<Strand>>,
     /// Bytes of lines, read and stored.
     pub read_bytes: u64,
@@ -142,6 +162,7 @@ impl Numbering {
             source: source.to_owned(),
             seqnum_id,
             machine_id,
+            file: None,
             slot: None,
             generation: 0,
             position,
@@ -153,10 +174,32 @@ impl Numbering {
             replay: VecDeque::new(),
             in_replay: false,
             counted_to: 0,
+            counted_us: 0,
             strand: None,
             read_bytes: 0,
             stored_bytes: 0,
         }
+    }
+
+    /// What is remembered of it beside its place: the host, and that it is that of a file, with the place at its end.
+    fn meta(&self) -> Vec<u8> {
+        let mut meta = self.machine_id.0.to_vec();
+        if let Some(OfFile { end }) = self.file {
+            meta.extend_from_slice(&end.unwrap_or(u64::MAX).to_le_bytes());
+        }
+        meta
+    }
+
+    /// Whether its file was complete, and all of it is stored.
+    pub(super) fn is_at_end(&self) -> bool {
+        let is_behind = |end| self.stored >= end && self.position >= end;
+        self.replay.is_empty() && self.file.and_then(|file| file.end).is_some_and(is_behind)
+    }
+
+    /// Numbers up to this one that are missing are counted from now on.
+    pub(super) fn count_to(&mut self, number: u64, realtime_us: u64) {
+        self.counted_to = self.counted_to.max(number);
+        self.counted_us = self.counted_us.max(realtime_us);
     }
 
     /// Bytes of lines that were read and are not stored.
@@ -227,7 +270,7 @@ impl Begun {
     }
 }
 
-/// In place of a numbering's id: that a source has begun.
+/// In place of a numbering's id, which is never zero ([`crate::format::journal::Header`]): that a source has begun.
 const BEGUN: Id = Id([0; 16]);
 
 /// What every journal cursor's key begins with.
@@ -252,34 +295,83 @@ impl Books {
         Books { all: Vec::new(), by_id: HashMap::default(), begun: Vec::new(), store }
     }
 
-    /// Takes up the cursors of a source that did not run before.
+    /// Takes up the cursors of a source that did not run before, but for those of files.
     pub(super) fn take_up(&mut self, source: &str) {
-        let (mut found, mut begun) = (Vec::new(), None);
-        self.store.for_each_saved(PREFIX, |saved: SavedRef<'_>| {
-            if let Some((name, id)) = decode_key(saved.key)
-                && name == source
-            {
-                if id == BEGUN {
-                    begun = Some((saved.slot, saved.meta.to_vec()));
-                    return;
-                }
-                let machine = saved.meta.try_into().map(Id).unwrap_or_default();
-                let mark = Mark::decode(saved.mark).unwrap_or_default();
-                found.push((saved.slot, id, machine, saved.position, mark, saved.intents.clone()));
-            }
-        });
-        for (slot, id, machine, position, mark, intents) in found {
-            if self.find(source, id).is_none() && self.store.claim(slot, &encode_key(source, id)) {
-                let mut numbering = Numbering::new(source, id, machine, position, mark);
-                (numbering.slot, numbering.replay) = (Some(slot), intents);
-                self.put(numbering);
-            }
-        }
+        let begun = self.take_up_some(source, None);
         if let Some((slot, meta)) = begun
             && self.store.claim(slot, &encode_key(source, BEGUN))
         {
             let (directory, awaited) = Begun::decode(&meta);
             self.begun.push(Begun { source: source.to_owned(), directory, awaited, slot });
+        }
+    }
+
+    /// Takes up the cursor of a file that is there.
+    pub(super) fn take_up_file(&mut self, source: &str, file_id: Id) {
+        if self.find(source, file_id).is_none() {
+            self.take_up_some(source, Some(file_id));
+        }
+    }
+
+    /// Takes up the cursors of a source, or that of a file. Gives what is written down of where the source has begun, and where that is.
+    fn take_up_some(&mut self, source: &str, file_id: Option<Id>) -> Option<(u32, Vec<u8>)> {
+        let (mut found, mut begun) = (Vec::new(), None);
+        self.store.for_each_saved(PREFIX, |saved: SavedRef<'_>| {
+            let Some((_, id)) = decode_key(saved.key).filter(|(name, _)| *name == source) else { return };
+            if id == BEGUN {
+                begun = Some((saved.slot, saved.meta.to_vec()));
+                return;
+            }
+            let (machine_id, file) = decode_meta(saved.meta);
+            if file.map(|_| id) == file_id {
+                let mark = Mark::decode(saved.mark).unwrap_or_default();
+                let mut numbering = Numbering::new(source, id, machine_id, saved.position, mark);
+                (numbering.slot, numbering.replay, numbering.file) = (Some(saved.slot), saved.intents.clone(), file);
+                found.push(numbering);
+            }
+        });
+        for numbering in found {
+            let (slot, id) = (numbering.slot.unwrap_or_default(), numbering.seqnum_id);
+            if self.find(source, id).is_none() && self.store.claim(slot, &encode_key(source, id)) {
+                self.put(numbering);
+            }
+        }
+        begun
+    }
+
+    /// The numbering is that of one file.
+    pub(super) fn set_of_file(&mut self, number: usize) {
+        let Some(numbering) = self.all.get_mut(number).filter(|numbering| numbering.file.is_none()) else { return };
+        numbering.file = Some(OfFile { end: None });
+        if let Some(slot) = numbering.slot {
+            self.store.renew(slot, &encode_key(&numbering.source, numbering.seqnum_id), &numbering.meta());
+        }
+    }
+
+    /// A file was complete and has been read to its end.
+    pub(super) fn end_file(&mut self, source: &str, file_id: Id) {
+        let number = self.find(source, file_id);
+        let Some(numbering) = number.and_then(|number| self.all.get_mut(number)) else { return };
+        numbering.file = Some(OfFile { end: Some(numbering.position) });
+        if let Some(slot) = numbering.slot {
+            self.store.renew(slot, &encode_key(source, file_id), &numbering.meta());
+        }
+    }
+
+    /// Leaves the cursors of files that are not there any more and of which nothing is under way: they age.
+    pub(super) fn leave_files(&mut self, source: &str, is_there: impl Fn(Id) -> bool) {
+        for at in 0..self.all.len() {
+            let Some(numbering) = self.all.get_mut(at).filter(|n| n.source == source && n.file.is_some()) else {
+                continue;
+            };
+            let is_held = numbering.strand.as_ref().is_some_and(|strand| strand.is_holding());
+            let is_idle = numbering.milestones.is_empty() && numbering.position == numbering.handed && !is_held;
+            if is_idle && !is_there(numbering.seqnum_id) {
+                if let Some(slot) = numbering.slot.take() {
+                    self.store.unclaim(slot);
+                }
+                self.take_out(at);
+            }
         }
     }
 
@@ -407,10 +499,24 @@ impl Books {
         self.all.iter().enumerate().filter(|(_, numbering)| !numbering.source.is_empty())
     }
 
-    /// The highest number that was read of a host by a source, whoever gave it, or is known to be missing.
-    pub(super) fn highest(&self, source: &str, machine_id: Id) -> u64 {
-        let its = self.iter().filter(|(_, n)| n.source == source && n.machine_id == machine_id);
-        its.map(|(_, n)| n.position.saturating_sub(1).max(n.counted_to)).max().unwrap_or_default()
+    /// The highest number that was read of the host of a numbering, or is known to be missing, whoever gave it, since the numbering was read last
+    /// and up to an entry of it. Those of earlier lives of the host say nothing: its numbers may have begun anew.
+    pub(super) fn highest(&self, number: usize, entry: &Location) -> u64 {
+        let Some(own) = self.get(number) else { return 0 };
+        let mark = own.mark;
+        let its = |n: &&Numbering| n.source == own.source && n.machine_id == own.machine_id && n.file.is_none();
+        let highest = |n: &Numbering| {
+            let is_own = n.seqnum_id == own.seqnum_id;
+            let is_later = match n.mark.boot_id == mark.boot_id {
+                true => n.mark.monotonic_us >= mark.monotonic_us,
+                // The clock may be behind in the boot that is the entry's.
+                false => n.mark.boot_id == entry.boot_id || n.mark.realtime_us >= mark.realtime_us,
+            };
+            let read = if is_own || is_later { n.position.saturating_sub(1) } else { 0 };
+            let counted = if is_own || n.counted_us >= mark.realtime_us { n.counted_to } else { 0 };
+            read.max(counted)
+        };
+        self.iter().map(|(_, n)| n).filter(its).map(highest).max().unwrap_or_default()
     }
 
     /// Whether a source reads anything again that was sent before a crash.
@@ -445,7 +551,7 @@ impl Books {
         let Some(numbering) = self.all.get_mut(number).filter(|numbering| numbering.slot.is_none()) else { return };
         let key = encode_key(&numbering.source, numbering.seqnum_id);
         let mark = numbering.handed_mark.encode();
-        numbering.slot = Some(self.store.define(&key, &numbering.machine_id.0, numbering.handed, &mark));
+        numbering.slot = Some(self.store.define(&key, &numbering.meta(), numbering.handed, &mark));
     }
 }
 
@@ -503,6 +609,55 @@ mod tests {
         let key = encode_key("a source", Id([3; 16]));
         assert_eq!(decode_key(&key), Some(("a source", Id([3; 16]))));
         assert_eq!(decode_key(b"file\0aaaaaaaaaaaaaaaaaaaaaaaa"), None);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_file() {
+        let mut numbering = Numbering::new("s", Id([1; 16]), Id([2; 16]), 10, Mark::default());
+        let decoded = |numbering: &Numbering| {
+            let (machine_id, file) = decode_meta(&numbering.meta());
+            assert_eq!(machine_id, Id([2; 16]));
+            file.map(|file| file.end)
+        };
+        assert_eq!((decoded(&numbering), numbering.is_at_end()), (None, false));
+        for (end, is_at_end) in [(None, false), (Some(11), false), (Some(10), true)] {
+            numbering.file = Some(OfFile { end });
+            assert_eq!((decoded(&numbering), numbering.is_at_end()), (Some(end), is_at_end));
+        }
+        assert!(decode_meta(&[]).1.is_none());
+    }
+
+    /// The cursor of a file that is gone is left to age, and taken up when the file is there again.
+    #[test]
+    fn cursors_of_files_are_taken_up_with_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || {
+            let registry = crate::base::metrics::Registry::default();
+            Books::new(Checkpoints::open(directory.path(), crate::base::clock::Clock::System, &registry).unwrap())
+        };
+        let (plain, file) = (Id([1; 16]), Id([2; 16]));
+        let mut books = open();
+        for id in [plain, file] {
+            let number = books.begin("s", id, Id([3; 16]), (5, Mark::default()));
+            if id == file {
+                books.set_of_file(number);
+            }
+            books.define(number);
+        }
+        books.end_file("s", file);
+        let known = |books: &Books| [plain, file].map(|id| books.find("s", id).is_some());
+        books.leave_files("s", |id| id == file);
+        assert_eq!(known(&books), [true, true]);
+        books.leave_files("s", |_| false);
+        assert_eq!(known(&books), [true, false]);
+        books.store.close();
+        drop(books);
+        let mut books = open();
+        books.take_up("s");
+        assert_eq!(known(&books), [true, false]);
+        books.take_up_file("s", file);
+        let taken = books.find("s", file).and_then(|number| books.get(number)).unwrap();
+        assert_eq!((taken.position, taken.machine_id, taken.is_at_end()), (5, Id([3; 16]), true));
     }
 
     #[test]

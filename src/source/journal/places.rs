@@ -20,13 +20,16 @@ const MACHINE_ID: &str = "/etc/machine-id";
 pub(super) struct Watches {
     watcher: Option<Watcher>,
     events: Events,
+    /// Directories by their names; some have several, over links.
     watched: Vec<(PathBuf, i32)>,
     /// Those that were asked for since [`Watches::begin`].
-    wanted: Vec<i32>,
+    wanted: Vec<(PathBuf, i32)>,
     /// How often names came or went, or may have.
     names: u64,
     /// Files that changed since they were taken last. They are for all sources: whoever drains the events does so for the others as well.
     changed: HashSet<PathBuf>,
+    /// Somebody opened a directory.
+    opened: bool,
 }
 
 impl Watches {
@@ -44,6 +47,7 @@ impl Watches {
             wanted: Vec::new(),
             names: 0,
             changed: HashSet::default(),
+            opened: false,
         }
     }
 
@@ -62,11 +66,14 @@ impl Watches {
                 let Some((event, name)) = self.events.get(at) else { continue };
                 match event.kind {
                     Kind::Changed => {
-                        let directory = self.watched.iter().find(|(_, watch)| *watch == event.watch);
-                        let path = directory.map(|(directory, _)| directory.join(name));
-                        self.changed.extend(path);
+                        let its = self.watched.iter().filter(|(_, watch)| *watch == event.watch);
+                        self.changed.extend(its.map(|(directory, _)| directory.join(name)));
                     }
-                    Kind::Ignored => {}
+                    Kind::Ignored => {
+                        self.watched.retain(|(_, watch)| *watch != event.watch);
+                        self.wanted.retain(|(_, watch)| *watch != event.watch);
+                    }
+                    Kind::Opened => self.opened = true,
                     _ => self.names += 1,
                 }
             }
@@ -83,6 +90,11 @@ impl Watches {
         !self.changed.is_empty()
     }
 
+    /// Whether somebody has opened a directory since this was asked last.
+    pub(super) fn take_opened(&mut self) -> bool {
+        std::mem::take(&mut self.opened)
+    }
+
     /// The files that changed.
     pub(super) fn take_changed(&mut self) -> HashSet<PathBuf> {
         std::mem::take(&mut self.changed)
@@ -95,23 +107,23 @@ impl Watches {
 
     pub(super) fn end(&mut self) {
         let Some(watcher) = &self.watcher else { return };
-        self.watched.retain(|(_, watch)| {
-            let stays = self.wanted.contains(watch);
-            if !stays {
-                watcher.remove(*watch);
+        let gone: Vec<_> = self.watched.extract_if(.., |watched| !self.wanted.contains(watched)).collect();
+        for (_, watch) in gone {
+            if !self.watched.iter().any(|(_, other)| *other == watch) {
+                watcher.remove(watch);
             }
-            stays
-        });
+        }
     }
 
     fn watch(&mut self, directory: &Path, scope: Scope) -> bool {
         let Some(watcher) = &self.watcher else { return true };
         // One that is gone and there again has another watch; the same one keeps its own.
         let Ok(watch) = watcher.add(directory, scope) else { return false };
-        if !self.watched.iter().any(|(_, known)| *known == watch) {
-            self.watched.push((directory.to_owned(), watch));
+        for list in [&mut self.watched, &mut self.wanted] {
+            if !list.iter().any(|(path, known)| *known == watch && path == directory) {
+                list.push((directory.to_owned(), watch));
+            }
         }
-        self.wanted.push(watch);
         true
     }
 }
@@ -173,7 +185,7 @@ impl Places {
                 }
             }
         }
-        found.list.retain(|directory| watches.watch(directory, Scope::Files) || directory.is_dir());
+        found.list.retain(|directory| watches.watch(directory, Scope::Opened) || directory.is_dir());
         found
     }
 }
@@ -213,5 +225,48 @@ fn machines(root: &Path, is_wanted: impl Fn(&str) -> bool, found: &mut Directori
         if is_machine && entry.path().is_dir() {
             found.list.push(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that two sources name in two ways is one to the kernel: both are told of what changes in it, as they name it.
+    #[test]
+    fn each_name_of_a_directory_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("real"), root.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let changed = |watches: &mut Watches| {
+            std::fs::write(real.join("a.journal"), "x").unwrap();
+            watches.drain();
+            let mut changed: Vec<PathBuf> = watches.take_changed().into_iter().collect();
+            changed.sort();
+            changed
+        };
+        let places = [&real, &link].map(|path| Places::new(Some(path.clone())));
+        let mut watches = Watches::new();
+        for _ in 0..3 {
+            assert!(places.iter().all(|places| places.directories(&mut watches).list.len() == 1));
+        }
+        assert_eq!(changed(&mut watches), [link.join("a.journal"), real.join("a.journal")]);
+        watches.take_opened();
+        let _ = std::fs::File::open(real.join("a.journal")).unwrap();
+        watches.drain();
+        assert!(!watches.take_opened());
+        let _ = std::fs::read_dir(&real).unwrap();
+        watches.drain();
+        assert!(watches.take_opened() && !watches.take_opened() && !watches.has_changed());
+        assert_eq!(watches.wanted.len(), 2);
+        // Without one of them it is still watched under the other.
+        watches.begin();
+        places[1].directories(&mut watches);
+        watches.end();
+        assert_eq!(changed(&mut watches), [link.join("a.journal")]);
+        watches.begin();
+        watches.end();
+        assert!(changed(&mut watches).is_empty());
     }
 }

@@ -106,10 +106,14 @@ pub(super) struct Source {
     pub(super) paths: HashMap<PathBuf, Id>,
     /// Files that `journalctl` reads.
     pub(super) foreign: Vec<Foreign>,
+    /// Their names, and those of such files that are read to their end.
+    pub(super) foreign_names: HashMap<PathBuf, Id>,
     /// The entry that was shown is of this one of them.
     shown: Option<usize>,
     /// Files of which nothing more will come, by id; and names that need no further look.
     pub(super) finished: HashSet<Id>,
+    /// Those of them that `journalctl` has read, until that is written down.
+    pub(super) done: Vec<Id>,
     pub(super) settled: HashSet<PathBuf>,
     /// Names that could not be opened.
     pub(super) unmet: HashMap<PathBuf, Unmet>,
@@ -180,8 +184,10 @@ impl Source {
             files: HashMap::default(),
             paths: HashMap::default(),
             foreign: Vec::new(),
+            foreign_names: HashMap::default(),
             shown: None,
             finished: HashSet::default(),
+            done: Vec::new(),
             settled: HashSet::default(),
             unmet: HashMap::default(),
             awaiting: HashSet::default(),
@@ -214,6 +220,8 @@ impl Source {
     pub(super) fn begin_again(&mut self) {
         self.merge = Merge::default();
         self.foreign.clear();
+        self.foreign_names.clear();
+        self.done.clear();
         self.shown = None;
         self.files.clear();
         self.paths.clear();
@@ -309,7 +317,9 @@ impl Source {
             for foreign in ended {
                 if !foreign.is_gone() {
                     self.finished.insert(foreign.file_id());
+                    self.done.push(foreign.file_id());
                 }
+                self.lose_unread(&foreign);
                 self.status.recovers(foreign.path());
                 if let Some(missing) = foreign.lost() {
                     self.lose_removed(missing.max(1));
@@ -336,6 +346,25 @@ impl Source {
             again = [again, foreign.again_at()].into_iter().flatten().min();
         }
         again
+    }
+
+    /// There are entries of a complete file that `journalctl` did not show.
+    fn lose_unread(&self, foreign: &Foreign) {
+        let unread = foreign.unread();
+        if unread == 0 {
+            return;
+        }
+        self.status.unreadable.add(unread);
+        tracing::warn!(
+            source = %self.settings.name, entries = unread,
+            "journalctl does not show all of the journal file {}: what it does not show is passed over", foreign.path().display()
+        );
+    }
+
+    /// Until when lines of a numbering are to wait for further ones that `journalctl` may print; `None`: it has printed all that is there.
+    pub(super) fn quiet_from(&self, seqnum_id: Id, now: Instant) -> Option<Instant> {
+        let foreign = self.foreign.iter().find(|foreign| foreign.file_id() == seqnum_id)?;
+        Some(foreign.quiet_from(now)).filter(|at| now < *at)
     }
 
     /// Whether a process has printed something.
@@ -436,12 +465,11 @@ impl Source {
         if !is_first || !self.sees_all {
             return;
         }
-        let Some(machine_id) = books.get(number).map(|numbering| numbering.machine_id) else { return };
-        let before = books.highest(&self.settings.name, machine_id);
+        let before = books.highest(number, entry);
         let missing = entry.seqnum.saturating_sub(before.saturating_add(1));
         self.lose_removed(missing);
         if let Some(numbering) = books.get_mut(number) {
-            numbering.counted_to = numbering.counted_to.max(entry.seqnum.saturating_sub(1));
+            numbering.count_to(entry.seqnum.saturating_sub(1), entry.realtime_us);
         }
     }
 
@@ -475,11 +503,13 @@ impl Source {
         }
     }
 
+    /// The host of a file that `journalctl` reads, if the id is that of one.
+    pub(super) fn machine_of_foreign(&self, file_id: Id) -> Option<Id> {
+        self.foreign.iter().find(|foreign| foreign.file_id() == file_id).map(Foreign::machine_id)
+    }
+
     /// The host that a numbering is of.
     pub(super) fn machine_of(&self, seqnum_id: Id) -> Id {
-        if let Some(foreign) = self.foreign.iter().find(|foreign| foreign.file_id() == seqnum_id) {
-            return foreign.machine_id();
-        }
         let its = self.merge.readers().find(|reader| reader.header().seqnum_id == seqnum_id);
         its.map(|reader| reader.header().machine_id).unwrap_or_default()
     }
@@ -669,7 +699,11 @@ impl Source {
         (filter, kinds, pipeline): (Filter, Kinds, Option<Box<Pipeline>>),
         now: Instant,
     ) {
-        self.work = Work::new(wanted(&settings, &filter, &kinds));
+        let wanted = wanted(&settings, &filter, &kinds);
+        if wanted != *self.work.wanted() {
+            self.foreign.iter_mut().for_each(|foreign| foreign.read_anew(now));
+        }
+        self.work = Work::new(wanted);
         if self.settings.rate != settings.rate {
             self.rate = settings.rate.map(|limit| Rate::new(limit, now));
         }

@@ -27,7 +27,7 @@ pub struct Status {
     pub cut_fields: Counter,
     /// Entries that journald removed before they were read.
     pub vacuumed: Counter,
-    /// Entries that the system could not read.
+    /// Entries that the system could not read, or that `journalctl` does not show.
     pub unreadable: Counter,
     /// Entries that came to light when later ones of their numbering had been read; they are passed over.
     pub late: Counter,

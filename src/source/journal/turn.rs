@@ -129,8 +129,13 @@ pub(super) fn turn(
 fn number_of(source: &Source, books: &mut Books, entry: &Location) -> usize {
     let name = &source.settings.name;
     books.find(name, entry.seqnum_id).unwrap_or_else(|| {
-        let machine_id = source.machine_of(entry.seqnum_id);
-        books.begin(name, entry.seqnum_id, machine_id, (entry.seqnum, Mark::default()))
+        let begin = (entry.seqnum, Mark::default());
+        let Some(machine_id) = source.machine_of_foreign(entry.seqnum_id) else {
+            return books.begin(name, entry.seqnum_id, source.machine_of(entry.seqnum_id), begin);
+        };
+        let number = books.begin(name, entry.seqnum_id, machine_id, begin);
+        books.set_of_file(number);
+        number
     })
 }
 
@@ -289,7 +294,7 @@ fn read(
         source.status.lines.add(1);
         source.status.bytes.add(len);
         source.status.lines_not_utf8.add(u64::from(line.repaired));
-        let mut caps = Caps { caps: source.settings.label_caps, too_long: &source.status.labels_too_long };
+        let mut caps = Caps { caps: source.settings.label_caps, repaired: &source.status.labels_repaired };
         let kind = match source.kinds.of(fields, source.pipeline.as_deref_mut(), &mut caps) {
             Verdict::Kind(kind) => kind,
             Verdict::Dropped => {
@@ -316,7 +321,7 @@ fn read(
             line_bytes: source.settings.line_bytes,
             label_caps: source.settings.label_caps,
             lines_truncated: &source.status.lines_truncated,
-            labels_too_long: &source.status.labels_too_long,
+            labels_repaired: &source.status.labels_repaired,
         };
         match (source.pipeline.as_deref_mut(), &mut kind.work) {
             (Some(pipeline), Some(work)) => {
@@ -402,7 +407,7 @@ fn end_part(source: &mut Source, books: &mut Books, output: &mut dyn Output, buf
                 line_bytes: source.settings.line_bytes,
                 label_caps: source.settings.label_caps,
                 lines_truncated: &source.status.lines_truncated,
-                labels_too_long: &source.status.labels_too_long,
+                labels_repaired: &source.status.labels_repaired,
             };
             let place_of = |line: usize| (places.get(line).map_or(numbering.handed, |place| place.number), 0);
             let time_of = |line: usize| places.get(line).map_or(part.last_ns, |place| place.time_ns);
@@ -512,7 +517,7 @@ pub(super) fn release(
             line_bytes: source.settings.line_bytes,
             label_caps: source.settings.label_caps,
             lines_truncated: &source.status.lines_truncated,
-            labels_too_long: &source.status.labels_too_long,
+            labels_repaired: &source.status.labels_repaired,
         };
         let mut outlet = Outlet { entries, receipts, output: &mut *output, merged: &merged, form };
         let note = again.map(|intent| intent.note);

@@ -2,7 +2,8 @@
 //!
 //! Journald writes through a mapping, of which nobody is told; but some 250 to 500 ms after the first new entry it touches the file, and that
 //! wakes the thread. While entries come it looks by itself, every [`JOURNAL_HOT_MS`], and for a minute after that every [`JOURNAL_WARM_MS`];
-//! with nothing to do it sleeps, and no timer runs but the slow sweep.
+//! with nothing to do it sleeps, and no timer runs but the slow sweep. Before the first message of a unit for half a minute journald opens its directory,
+//! to see how much room there is: of that one is told at once, and looks a few times ([`JOURNAL_OPENED_MS`]).
 //!
 //! Promises: a checkpoint moves only after the output says that the chunk is stored; while the output has no room nothing is read. Stopping
 //! flushes, waits for what is in flight as long as it may, and closes the checkpoints.
@@ -15,8 +16,8 @@ use super::status::Status;
 use super::turn::{Buffers, Turned, forget_passed, is_behind, pass_over, release, release_of, turn};
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    JOURNAL_GRACE_MS, JOURNAL_HOT_FOR_MS, JOURNAL_HOT_MS, JOURNAL_PASS_MS, JOURNAL_WARM_FOR_MS, JOURNAL_WARM_MS,
-    PACE_MS, PIPELINE_HELD_BYTES, SWEEP_MS,
+    JOURNAL_GRACE_MS, JOURNAL_HOT_FOR_MS, JOURNAL_HOT_MS, JOURNAL_OPENED_MS, JOURNAL_PASS_MS, JOURNAL_WARM_FOR_MS,
+    JOURNAL_WARM_MS, PACE_MS, PIPELINE_HELD_BYTES, SWEEP_MS,
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::WhenOver;
@@ -157,7 +158,12 @@ impl Worker {
         let is_new = self.sources.iter().any(|source| source.listed_at != Some(names));
         let is_hot = timers.hot_at.is_some_and(|at| now >= at);
         let is_swept = now >= timers.sweep_at;
-        if !(!changed.is_empty() || is_new || is_hot || is_swept) {
+        // While entries come one looks anyway.
+        if self.watches.take_opened() && timers.entries_at.is_none() {
+            timers.opened_at = Some((now, 0));
+        }
+        let is_opened = timers.opened_look().is_some_and(|at| now >= at);
+        if !(!changed.is_empty() || is_new || is_hot || is_opened || is_swept) {
             return;
         }
         timers.events_at = now + Duration::from_millis(PACE_MS);
@@ -171,6 +177,10 @@ impl Worker {
                 };
         }
         timers.hot_at = None;
+        if is_opened {
+            timers.opened_at = timers.opened_at.map(|(at, looks)| (at, looks + 1));
+            self.sources.iter_mut().for_each(Source::expect);
+        }
         for source in &mut self.sources {
             source.hear(&changed, now);
             source.all |= is_swept;
@@ -213,6 +223,9 @@ impl Worker {
             return false;
         }
         let turned = turn(source, books, output.as_mut(), buffers, now);
+        for file_id in source.done.drain(..) {
+            books.end_file(&source.settings.name, file_id);
+        }
         if turned == Turned::Done {
             source.settle();
         }
@@ -247,7 +260,9 @@ impl Worker {
     fn release_due(&mut self) -> Option<Instant> {
         let now_ns = self.clock.now_ns();
         let grace = Duration::from_millis(JOURNAL_GRACE_MS).as_nanos() as i64;
+        let now = Instant::now();
         let mut next_ns: Option<i64> = None;
+        let mut next: Option<Instant> = None;
         let held = |n: &super::numbering::Numbering| n.strand.as_ref().and_then(|strand| strand.due_ns());
         let due: Vec<(usize, i64)> = self.books.iter().filter_map(|(number, n)| Some((number, held(n)?))).collect();
         for (number, due_ns) in due {
@@ -260,14 +275,16 @@ impl Worker {
                 next_ns = Some(next_ns.map_or(from, |other| other.min(from)));
             } else if source.reading || source.is_waiting() {
                 // Its further lines may be there already.
+            } else if let Some(at) = books.get(number).and_then(|n| source.quiet_from(n.seqnum_id, now)) {
+                next = Some(next.map_or(at, |other| other.min(at)));
             } else if source.looked_ns < from {
                 source.fresh = true;
             } else if let Some(output) = outputs.get_mut(source.output) {
                 release(source, books, output.as_mut(), buffers, number, false, due_ns, None);
             }
         }
-        let wait = u64::try_from(next_ns?.saturating_sub(now_ns)).unwrap_or(0);
-        Some(Instant::now() + Duration::from_nanos(wait))
+        let wait = next_ns.map(|at| u64::try_from(at.saturating_sub(now_ns)).unwrap_or(0));
+        [next, wait.map(|ns| now + Duration::from_nanos(ns))].into_iter().flatten().min()
     }
 
     /// Sends what waits for further lines where it was sent before at the place that was reached: no entry behind it may come for long.
@@ -439,6 +456,8 @@ struct Timers {
     /// Entries were read then, if it is not long ago; more may come without events, and are looked for next.
     entries_at: Option<Instant>,
     hot_at: Option<Instant>,
+    /// A directory was opened then, and so many times one has looked what for.
+    opened_at: Option<(Instant, usize)>,
     /// Cursors are moved over what nobody wanted.
     pass_at: Option<Instant>,
     housekeeping_at: Option<Instant>,
@@ -451,15 +470,22 @@ impl Timers {
             sweep_at: now + SWEEP,
             entries_at: None,
             hot_at: None,
+            opened_at: None,
             pass_at: None,
             housekeeping_at: Some(now),
         }
     }
 
+    /// When one looks next what a directory was opened for.
+    fn opened_look(&self) -> Option<Instant> {
+        let (at, looks) = self.opened_at?;
+        Some(at + Duration::from_millis(*JOURNAL_OPENED_MS.get(looks)?))
+    }
+
     fn next(&self, now: Instant) -> Option<Instant> {
         // What is overdue waits for the pace of events.
         let after = |at: Instant| at.max(self.events_at).max(now);
-        let all = [Some(after(self.sweep_at)), self.hot_at.map(after), self.pass_at, self.housekeeping_at];
-        all.into_iter().flatten().min()
+        let looks = [Some(self.sweep_at), self.hot_at, self.opened_look()].into_iter().flatten().map(after);
+        looks.chain(self.pass_at).chain(self.housekeeping_at).min()
     }
 }

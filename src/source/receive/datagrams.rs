@@ -1,6 +1,7 @@
 //! Datagrams: syslog over UDP and unix sockets, GELF over UDP.
 //!
-//! A wake-up takes all that is there, in chunks: one append each. Nothing is parsed, but for putting GELF's chunks together.
+//! A wake-up takes all that is there, in chunks: one append each. Nothing is parsed, but for putting GELF's chunks together. Others of the thread have
+//! their turn after a few milliseconds, whatever comes.
 //!
 //! Promises: what the kernel gave is in the inlet or counted, also at a stop; what the kernel dropped is counted within a second or so. A UDP sender
 //! cannot be held up, so that the inlet gives up its oldest; one on a unix socket waits. Leaves to others: what a message says.
@@ -9,7 +10,7 @@ use super::port::{Chunk, Port};
 use super::socket::kernel_drops;
 use crate::base::limits::{
     GELF_WAIT_MS, RECEIVE_CHUNK_BYTES, RECEIVE_GATHERED_BYTES, RECEIVE_LAST_MS, RECEIVE_LOOK_MS, RECEIVE_READ_BYTES,
-    RECEIVE_WAIT_MS,
+    RECEIVE_REPORT_S, RECEIVE_TURN_LOOK, RECEIVE_TURN_MS, RECEIVE_WAIT_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::gelf::{Assembler, Outcome, Unpacker};
@@ -59,13 +60,12 @@ pub(super) struct Gelf {
     assembler: Assembler,
     unpacker: Unpacker,
     begin: Instant,
-    max: usize,
 }
 
 impl Gelf {
     /// For messages of at most `max` bytes.
     pub(super) fn new(max: usize) -> Box<Self> {
-        Box::new(Gelf { assembler: Assembler::new(max), unpacker: Unpacker::default(), begin: Instant::now(), max })
+        Box::new(Gelf { assembler: Assembler::new(max), unpacker: Unpacker::default(), begin: Instant::now() })
     }
 
     fn now_ms(&self) -> u64 {
@@ -74,12 +74,15 @@ impl Gelf {
 
     fn take(&mut self, datagram: &[u8], from: SocketAddr, peer: &str, port: &Port, chunk: &mut Chunk) {
         let now_ms = self.now_ms();
+        // A reload may have changed it.
+        let max = port.message_bytes();
+        self.assembler.set_max(max);
         let whole = match self.assembler.push(from, datagram, now_ms) {
             Outcome::Whole(whole) => whole,
             Outcome::Waits | Outcome::Again => return,
             Outcome::Refused(_) => return port.status.refuse("chunk", 1),
         };
-        match self.unpacker.unpack(whole, self.max) {
+        match self.unpacker.unpack(whole, max) {
             Ok(message) => port.put(Kind::Gelf, Some(peer), message, 0, chunk),
             // Unpacked or not, it is what was sent.
             Err(crate::format::gelf::UnpackError::Unknown(_)) => port.put(Kind::Gelf, Some(peer), whole, 0, chunk),
@@ -104,6 +107,7 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
     let mut drops = Drops::of(&source);
     let mut look_at: Option<Instant> = None;
     let mut last_at: Option<Instant> = None;
+    let mut told: Option<Instant> = None;
     loop {
         let is_stopping = stop.is_raised();
         if is_stopping {
@@ -114,7 +118,14 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
             }
         }
         port.begin();
+        // What is refused fills no chunk and costs time all the same.
+        let turn_ends = Instant::now() + Duration::from_millis(RECEIVE_TURN_MS);
+        let (mut taken, mut fails) = (0_usize, false);
         let is_empty = loop {
+            taken = taken.wrapping_add(1);
+            if taken.is_multiple_of(RECEIVE_TURN_LOOK) && turn_ends <= Instant::now() {
+                break false;
+            }
             match source.try_recv(&mut buffer) {
                 Ok((len, from)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
@@ -132,7 +143,11 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
                 // An answer to something that was never sent.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "receiving datagrams fails; it is tried again");
+                    if told.is_none_or(|at| at.elapsed().as_secs() >= RECEIVE_REPORT_S) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%error, "receiving datagrams fails; it is tried again and again");
+                    }
+                    fails = true;
                     break true;
                 }
             }
@@ -160,6 +175,14 @@ pub(super) async fn receive(source: Source, mut take: Take, port: Arc<Port>, mut
         }
         if is_stopping {
             break;
+        }
+        if fails {
+            // The socket stays readable by it.
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)) => {}
+                () = stop.raised() => {}
+            }
+            continue;
         }
         let due = look_at
             .into_iter()

@@ -24,7 +24,7 @@ pub use socket::BindError;
 pub use tls::TlsError;
 
 use crate::base::clock::Clock;
-use crate::base::limits::RECEIVE_END_MS;
+use crate::base::limits::{RECEIVE_END_MS, RECEIVE_STOP_MS, RECEIVE_SYNC_MS};
 use crate::base::metrics::Registry;
 use crate::base::secret::Secret;
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -116,7 +116,7 @@ pub struct Planned {
 pub struct Prepared {
     planned: Planned,
     port: Arc<Port>,
-    /// The port is one that is new.
+    /// Its port is new, or its socket is.
     is_new: bool,
     socket: Option<Socket>,
     tls: Option<Arc<ServerConfig>>,
@@ -161,14 +161,26 @@ pub fn prepare(
     prepared.collect()
 }
 
-fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> Result<Prepared, Problem> {
-    let settings = &planned.settings;
+/// Reads the files that a receiver names, to say before a start what is wrong with them. Blocks for the disk.
+pub fn examine(settings: &Settings) -> Result<(), ReceiveError> {
+    let read = files(settings).map(|_| ());
+    read.map_err(|problem| ReceiveError { name: settings.name.clone(), problem })
+}
+
+/// What a server shows, and who may push to it.
+fn files(settings: &Settings) -> Result<(Option<Arc<ServerConfig>>, Option<Secret>), Problem> {
     let protocols: &[&str] = if matches!(settings.from, From::Push(_)) { &["http/1.1"] } else { &[] };
     let tls = settings.tls().map(|tls| tls::server_config(tls, protocols)).transpose()?;
     let wanted = match &settings.from {
         From::Push(push) => push::credentials(push)?,
         _ => None,
     };
+    Ok((tls, wanted))
+}
+
+fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> Result<Prepared, Problem> {
+    let settings = &planned.settings;
+    let (tls, wanted) = files(settings)?;
     let judge = match &settings.from {
         From::Push(_) => Some(Arc::new(Judge::new(&planned.labels)?)),
         _ => None,
@@ -178,10 +190,11 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
     let is_free = address.as_ref().is_some_and(Address::is_free);
     let is_it = |there: &&There| there.address == address && (!is_free || there.name == settings.name);
     let bound = there.iter().find(is_it);
-    let socket = match (&address, bound.and_then(|there| there.socket.clone())) {
-        (None, _) => None,
-        (Some(_), Some(socket)) => Some(socket),
-        (Some(address), None) => Some(Socket::bind(address)?),
+    let own: Vec<&Socket> = there.iter().filter_map(|there| there.socket.as_ref()).collect();
+    let (socket, is_bound) = match (&address, bound.and_then(|there| there.socket.clone())) {
+        (None, _) => (None, false),
+        (Some(_), Some(socket)) => (Some(socket), false),
+        (Some(address), None) => (Some(Socket::bind(address, &own)?), true),
     };
     let wake = match settings.from {
         From::Stdin => Some(Wake::new()?),
@@ -201,7 +214,7 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
-    Ok(Prepared { planned, port, is_new, socket, tls, wanted, judge, wake })
+    Ok(Prepared { planned, port, is_new: is_new || is_bound, socket, tls, wanted, judge, wake })
 }
 
 /// Who can be held up waits; over UDP the oldest gives way.
@@ -377,7 +390,7 @@ impl Receivers {
         for (name, mut task) in ending {
             if timeout_at(end_at, &mut task).await.is_err() && closes {
                 // A disk that does not answer, most likely.
-                tracing::warn!(source = %name, "the source is removed and has not ended yet");
+                tracing::warn!(source = %name, "the source has not ended yet: the disk does not answer, or the machine is very busy");
                 self.ending.push((name, task));
             }
         }
@@ -387,6 +400,7 @@ impl Receivers {
         let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, wake, is_new } =
             prepared;
         if is_new && let Some(socket) = &socket {
+            socket.show();
             tracing::info!(source = %settings.name, address = %socket.address(), "listening");
         }
         let (leave, leaving) = shutdown::channel();
@@ -434,6 +448,11 @@ impl Receivers {
         !self.running.is_empty() && self.running.iter().all(is_over)
     }
 
+    /// Whether stdin ended because it could not be read.
+    pub fn have_failed(&self) -> bool {
+        self.running.iter().any(|running| running.port.is_broken())
+    }
+
     /// Whether stdin is read, which may end.
     pub fn may_end(&self) -> bool {
         self.running.iter().any(|running| running.ended.is_some())
@@ -452,7 +471,15 @@ impl Receivers {
         let all = self.take(|_| true);
         self.end(all, true).await;
         self.quit.raise();
-        // It does not wait for anything.
+        let end_at = Instant::now() + Duration::from_millis(RECEIVE_STOP_MS);
+        while !self.thread.is_finished() {
+            if end_at <= Instant::now() {
+                // It ends with the process.
+                return tracing::warn!("the thread that receives has not ended yet; it is not waited for");
+            }
+            tokio::time::sleep(Duration::from_millis(RECEIVE_SYNC_MS)).await;
+        }
+        // An error is a panic, which has been shown.
         let _ = self.thread.join();
     }
 }
@@ -514,7 +541,7 @@ async fn work(
             streams::receive(source, syslog.idle_timeout, port, leave, stop).await;
         }
         (From::Syslog(syslog), Socket::UnixStream(listener)) => {
-            let source = streams::Source::Unix(UnixListener::from_std(listener.0.try_clone()?)?);
+            let source = streams::Source::Unix(UnixListener::from_std(listener.1.try_clone()?)?);
             drop(listener);
             streams::receive(source, syslog.idle_timeout, port, leave, stop).await;
         }
@@ -523,7 +550,7 @@ async fn work(
             datagrams::receive(source, Take::Syslog(Kind::Syslog), port, leave).await;
         }
         (From::Syslog(_), Socket::UnixDatagram(socket)) => {
-            let source = datagrams::Source::Unix(UnixDatagram::from_std(socket.0.try_clone()?)?);
+            let source = datagrams::Source::Unix(UnixDatagram::from_std(socket.1.try_clone()?)?);
             datagrams::receive(source, Take::Syslog(Kind::SyslogLocal), port, leave).await;
         }
         (From::Gelf(_), Socket::Udp(socket)) => {

@@ -5,11 +5,13 @@
 
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{CLOCK_AHEAD_NS, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
+use crate::base::limits::{
+    CLOCK_AHEAD_NS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS,
+};
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
-use crate::store::inlet::{AppendError, Inlet, Kept, Limits};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use crate::store::inlet::{AppendError, Inlet, Kept, Limits, Pending};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -26,10 +28,14 @@ pub(super) struct Port {
     message_bytes: AtomicUsize,
     pub(super) status: Status,
     written: Notify,
+    /// What it is fed from cannot be read any more.
+    broken: AtomicBool,
     /// Connections of streams, whichever of its receivers has them.
     pub(super) slots: Arc<Semaphore>,
     /// What they hold of messages that have not ended, bytes.
     pub(super) unfinished: Arc<AtomicUsize>,
+    /// What they have read and the inlet has not taken yet, as records, bytes.
+    pub(super) waiting: Arc<AtomicUsize>,
 }
 
 /// Records that are to be appended together.
@@ -46,8 +52,22 @@ impl Chunk {
         self.bytes.is_empty()
     }
 
+    /// Takes off the first record. `None`: it is the only one.
+    pub(super) fn split_first(&mut self) -> Option<Chunk> {
+        if self.records <= 1 {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', &self.bytes)?.saturating_add(1);
+        let bytes = self.bytes.drain(..end).collect();
+        self.records = self.records.saturating_sub(1);
+        // Which of them has how many is of no account.
+        Some(Chunk { bytes, records: 1, message_bytes: std::mem::take(&mut self.message_bytes) })
+    }
+
+    /// Empties it; what a large message took is given back.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(RECEIVE_CHUNK_BYTES);
         (self.records, self.message_bytes) = (0, 0);
     }
 }
@@ -62,8 +82,10 @@ impl Port {
             message_bytes: AtomicUsize::new(message_bytes),
             status,
             written: Notify::new(),
+            broken: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(RECEIVE_CONNECTIONS)),
             unfinished: Arc::default(),
+            waiting: Arc::default(),
         }
     }
 
@@ -74,6 +96,15 @@ impl Port {
             inlet.set_limits(limits);
         }
         self.message_bytes.store(message_bytes, Ordering::Relaxed);
+    }
+
+    /// What it is fed from failed, and has not just ended.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// The longest message, bytes.
@@ -134,7 +165,7 @@ impl Port {
         kept
     }
 
-    /// The same; `None`: it is being synced.
+    /// The same; `None`: somebody else is at it, who may wait for the disk.
     pub(super) fn try_append(&self, chunk: &Chunk) -> Option<Result<Kept, AppendError>> {
         let mut inlet = match self.inlet.try_lock() {
             Ok(inlet) => inlet,
@@ -146,7 +177,7 @@ impl Port {
         Some(kept)
     }
 
-    /// Appends a chunk when the inlet is not being synced, and lets others of the thread work until then.
+    /// Appends a chunk when nobody else is at the inlet, and lets others of the thread work until then.
     pub(super) async fn append_soon(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
         loop {
             if let Some(kept) = self.try_append(chunk) {
@@ -175,6 +206,14 @@ impl Port {
                     self.append_above(chunk);
                     break;
                 }
+                // Waiting would be for ever.
+                Err(AppendError::TooLarge { .. }) => match chunk.split_first() {
+                    Some(mut first) => Box::pin(self.append_all(&mut first, stop)).await,
+                    None => {
+                        self.give_up(chunk);
+                        break;
+                    }
+                },
                 Err(error) => {
                     if !std::mem::replace(&mut waited, true) {
                         self.status.held_up.add(1);
@@ -189,6 +228,15 @@ impl Port {
             }
         }
         chunk.clear();
+    }
+
+    /// Counts a message that does not fit into the inlet at all.
+    pub(super) fn give_up(&self, chunk: &Chunk) {
+        self.status.refuse("too_large", chunk.records);
+        tracing::warn!(
+            bytes = chunk.bytes.len(),
+            "a message that does not fit into `queue` is lost: give the source a larger one"
+        );
     }
 
     /// Appends what can be given back to nobody.
@@ -210,15 +258,17 @@ impl Port {
         }
     }
 
-    /// What is taken and not in a file yet, bytes. `None`: it is being synced.
+    /// What is taken and not in a file yet, bytes. `None`: somebody is at it.
     pub(super) fn held_bytes(&self) -> Option<usize> {
         self.inlet.try_lock().ok().map(|inlet| inlet.as_ref().map_or(0, Inlet::held_bytes))
     }
 
-    /// Makes what is in files last.
+    /// Makes what is in files last. The inlet takes more while the disk is waited for.
     pub(super) fn sync(&self) -> bool {
+        let pending = self.lock().as_mut().map(Inlet::begin_sync);
+        let Some(synced) = pending.map(Pending::run) else { return true };
         // What fails is counted and told by the inlet.
-        self.lock().as_mut().is_none_or(|inlet| inlet.sync().is_ok())
+        self.lock().as_mut().is_none_or(|inlet| inlet.end_sync(synced).is_ok())
     }
 
     /// Lets the inlet go, so that another may open its directory: nothing is taken any more.

@@ -71,7 +71,7 @@ pub(super) async fn receive(
     leave: Shutdown,
 ) {
     let failed = port.status.handshakes_failed.clone();
-    let listener = match Listener::adopt(socket, RECEIVE_CONNECTIONS) {
+    let listener = match Listener::adopt(socket, RECEIVE_CONNECTIONS, port.status.connections.clone()) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "pushes cannot be received"),
     };
@@ -348,14 +348,9 @@ impl Gathered<'_> {
         Ok(())
     }
 
-    /// A stream without labels cannot be stored, unless the source has some.
+    /// A stream whose labels Loki would not take cannot be stored as it is.
     fn stream<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Refusal> {
-        if self.judging.is_bare(labels) {
-            return Err(Refusal::bad(
-                "a stream has no labels that Loki takes, and the source has none for it: send some, or give the source `labels`",
-            ));
-        }
-        Ok(())
+        self.judging.fault(labels).map_or(Ok(()), |why| Err(Refusal::bad(why)))
     }
 
     fn checked(

@@ -60,6 +60,15 @@ impl Address {
     pub fn is_free(&self) -> bool {
         matches!(self, Address::Udp(at) | Address::Tcp(at) if at.port() == 0)
     }
+
+    /// Whether both cannot be had at once: one path is one socket of either kind.
+    pub fn clashes(&self, other: &Address) -> bool {
+        match (self, other) {
+            (Address::UnixStream(path), Address::UnixDatagram(other))
+            | (Address::UnixDatagram(path), Address::UnixStream(other)) => path == other,
+            _ => self == other && !self.is_free(),
+        }
+    }
 }
 
 impl std::fmt::Display for Address {

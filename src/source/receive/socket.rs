@@ -1,7 +1,7 @@
 //! Sockets that receivers listen on: bound once, kept open while the configuration changes, and shared by whoever takes their place.
 //!
 //! Promises: an error names the address and what to do; a datagram that is in a socket's buffer is lost by no change of what reads it; a path that
-//! another program listens at is not taken from it. Leaves to others: reading.
+//! another program listens at is not taken from it, nor removed if another one is there by now. Leaves to others: reading.
 
 use super::settings::Address;
 use crate::base::limits::{KEEPALIVE_S, RECEIVE_BUFFER_BYTES};
@@ -10,10 +10,11 @@ use rustix::net::sockopt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Why an address cannot be listened on; the text says what to do.
@@ -46,24 +47,54 @@ pub enum BindError {
 pub(super) enum Socket {
     Udp(Arc<UdpSocket>),
     Tcp(Arc<TcpListener>),
-    UnixStream(Arc<(UnixListener, OwnPath)>),
-    UnixDatagram(Arc<(UnixDatagram, OwnPath)>),
+    // The path is dropped first: as long as the socket lives, no other file gets its number.
+    UnixStream(Arc<(OwnPath, UnixListener)>),
+    UnixDatagram(Arc<(OwnPath, UnixDatagram)>),
 }
 
-/// A path that is removed with its socket.
+/// A path that is removed with its socket, unless it is somebody else's by now.
 #[derive(Debug)]
-pub(super) struct OwnPath(PathBuf);
+pub(super) struct OwnPath {
+    path: PathBuf,
+    /// Where it was bound.
+    bound: PathBuf,
+    /// What was bound.
+    file: Option<FileId>,
+}
 
-impl Drop for OwnPath {
-    fn drop(&mut self) {
-        // It may be gone already, with its directory.
-        let _ = fs::remove_file(&self.0);
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl OwnPath {
+    /// Of what was bound right now.
+    fn new(path: &Path, bound: PathBuf) -> Self {
+        let file = file_id(&bound);
+        OwnPath { path: path.to_owned(), bound, file }
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.file.is_some() && file_id(path) == self.file
     }
 }
 
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        for path in [&self.path, &self.bound] {
+            if self.is_at(path) {
+                // Its directory may go at the same time.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 impl Socket {
-    /// Binds a socket that never blocks.
-    pub(super) fn bind(address: &Address) -> Result<Socket, BindError> {
+    /// Binds a socket that never blocks. One at a path of `own` is not to be found before [`Socket::show`].
+    pub(super) fn bind(address: &Address, own: &[&Socket]) -> Result<Socket, BindError> {
         let fail = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
             io::ErrorKind::PermissionDenied => BindError::Denied(address.clone(), rustix::process::geteuid().as_raw()),
@@ -83,21 +114,41 @@ impl Socket {
                 Ok(Socket::Tcp(Arc::new(socket)))
             }
             Address::UnixStream(path) => {
-                free(path, address)
+                let bound = free(path, own)
                     .map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
-                let socket = UnixListener::bind(path).map_err(fail)?;
+                let socket = UnixListener::bind(&bound).map_err(fail)?;
+                let bound = OwnPath::new(path, bound);
                 socket.set_nonblocking(true).map_err(fail)?;
-                open_to_all(path).map_err(fail)?;
-                Ok(Socket::UnixStream(Arc::new((socket, OwnPath(path.clone())))))
+                open_to_all(&bound.bound).map_err(fail)?;
+                Ok(Socket::UnixStream(Arc::new((bound, socket))))
             }
             Address::UnixDatagram(path) => {
-                free(path, address)
+                let bound = free(path, own)
                     .map_err(|error| error.map_or_else(|| BindError::NotASocket(address.clone()), fail))?;
-                let socket = UnixDatagram::bind(path).map_err(fail)?;
+                let socket = UnixDatagram::bind(&bound).map_err(fail)?;
+                let bound = OwnPath::new(path, bound);
                 socket.set_nonblocking(true).map_err(fail)?;
-                open_to_all(path).map_err(fail)?;
-                Ok(Socket::UnixDatagram(Arc::new((socket, OwnPath(path.clone())))))
+                open_to_all(&bound.bound).map_err(fail)?;
+                Ok(Socket::UnixDatagram(Arc::new((bound, socket))))
             }
+        }
+    }
+
+    fn own_path(&self) -> Option<&OwnPath> {
+        match self {
+            Socket::Udp(_) | Socket::Tcp(_) => None,
+            Socket::UnixStream(socket) => Some(&socket.0),
+            Socket::UnixDatagram(socket) => Some(&socket.0),
+        }
+    }
+
+    /// Lets senders find it, in place of one that had its path.
+    pub(super) fn show(&self) {
+        if let Some(OwnPath { path, bound, .. }) = self.own_path()
+            && path != bound
+            && let Err(error) = fs::rename(bound, path)
+        {
+            tracing::error!(path = %path.display(), %error, "cannot put a socket in place: nothing is received here");
         }
     }
 
@@ -106,8 +157,8 @@ impl Socket {
         match self {
             Socket::Udp(socket) => socket.local_addr().map_or_else(|_| "udp".to_owned(), |at| format!("udp://{at}")),
             Socket::Tcp(socket) => socket.local_addr().map_or_else(|_| "tcp".to_owned(), |at| format!("tcp://{at}")),
-            Socket::UnixStream(socket) => Address::UnixStream(socket.1.0.clone()).to_string(),
-            Socket::UnixDatagram(socket) => Address::UnixDatagram(socket.1.0.clone()).to_string(),
+            Socket::UnixStream(socket) => Address::UnixStream(socket.0.path.clone()).to_string(),
+            Socket::UnixDatagram(socket) => Address::UnixDatagram(socket.0.path.clone()).to_string(),
         }
     }
 }
@@ -142,23 +193,32 @@ fn widen(socket: &UdpSocket, address: &Address) {
     }
 }
 
-/// Removes a socket that nobody listens at any more. `None`: what is there is no socket.
-fn free(path: &Path, address: &Address) -> Result<(), Option<io::Error>> {
+/// Where a socket for a path is to be bound: there, once nobody listens at it any more, or beside it while one of `own` does. `Err(None)`: what is there is
+/// no socket.
+fn free(path: &Path, own: &[&Socket]) -> Result<PathBuf, Option<io::Error>> {
+    static BESIDE: AtomicU32 = AtomicU32::new(0);
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(path.to_owned()),
     };
     if !kind.is_socket() {
         return Err(None);
     }
-    let is_used = match address {
-        Address::UnixDatagram(_) => UnixDatagram::unbound().and_then(|socket| socket.connect(path)).is_ok(),
-        _ => UnixStream::connect(path).is_ok(),
-    };
-    if is_used {
-        return Err(Some(io::ErrorKind::AddrInUse.into()));
+    if own.iter().any(|socket| socket.own_path().is_some_and(|own| own.path == path && own.is_at(path))) {
+        let number = BESIDE.fetch_add(1, Ordering::Relaxed);
+        return Ok(path.with_file_name(format!(".{}.{number}", std::process::id())));
     }
-    fs::remove_file(path).map_err(Some)
+    // Of all kinds of sockets this one never waits for the other side, and it is refused only where there is none.
+    let found = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    let Err(error) = found else { return Err(Some(io::ErrorKind::AddrInUse.into())) };
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => fs::remove_file(path).map_err(Some)?,
+        Some(libc::ENOENT) => {}
+        // One of another kind, or one that takes from a single other only.
+        Some(libc::EPROTOTYPE | libc::EPERM) => return Err(Some(io::ErrorKind::AddrInUse.into())),
+        _ => return Err(Some(error)),
+    }
+    Ok(path.to_owned())
 }
 
 /// Every program of the host may send, as to `/dev/log`.
@@ -217,12 +277,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, file) = (dir.path().join("s"), dir.path().join("f"));
         drop(UnixListener::bind(&path).unwrap());
-        let socket = Socket::bind(&Address::UnixStream(path.clone())).unwrap();
-        assert!(matches!(Socket::bind(&Address::UnixStream(path.clone())), Err(BindError::InUse(_))));
+        let socket = Socket::bind(&Address::UnixStream(path.clone()), &[]).unwrap();
+        assert!(matches!(Socket::bind(&Address::UnixStream(path.clone()), &[]), Err(BindError::InUse(_))));
         drop(socket);
         assert!(!path.exists());
         fs::write(&file, "x").unwrap();
-        assert!(matches!(Socket::bind(&Address::UnixDatagram(file.clone())), Err(BindError::NotASocket(_))));
+        assert!(matches!(Socket::bind(&Address::UnixDatagram(file.clone()), &[]), Err(BindError::NotASocket(_))));
         assert!(file.exists());
     }
 
@@ -230,9 +290,9 @@ mod tests {
     fn errors_name_the_address_and_the_remedy() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp(taken.local_addr().unwrap());
-        let error = Socket::bind(&address).unwrap_err().to_string();
+        let error = Socket::bind(&address, &[]).unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("in use"), "{error}");
-        let error = Socket::bind(&Address::Udp("192.0.2.1:5".parse().unwrap())).unwrap_err().to_string();
+        let error = Socket::bind(&Address::Udp("192.0.2.1:5".parse().unwrap()), &[]).unwrap_err().to_string();
         assert!(error.contains("udp://192.0.2.1:5") && error.contains("does not have"), "{error}");
     }
 }

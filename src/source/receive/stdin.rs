@@ -10,6 +10,7 @@ use crate::base::limits::{RECEIVE_READ_BYTES, RECEIVE_WAIT_MS};
 use crate::base::shutdown::{Shutdown, Trigger};
 use crate::base::wake::Wake;
 use crate::format::record::Kind;
+use crate::store::inlet::AppendError;
 use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,7 @@ pub(super) fn read(port: &Arc<Port>, wake: &Wake, stop: &Shutdown, ended: &Trigg
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
             Err(error) => {
                 tracing::error!(%error, "stdin cannot be read any more");
+                port.break_off();
                 0
             }
         };
@@ -120,6 +122,14 @@ fn append(port: &Port, chunk: &mut Chunk, stop: &Shutdown) {
                 port.append_above(chunk);
                 break;
             }
+            // Waiting would be for ever.
+            Err(AppendError::TooLarge { .. }) => match chunk.split_first() {
+                Some(mut first) => append(port, &mut first, stop),
+                None => {
+                    port.give_up(chunk);
+                    break;
+                }
+            },
             Err(_) => {
                 if !std::mem::replace(&mut waited, true) {
                     port.status.held_up.add(1);

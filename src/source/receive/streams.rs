@@ -4,15 +4,15 @@
 //!
 //! Promises: a message that was read is in the inlet before the connection is read again; one bad connection ends nothing else. TCP syslog has no
 //! answers: what the kernel had taken and nobody had read when the process was killed is gone. When it stops, it takes what is there first, for a
-//! moment. Connections are bounded in number, in the time that they are silent or a message takes, and in what they hold of messages that have not
-//! ended. Leaves to others: cutting the stream (`format/syslog/frame`), what a message says.
+//! moment. Connections are bounded in number, in the time that they are silent or a message takes, and in what they hold of messages, whether those
+//! have ended or not. Leaves to others: cutting the stream (`format/syslog/frame`), what a message says.
 
 use super::datagrams::Peer;
 use super::port::{Chunk, Port};
 use super::socket::keep_alive;
 use crate::base::limits::{
     HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_LAST_MS, RECEIVE_REPORT_S, RECEIVE_STOP_MS,
-    RECEIVE_STREAM_BYTES, RECEIVE_UNFINISHED_BYTES, TLS_HANDSHAKE_MS,
+    RECEIVE_STREAM_BYTES, RECEIVE_UNFINISHED_BYTES, RECEIVE_WAIT_MS, SYSLOG_BUFFER_BYTES, TLS_HANDSHAKE_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::Kind;
@@ -82,7 +82,8 @@ pub(super) async fn receive(source: Source, idle: Duration, port: Arc<Port>, mut
         match accepted {
             Ok(accepted) => {
                 let held = Held { all: Arc::clone(&port.unfinished), own: 0 };
-                let connection = Connection { idle, port: Arc::clone(&port), stop: stop.clone(), held };
+                let waiting = Held { all: Arc::clone(&port.waiting), own: 0 };
+                let connection = Connection { idle, port: Arc::clone(&port), stop: stop.clone(), held, waiting };
                 let tls = source.tls();
                 connections.spawn(async move {
                     connection.port.status.connections.add(1.0);
@@ -108,9 +109,10 @@ struct Connection {
     port: Arc<Port>,
     stop: Shutdown,
     held: Held,
+    waiting: Held,
 }
 
-/// What a connection holds of a message that has not ended, as a part of what all of its source hold, bytes.
+/// What a connection holds, as a part of what all of its source hold, bytes: of a message that has not ended, or of records that wait for room.
 struct Held {
     all: Arc<AtomicUsize>,
     own: usize,
@@ -197,8 +199,10 @@ impl Connection {
                 // The other side went away; what it had sent whole was taken.
                 Err(_) => break,
             };
+            self.room().await;
             self.port.begin();
             let port = &self.port;
+            framer.set_max(port.message_bytes());
             framer.push(buffer.get(..got).unwrap_or_default(), |frame| {
                 port.put(kind, peer, frame.bytes, frame.missing, &mut chunk);
             });
@@ -207,7 +211,7 @@ impl Connection {
             } else if !chunk.is_empty() || begun.is_none() {
                 begun = Some(now);
             }
-            self.port.append_all(&mut chunk, &mut self.stop).await;
+            self.append(&mut chunk).await;
             if !self.held.set(framer.held()) {
                 self.port.status.closed.add(1);
                 break;
@@ -216,6 +220,23 @@ impl Connection {
         self.port.begin();
         let port = &self.port;
         framer.finish(|frame| port.put(kind, peer, frame.bytes, frame.missing, &mut chunk));
-        self.port.append_all(&mut chunk, &mut self.stop).await;
+        self.append(&mut chunk).await;
+    }
+
+    /// Waits while all of the source have much that the inlet does not take: a few bytes can be a long record. A stop takes what there is.
+    async fn room(&mut self) {
+        while self.port.waiting.load(Ordering::Relaxed) > RECEIVE_UNFINISHED_BYTES && !self.stop.is_raised() {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)) => {}
+                () = self.stop.raised() => {}
+            }
+        }
+    }
+
+    async fn append(&mut self, chunk: &mut Chunk) {
+        let _ = self.waiting.set(chunk.bytes.capacity());
+        self.port.append_all(chunk, &mut self.stop).await;
+        chunk.bytes.shrink_to(SYSLOG_BUFFER_BYTES);
+        let _ = self.waiting.set(0);
     }
 }

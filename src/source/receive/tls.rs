@@ -64,9 +64,16 @@ pub(super) fn server_config(tls: &Tls, protocols: &[&str]) -> Result<Arc<ServerC
             builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(path)(error.to_string()))?)
         }
     };
-    let mut config = builder
-        .with_single_cert(certificates(&tls.cert_file)?, private_key(&tls.key_file)?)
-        .map_err(|error| unusable(&tls.cert_file)(error.to_string()))?;
+    let mut config =
+        builder.with_single_cert(certificates(&tls.cert_file)?, private_key(&tls.key_file)?).map_err(|error| {
+            match error {
+                rustls::Error::InconsistentKeys(_) => unusable(&tls.key_file)(format!(
+                    "it is not the key of the certificate in {}",
+                    tls.cert_file.display()
+                )),
+                error => unusable(&tls.cert_file)(error.to_string()),
+            }
+        })?;
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }

@@ -26,19 +26,22 @@
 mod counters;
 mod room;
 mod scan;
+mod sync;
 mod write;
 
 pub use crate::store::spool::disk::Directory;
 pub use counters::{Counters, Operation, Reason};
+pub use sync::{Pending, Synced};
 pub use write::Kept;
 
 use crate::base::clock::Clock;
 use crate::base::limits::{INLET_FILE_BYTES, INLET_FILE_BYTES_MIN, INLET_FILES};
-use crate::store::spool::disk::{Disk, DiskFile};
+use crate::store::spool::disk::Disk;
 use counters::Report;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
+use std::sync::Arc;
 
 /// The file that is appended to. Finished ones have this name, a dot and their number.
 pub const NAME: &str = "inlet.log";
@@ -142,7 +145,7 @@ pub struct Inlet<D: Disk = Directory> {
     finished: VecDeque<Finished>,
     next_number: u64,
     /// The file that is appended to, once it is open.
-    writer: Option<D::File>,
+    writer: Option<Arc<D::File>>,
     /// Its length, bytes.
     written: u64,
     held: Held,
@@ -214,48 +217,6 @@ impl<D: Disk> Inlet<D> {
     /// What is taken but not in a file yet, bytes. 0: everything that was ever taken and not dropped is in one.
     pub fn held_bytes(&self) -> usize {
         self.held.bytes.len()
-    }
-
-    /// Tries again to write what is held, and makes what is in files last through a power loss. After an error the same may be lost as
-    /// if it had not been called.
-    pub fn sync(&mut self) -> Result<(), InletError> {
-        let flushed = self.flush();
-        if self.dirty || !self.finished.is_empty() {
-            self.recount();
-        }
-        let mut first = None;
-        if self.dirty {
-            // What an earlier run left and this one could not open yet is not synced either.
-            let opened = if self.written > 0 { self.open_writer() } else { Ok(()) };
-            match opened.and_then(|()| self.writer.as_ref().map_or(Ok(()), DiskFile::sync)) {
-                Ok(()) => self.dirty = false,
-                Err(error) => first = Some(error),
-            }
-        }
-        for number in std::mem::take(&mut self.unsynced) {
-            // What is read and removed already need not reach the disk.
-            if !self.finished.iter().any(|file| file.number == number) {
-                continue;
-            }
-            match self.disk.open(&finished_name(number)).and_then(|file| file.sync()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    self.unsynced.push(number);
-                    first = first.or(Some(error));
-                }
-                _ => {}
-            }
-        }
-        if self.directory_dirty {
-            match self.disk.sync_directory() {
-                Ok(()) => self.directory_dirty = false,
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        if let Some(error) = first {
-            self.failed(Operation::Sync, &error);
-            return Err(self.error("sync it", error));
-        }
-        flushed.map_err(|error| self.error("append to it", error))
     }
 
     /// Learns which files are still there.
@@ -357,9 +318,9 @@ fn finished_name(number: u64) -> String {
     format!("{NAME}.{number}")
 }
 
-/// Whether a finished file has this name. Other names in an inlet's directory are none of ours.
-pub fn is_finished(name: &OsStr) -> bool {
-    name.to_str().and_then(parse_name).is_some()
+/// The number of the finished file that has this name. Other names in an inlet's directory are none of ours.
+pub fn number_of(name: &OsStr) -> Option<u64> {
+    parse_name(name.to_str()?)
 }
 
 /// The number of a finished file; only names that [`finished_name`] makes.

@@ -7,6 +7,7 @@ use super::{AppendError, Inlet, NAME, Policy, scan};
 use crate::base::limits::INLET_HELD_BYTES;
 use crate::store::spool::disk::{Disk, DiskFile};
 use std::io;
+use std::sync::Arc;
 
 /// What became of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl<D: Disk> Inlet<D> {
         if let Err(error) = self.open_writer() {
             return (0, Some(error));
         }
-        let Some(file) = &self.writer else { return (0, Some(io::ErrorKind::NotFound.into())) };
+        let Some(file) = self.writer.clone() else { return (0, Some(io::ErrorKind::NotFound.into())) };
         self.dirty = true;
         let mut done = 0;
         let error = loop {
@@ -130,7 +131,7 @@ impl<D: Disk> Inlet<D> {
                 self.dropped(Reason::Torn, u64::from(cut));
                 self.written = bytes;
                 self.dirty = true;
-                self.writer = Some(file);
+                self.writer = Some(Arc::new(file));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let file = match self.disk.create(NAME) {
@@ -143,7 +144,7 @@ impl<D: Disk> Inlet<D> {
                 };
                 self.written = 0;
                 self.directory_dirty = true;
-                self.writer = Some(file);
+                self.writer = Some(Arc::new(file));
             }
             Err(error) => return Err(error),
         }
