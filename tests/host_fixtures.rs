@@ -171,7 +171,7 @@ fn answer(serial: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn pad(out: &mut Vec<u8>, to: usize) {
-    while out.len() % to != 0 {
+    while !out.len().is_multiple_of(to) {
         out.push(0);
     }
 }
