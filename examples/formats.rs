@@ -5,9 +5,10 @@
 //! write. Ends with an error if ours is not twice as fast as that parser's tree, or a text of samples is read with less than 150 MB/s.
 
 use lugger::format::prometheus::{parse, text};
-use lugger::format::remote_write::{self, Point, cache::Series, cache::SeriesCache, labels::LabelSet};
+use lugger::format::remote_write::{self, cache::Series, cache::SeriesCache, labels::LabelSet};
 use lugger::format::syslog::{self, frame::Framer};
 use lugger::format::{cri, docker, gelf, json, logfmt, push_json, record, remote_write_v2, rfc3339};
+use lugger::model::points::Point;
 use lugger::model::samples::Samples;
 use serde::Deserialize;
 use std::borrow::Cow;

@@ -5,8 +5,9 @@ mod allocations;
 
 use allocations::{Counting, allocations};
 use lugger::format::prometheus::{parse, text};
-use lugger::format::remote_write::{self, Point, cache::Series, cache::SeriesCache, labels::LabelSet};
+use lugger::format::remote_write::{self, cache::Series, cache::SeriesCache, labels::LabelSet};
 use lugger::format::{cri, docker, json, logfmt, remote_write_v2, rfc3339};
+use lugger::model::points::Point;
 use lugger::model::samples::Samples;
 use std::hint::black_box;
 

@@ -2,6 +2,7 @@
 //!
 //! Promises: no module here blocks on the network or reads configuration. Leaves to others: meaning.
 
+pub mod access;
 pub mod atomic_file;
 pub mod backoff;
 pub mod base64;
@@ -14,6 +15,7 @@ pub mod secret;
 pub mod serve;
 pub mod shutdown;
 pub mod text;
+pub mod tls;
 pub mod units;
 pub mod wake;
 pub mod words;

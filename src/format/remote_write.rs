@@ -13,6 +13,7 @@ pub mod labels;
 mod tests;
 pub(crate) mod wire;
 
+use crate::model::points::Point;
 use crate::model::samples::{Exemplar, Family, Kind, labels_of};
 use wire::{bytes_len, double_len, number_len, push_double, push_number, push_text, push_varint, text_len};
 
@@ -22,17 +23,6 @@ const FIELD_1: u8 = 1;
 const FIELD_2: u8 = 2;
 /// `WriteRequest.metadata`, and `TimeSeries.exemplars`.
 const FIELD_3: u8 = 3;
-
-/// One value of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Point {
-    /// The value's bits.
-    pub bits: u64,
-    /// When, milliseconds since 1970.
-    pub time_ms: i64,
-    /// Since when it counts, milliseconds since 1970; 0 if that is not known. Only 2.0 has it.
-    pub start_ms: i64,
-}
 
 /// Appends a label to those of a series. They have to come sorted by name.
 pub fn push_label(name: &str, value: &str, out: &mut Vec<u8>) {

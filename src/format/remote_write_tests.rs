@@ -2,6 +2,7 @@
 
 use super::labels::LabelSet;
 use super::*;
+use crate::model::points::Point;
 use crate::model::samples::{STALE_BITS, Samples};
 use proptest::prelude::*;
 use prost::Message;

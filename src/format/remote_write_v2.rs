@@ -9,7 +9,8 @@
 use crate::format::remote_write::wire::{
     bytes_len, double_len, number_len, push_bytes, push_double, push_number, push_varint, varint_len,
 };
-use crate::format::remote_write::{Point, labels_in, sorted};
+use crate::format::remote_write::{labels_in, sorted};
+use crate::model::points::Point;
 use crate::model::samples::{Exemplar, Family, Kind};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod budget;
 pub mod flow;
 pub mod labels;
+pub mod points;
 pub mod samples;
 pub mod tenant;
 pub mod value;

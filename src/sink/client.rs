@@ -157,7 +157,7 @@ impl Client {
 
     /// Whether credentials come from a file, so that reading it again can help.
     pub fn has_credentials_file(&self) -> bool {
-        matches!(&self.auth, Auth::Basic { password: Credential::File(_), .. } | Auth::Bearer(Credential::File(_)))
+        matches!(self.auth.secret(), Some(Credential::File(_)))
     }
 
     /// Reads the credentials again. On an error the previous ones stay.
@@ -175,6 +175,11 @@ impl Client {
                 let token = secret_text(token)?;
                 self.secrets.push(token.clone());
                 format!("Bearer {token}")
+            }
+            Auth::Other { scheme, credentials } => {
+                let credentials = secret_text(credentials)?;
+                self.secrets.push(credentials.clone());
+                format!("{scheme} {credentials}")
             }
         };
         self.secrets.sort_unstable();

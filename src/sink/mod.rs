@@ -15,4 +15,5 @@ pub mod settings;
 pub mod spill;
 pub mod status;
 mod streams;
-pub mod tls;
+
+pub use crate::base::tls;

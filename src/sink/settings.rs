@@ -1,9 +1,9 @@
 //! What an endpoint is told: plain values, already checked.
 
+pub use crate::base::access::{Auth, Credential, Tls};
 use crate::base::rate::RateLimit;
 use crate::base::secret::Secret;
 use crate::model::flow::StreamBound;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// One `loki` entry.
@@ -40,54 +40,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// Whether files belong to it, which may have changed when it has not.
     pub fn names_files(&self) -> bool {
-        let password = match &self.auth {
-            Auth::None => None,
-            Auth::Basic { password, .. } | Auth::Bearer(password) => Some(password),
-        };
         let tls = &self.tls;
-        matches!(password, Some(Credential::File(_)))
+        matches!(self.auth.secret(), Some(Credential::File(_)))
             || [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| file.is_some())
     }
-}
-
-/// How the agent shows who it is. `File` secrets are read again before each attempt that follows a 401 or 403, so that they can be
-/// replaced without a restart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Auth {
-    /// It does not.
-    #[default]
-    None,
-    /// HTTP basic authentication.
-    Basic {
-        /// User name.
-        username: String,
-        /// Password.
-        password: Credential,
-    },
-    /// `Authorization: Bearer …`.
-    Bearer(Credential),
-}
-
-/// A secret, as it stands in the configuration or in a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// The secret itself.
-    Inline(Secret),
-    /// The file that has it; trailing newlines do not count.
-    File(PathBuf),
-}
-
-/// TLS towards an endpoint.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM file of the only authorities to trust; `None`: the host's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of the client certificate chain.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of the client's key.
-    pub key_file: Option<PathBuf>,
-    /// Name to expect in the endpoint's certificate and to send as SNI, instead of the URL's.
-    pub server_name: Option<String>,
-    /// Accept any certificate.
-    pub insecure_skip_verify: bool,
 }

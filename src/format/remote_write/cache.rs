@@ -1,7 +1,7 @@
 //! Remembers what becomes of series: their encoded labels by their keys, which are the same from one collection to the next.
 //!
 //! A collection begins with [`SeriesCache::begin`], then asks for each of its samples. So the cache knows as well which series are there twice,
-//! and which were there the last time and are no more.
+//! and which were there the last time and are no more. A collection that turns out to be refused is taken back with [`SeriesCache::refuse`].
 //!
 //! Promises: bounded in series and bytes; beyond the bounds labels are made anew each time, and nothing else changes. A series that is known
 //! allocates nothing. Leaves to others: what the labels are, and one cache for each target, since equal keys of two targets are two series.
@@ -25,6 +25,12 @@ pub struct SeriesCache {
     bytes: usize,
     max_series: usize,
     max_bytes: usize,
+    /// The last time of a slot's series that has times of its own, where there are such series at all.
+    times: Vec<i64>,
+    /// The slot that stands for the series that was asked for last.
+    asked: Option<u32>,
+    /// Whether there was no room in the collection under way.
+    overflowed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +48,8 @@ struct Slot {
     told: u32,
     /// Whether its end is of interest.
     tracked: bool,
+    /// Whether one with these labels was there, and its end of interest, in the collection before the one in which it was told.
+    before: bool,
     /// Whether it has labels; otherwise it is dropped.
     kept: bool,
 }
@@ -74,6 +82,9 @@ impl SeriesCache {
             bytes: 0,
             max_series,
             max_bytes,
+            times: Vec::new(),
+            asked: None,
+            overflowed: false,
         }
     }
 
@@ -95,6 +106,7 @@ impl SeriesCache {
     /// Begins a collection, and forgets what was not asked for in the `keep` collections before it. At least 1: the last one tells what ended.
     pub fn begin(&mut self, keep: u32) {
         self.now += 1;
+        self.overflowed = false;
         let oldest = self.now.saturating_sub(keep.max(1));
         // A look at all slots costs little beside a collection, yet need not be each time.
         if self.now.is_multiple_of(keep.max(1)) {
@@ -117,9 +129,13 @@ impl SeriesCache {
             None => {
                 self.scratch.clear();
                 let kept = make(key, &mut self.scratch);
+                self.asked = None;
                 match self.insert(hash, key, kept) {
                     Some(at) => at,
-                    None if kept => return Series::Labels(&self.scratch),
+                    None if kept => {
+                        self.overflowed = true;
+                        return Series::Labels(&self.scratch);
+                    }
                     None => return Series::Dropped,
                 }
             }
@@ -131,12 +147,82 @@ impl SeriesCache {
             return Series::Dropped;
         }
         let first = slot.first;
+        self.asked = Some(first);
         let Some(first) = self.slots.get_mut(first as usize) else { return Series::Dropped };
         let again = first.told == now;
+        if !again {
+            first.before = first.tracked && first.told == now.wrapping_sub(1);
+        }
         first.told = now;
         first.tracked = tracked || again && first.tracked;
         let labels = self.slots.get(at as usize).map_or(&[][..], Slot::labels);
         if again { Series::Again(labels) } else { Series::Labels(labels) }
+    }
+
+    /// Whether a value of this time is newer than all others of the series that was asked for last, as far as those are known; and remembers the time,
+    /// if it is the series' own (`own`) or others were. A time of the collection itself is always newer unless the series had own ones.
+    pub fn is_newer(&mut self, time_ms: i64, own: bool) -> bool {
+        let Some(at) = self.asked.map(|at| at as usize) else { return true };
+        if own && self.times.len() <= at {
+            self.times.resize(self.slots.len().max(at + 1), i64::MIN);
+        }
+        match self.times.get_mut(at) {
+            Some(last) if *last >= time_ms => false,
+            Some(last) if own || *last != i64::MIN => {
+                *last = time_ms;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// Forgets a key, so that the next collection makes its labels anew.
+    pub fn forget_key(&mut self, key: &[u8]) {
+        let hash = self.hasher.hash_one(key);
+        let known = self.keys.find(hash, |at| self.slots.get(*at as usize).is_some_and(|slot| slot.key() == key));
+        if let Some(at) = known.copied() {
+            self.forget(at);
+        }
+    }
+
+    /// Whether there were series in this collection for which there is no room: nobody will tell when they end.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Whether one with these labels is there in this collection.
+    pub fn has(&self, labels: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(labels);
+        let of = |at: &u32| self.slots.get(*at as usize);
+        let first = self.labels.find(hash, |at| of(at).is_some_and(|slot| slot.labels() == labels));
+        first.and_then(of).is_some_and(|slot| slot.told == self.now)
+    }
+
+    /// Takes the collection under way back: gives the labels of all that were there in the one before it, and takes none as there from now on.
+    pub fn refuse(&mut self, each: &mut dyn FnMut(&[u8])) {
+        let now = self.now;
+        self.none_is_there(each, |slot| match slot.told {
+            told if told == now => slot.before,
+            told => slot.tracked && told == now.wrapping_sub(1),
+        });
+    }
+
+    /// Gives the labels of all that are there, and takes none as there from now on.
+    pub fn end(&mut self, each: &mut dyn FnMut(&[u8])) {
+        let now = self.now;
+        self.none_is_there(each, |slot| slot.tracked && slot.told == now);
+    }
+
+    fn none_is_there(&mut self, each: &mut dyn FnMut(&[u8]), was: impl Fn(&Slot) -> bool) {
+        let now = self.now;
+        for slot in self.slots.iter_mut().filter(|slot| !slot.text.is_empty()) {
+            if was(slot) {
+                each(slot.labels());
+                // It is not forgotten for what was wrong with others.
+                slot.seen = now;
+            }
+            slot.told = 0;
+        }
     }
 
     /// The labels of those that were there in the collection before this one and are no more; to be asked when all samples were.
@@ -201,6 +287,7 @@ impl SeriesCache {
         let Some(slot) = self.slots.get_mut(at as usize).map(std::mem::take) else { return };
         self.bytes -= slot.text.len();
         self.free.push(at);
+        let time = self.times.get_mut(at as usize).map(|time| std::mem::replace(time, i64::MIN));
         if let Ok(found) = self.keys.find_entry(self.hasher.hash_one(slot.key()), |other| *other == at) {
             found.remove();
         }
@@ -219,8 +306,11 @@ impl SeriesCache {
         for other in self.slots.iter_mut().filter(|other| other.kept && other.first == at) {
             other.first = heir as u32;
         }
+        if let (Some(time), Some(of_heir)) = (time, self.times.get_mut(heir)) {
+            *of_heir = time;
+        }
         if let Some(heir) = self.slots.get_mut(heir) {
-            (heir.shared, heir.told, heir.tracked) = (true, slot.told, slot.tracked);
+            (heir.shared, heir.told, heir.tracked, heir.before) = (true, slot.told, slot.tracked, slot.before);
         }
     }
 }
@@ -322,6 +412,78 @@ mod tests {
             assert_eq!(cache.get(key, true, &mut make), Series::Labels(&key.to_ascii_uppercase()));
         }
         assert_eq!((cache.len(), cache.bytes()), (2, 10));
+    }
+
+    fn labels_of(f: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<String> {
+        let mut all = Vec::new();
+        f(&mut |labels| all.push(String::from_utf8(labels.to_vec()).unwrap()));
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_refused_collection_is_taken_back() {
+        let mut cache = cache();
+        cache.begin(1);
+        for key in [b"a", b"b", b"c"] {
+            cache.get(key, key != b"c", &mut make);
+        }
+        cache.begin(1);
+        assert_eq!(cache.get(b"a", true, &mut make), Series::Labels(b"A"));
+        assert_eq!(cache.get(b"new", true, &mut make), Series::Labels(b"NEW"));
+        assert_eq!(cache.get(b"a", true, &mut make), Series::Again(b"A"));
+        assert!(cache.has(b"A") && !cache.has(b"B"));
+        cache.forget_key(b"new");
+        assert_eq!(labels_of(|each| cache.refuse(each)), ["A", "B"]);
+        assert_eq!(labels_of(|each| cache.refuse(each)), [""; 0]);
+        assert_eq!(cache.present().count(), 0);
+        let mut made = 0;
+        cache.begin(1);
+        for key in [&b"a"[..], b"b", b"new"] {
+            let mut make = |key: &[u8], out: &mut Vec<u8>| {
+                made += 1;
+                make(key, out)
+            };
+            assert!(matches!(cache.get(key, true, &mut make), Series::Labels(_)));
+        }
+        // Those that were there before were not forgotten for it.
+        assert_eq!((made, cache.ended().count()), (1, 0));
+        assert_eq!(labels_of(|each| cache.end(each)), ["A", "B", "NEW"]);
+        assert_eq!(labels_of(|each| cache.end(each)), [""; 0]);
+    }
+
+    #[test]
+    fn own_times_only_grow() {
+        let mut cache = cache();
+        cache.begin(1);
+        cache.get(b"a", true, &mut make);
+        assert!(cache.is_newer(5, false) && cache.is_newer(5, false));
+        cache.get(b"b", false, &mut make);
+        assert!(cache.is_newer(5, true) && !cache.is_newer(5, true) && !cache.is_newer(4, true));
+        // The same series by another key.
+        cache.get(b"B", false, &mut make);
+        assert!(!cache.is_newer(5, true) && cache.is_newer(6, true));
+        cache.get(b"a", true, &mut make);
+        assert!(cache.is_newer(5, false));
+        cache.get(b"b", true, &mut make);
+        assert!(!cache.is_newer(6, false) && cache.is_newer(7, false) && !cache.is_newer(7, false));
+        for _ in 0..3 {
+            cache.begin(1);
+        }
+        cache.get(b"b", true, &mut make);
+        assert!(cache.is_newer(1, false));
+    }
+
+    #[test]
+    fn what_has_no_room_is_told() {
+        let mut cache = SeriesCache::new(1, 100);
+        cache.begin(1);
+        cache.get(b"a", true, &mut make);
+        assert!(!cache.has_overflowed());
+        cache.get(b"b", true, &mut make);
+        assert!(cache.has_overflowed() && cache.is_newer(0, true));
+        cache.begin(1);
+        assert!(!cache.has_overflowed());
     }
 
     proptest! {

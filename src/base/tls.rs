@@ -1,11 +1,11 @@
-//! TLS towards an endpoint: whom to trust, who we are.
+//! TLS towards a server: whom to trust, who we are.
 //!
 //! Promises: nothing is read from the host unless TLS is used, so that an `http://` endpoint works on a host without any
 //! authorities; what is missing is said with its file. The authorities of the host are found by rustls-native-certs, which
 //! looks where distributions put them and obeys `SSL_CERT_FILE`; that also holds for a static binary. Leaves to others: the
-//! name override (`sink::client` connects under the other name).
+//! name override (whoever connects does so under the other name).
 
-use super::settings::Tls;
+use super::access::Tls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
