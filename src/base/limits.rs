@@ -672,3 +672,16 @@ pub const HOST_LOOK_TICKS: u32 = 20;
 pub const HOST_DBUS_MS: u64 = 2_000;
 /// Longest message of systemd that is taken, bytes: a list of thousands of units is below it.
 pub const HOST_DBUS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+// Certificates and clocks of the host.
+
+/// A file of certificates, bytes: 10,000 certificates.
+pub const HOST_CERTIFICATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A server has so long to show its certificate, milliseconds; less than a tick waits for the collector.
+pub const HOST_CERTIFICATE_CONNECT_MS: u64 = 1_500;
+/// Between two looks at files of certificates, seconds: nobody needs to know of days' validity sooner.
+pub const HOST_CERTIFICATES_LOOK_S: u64 = 60;
+/// Between two connections to a server, seconds.
+pub const HOST_CERTIFICATES_SERVER_S: u64 = 600;
+/// chronyd has so long to answer, milliseconds. It is on this host.
+pub const HOST_CHRONY_MS: u64 = 500;

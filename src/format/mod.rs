@@ -3,6 +3,7 @@
 //! Promises: no decoder here panics or allocates without bound, whatever it is given; each format is tested against an independent
 //! implementation or its published form. Leaves to others: where the bytes come from and go to.
 
+pub mod chrony;
 pub mod civil;
 pub mod cri;
 pub mod docker;
@@ -26,3 +27,4 @@ pub mod rfc3339;
 pub mod syslog;
 pub mod time;
 pub mod write_response;
+pub mod x509;

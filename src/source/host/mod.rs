@@ -15,6 +15,8 @@ mod files;
 mod settings;
 
 mod arp;
+mod certificates;
+mod chrony;
 mod conntrack;
 mod cpu;
 mod cpufreq;
@@ -141,6 +143,8 @@ impl Entry {
 /// All collectors, by name.
 const COLLECTORS: &[Entry] = &[
     Entry::new("arp", |settings| Box::new(arp::Arp::new(settings))),
+    Entry::new("certificates", |settings| Box::new(certificates::Certificates::new(settings))).blocking(),
+    Entry::new("chrony", |settings| Box::new(chrony::Chrony::new(settings))).blocking().off(),
     Entry::new("conntrack", |settings| Box::new(conntrack::Conntrack::new(settings))),
     Entry::new("cpu", |settings| Box::new(cpu::Cpu::new(settings))),
     Entry::new("cpufreq", |settings| Box::new(cpufreq::Cpufreq::new(settings))).blocking(),

@@ -93,6 +93,9 @@ impl Filter {
     }
 }
 
+/// Where chronyd is asked.
+const CHRONY_PORT: u16 = 323;
+
 /// There is no collector of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no collector {0}")]
@@ -131,6 +134,12 @@ pub struct Settings {
     pub sensors: Filter,
     /// Supplies of powersupplyclass.
     pub power_supplies: Filter,
+    /// Files of certificates, PEM or DER; may have wildcards.
+    pub certificate_files: Vec<PathBuf>,
+    /// Servers of certificates, each `host:port`.
+    pub certificate_servers: Vec<String>,
+    /// Where chrony asks chronyd.
+    pub chrony_address: std::net::SocketAddr,
     /// Directories of textfile, which may have wildcards.
     pub textfile: Vec<PathBuf>,
     /// Whether cpu tells node_cpu_info and what belongs to it.
@@ -168,6 +177,9 @@ impl Settings {
             chips: Filter::default(),
             sensors: Filter::default(),
             power_supplies: Filter::default(),
+            certificate_files: Vec::new(),
+            certificate_servers: Vec::new(),
+            chrony_address: ([127, 0, 0, 1], CHRONY_PORT).into(),
             textfile: Vec::new(),
             cpu_info: false,
             stat_softirq: false,

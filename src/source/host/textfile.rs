@@ -198,8 +198,8 @@ impl Prom {
     }
 }
 
-/// The directories that a pattern stands for; itself if there is none, as then it may be meant as it is written.
-fn expanded(pattern: &Path) -> Vec<PathBuf> {
+/// The paths that a pattern stands for; itself if there is none, as then it may be meant as it is written.
+pub(super) fn expanded(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let name = part.as_os_str().to_string_lossy();
