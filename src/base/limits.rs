@@ -672,3 +672,10 @@ pub const HOST_LOOK_TICKS: u32 = 20;
 pub const HOST_DBUS_MS: u64 = 2_000;
 /// Longest message of systemd that is taken, bytes: a list of thousands of units is below it.
 pub const HOST_DBUS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Series of one target that are known at a time; a target with more is refused. Its body is bounded far below that by default.
+pub const TARGET_SERIES_MAX: usize = 2_000_000;
+/// Bytes of their keys and labels.
+pub const TARGET_SERIES_BYTES_MAX: usize = 1 << 30;
+/// A sample whose own time is so far ahead is not taken, milliseconds, as Prometheus has it.
+pub const SAMPLE_AHEAD_MS_MAX: i64 = 600_000;
