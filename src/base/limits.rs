@@ -685,3 +685,10 @@ pub const HOST_CERTIFICATES_LOOK_S: u64 = 60;
 pub const HOST_CERTIFICATES_SERVER_S: u64 = 600;
 /// chronyd has so long to answer, milliseconds. It is on this host.
 pub const HOST_CHRONY_MS: u64 = 500;
+
+/// Series of one target that are known at a time; a target with more is refused. Its body is bounded far below that by default.
+pub const TARGET_SERIES_MAX: usize = 2_000_000;
+/// Bytes of their keys and labels.
+pub const TARGET_SERIES_BYTES_MAX: usize = 1 << 30;
+/// A sample whose own time is so far ahead is not taken, milliseconds, as Prometheus has it.
+pub const SAMPLE_AHEAD_MS_MAX: i64 = 600_000;

@@ -15,6 +15,9 @@ const END: u8 = 0xff;
 /// The value of a series that has ended, as Prometheus marks it (`model/value`). A signalling NaN: it is compared and copied by its bits.
 pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 
+/// The bits that Prometheus gives every NaN that is no stale marker (`model/value`).
+pub const NAN_BITS: u64 = 0x7ff8_0000_0000_0001;
+
 /// What kind of values a family has. The numbers are those of remote write's `MetricMetadata.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]

@@ -11,6 +11,8 @@ pub mod journal;
 pub mod owner;
 mod problems;
 pub mod receive;
+pub mod scrape;
+pub mod series;
 mod stages;
 pub mod status;
 mod watch;

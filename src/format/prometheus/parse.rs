@@ -23,13 +23,10 @@ pub use error::{ParseError, Reason};
 
 use super::number;
 use crate::base::limits::{EXEMPLAR_LABEL_CHARS, SAMPLES_TEXT_BYTES_MAX};
-use crate::model::samples::{self, Kind, Samples};
+use crate::model::samples::{self, Kind, NAN_BITS, Samples};
 use error::error;
 use labels::{How, Labels, read_labels};
 use lex::Cursor;
-
-/// The bits that Prometheus gives every NaN that is no stale marker (`model/value`).
-const NAN_BITS: u64 = 0x7ff8_0000_0000_0001;
 
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

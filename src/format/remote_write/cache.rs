@@ -121,6 +121,7 @@ impl SeriesCache {
     /// What becomes of the sample with this key. `make` is asked where that is not known: it appends the encoded labels, or says `false`.
     /// `tracked`: [`SeriesCache::ended`] tells of it when it is there no more.
     pub fn get(&mut self, key: &[u8], tracked: bool, make: &mut Make) -> Series<'_> {
+        self.asked = None;
         let hash = self.hasher.hash_one(key);
         let known =
             self.keys.find(hash, |at| self.slots.get(*at as usize).is_some_and(|slot| slot.key() == key)).copied();
@@ -129,7 +130,6 @@ impl SeriesCache {
             None => {
                 self.scratch.clear();
                 let kept = make(key, &mut self.scratch);
-                self.asked = None;
                 match self.insert(hash, key, kept) {
                     Some(at) => at,
                     None if kept => {
@@ -157,6 +157,11 @@ impl SeriesCache {
         first.tracked = tracked || again && first.tracked;
         let labels = self.slots.get(at as usize).map_or(&[][..], Slot::labels);
         if again { Series::Again(labels) } else { Series::Labels(labels) }
+    }
+
+    /// The labels of the series that was asked for last and is not dropped.
+    pub fn asked(&self) -> &[u8] {
+        self.asked.map_or(&self.scratch, |at| self.slots.get(at as usize).map_or(&[][..], Slot::labels))
     }
 
     /// Whether a value of this time is newer than all others of the series that was asked for last, as far as those are known; and remembers the time,
