@@ -385,7 +385,7 @@ fn warn_of_open_secrets(url: &Url, node: &Node, auth: &Auth, check: &mut Check<'
     let what = match auth {
         Auth::None => return,
         Auth::Basic { .. } => "password",
-        Auth::Bearer(_) => "token",
+        Auth::Bearer(_) | Auth::Other { .. } => "token",
     };
     if url.scheme() == "http" && !local {
         check.warn(
