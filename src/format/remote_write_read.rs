@@ -55,6 +55,12 @@ struct OwnFamily {
     unit: String,
 }
 
+impl Example {
+    fn borrowed(&self) -> Exemplar<'_> {
+        Exemplar { sample: 0, key: &self.key, bits: self.bits, time_ms: Some(self.time_ms) }
+    }
+}
+
 impl Series {
     /// How many exemplars it has.
     pub fn exemplars(&self) -> usize {
@@ -103,7 +109,7 @@ impl Decoded {
         before - self.samples()
     }
 
-    /// Two halves, in order. `None`: there are not two series.
+    /// Two halves, in order. An error is the whole: there are not two series.
     pub fn halve(mut self) -> Result<(Decoded, Decoded), Decoded> {
         if self.series.len() < 2 {
             return Err(self);
@@ -117,15 +123,7 @@ impl Decoded {
         let mut out = Vec::new();
         let mut second = remote_write_v2::Request::default();
         for series in &self.series {
-            let example = |example: &'_ Example| (example.bits, example.time_ms);
-            let exemplars: Vec<Exemplar<'_>> = series
-                .exemplars
-                .iter()
-                .map(|of| {
-                    let (bits, time_ms) = example(of);
-                    Exemplar { sample: 0, key: &of.key, bits, time_ms: Some(time_ms) }
-                })
-                .collect();
+            let exemplars: Vec<Exemplar<'_>> = series.exemplars.iter().map(Example::borrowed).collect();
             match protocol {
                 Protocol::V1 => push_series(&series.labels, &series.points, &exemplars, &mut out),
                 Protocol::V2 => {
@@ -146,7 +144,7 @@ impl Decoded {
         out
     }
 
-    /// The same, compressed. `None`: it is larger than snappy takes, 4 GiB.
+    /// The same, compressed, and how long it was before. `None`: it is larger than snappy takes, 4 GiB.
     pub fn body(&self, protocol: Protocol) -> Option<(Vec<u8>, usize)> {
         let message = self.message(protocol);
         Some((snap::raw::Encoder::new().compress_vec(&message).ok()?, message.len()))

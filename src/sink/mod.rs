@@ -11,7 +11,7 @@ pub mod endpoint;
 pub mod letter_box;
 pub mod piece;
 pub mod queue;
-//RW pub mod remote_write;
+pub mod remote_write;
 pub mod resend;
 pub mod settings;
 pub mod spill;
