@@ -692,3 +692,53 @@ pub const TARGET_SERIES_MAX: usize = 2_000_000;
 pub const TARGET_SERIES_BYTES_MAX: usize = 1 << 30;
 /// A sample whose own time is so far ahead is not taken, milliseconds, as Prometheus has it.
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 600_000;
+
+/// Default of `max_samples_per_send`; it is Prometheus'.
+pub const REMOTE_SAMPLES_DEFAULT: u64 = 2_000;
+/// Range of it.
+pub const REMOTE_SAMPLES_RANGE: (u64, u64) = (1, 100_000);
+/// Default of `batch_send_deadline`, milliseconds; it is Prometheus'.
+pub const REMOTE_DEADLINE_MS_DEFAULT: u64 = 5_000;
+/// Range of it, milliseconds.
+pub const REMOTE_DEADLINE_MS_RANGE: (u64, u64) = (100, 300_000);
+/// A request of samples is sealed at this size before compression, bytes, however few they are.
+pub const REMOTE_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// A single sample with labels and exemplars above this is dropped, bytes. With the body's bound on top it has to fit into [`SPOOL_FRAME_BYTES`].
+pub const REMOTE_SERIES_BYTES: usize = 1024 * 1024;
+/// No request of samples is larger before compression, bytes: the two above, and metadata.
+pub const REMOTE_RAW_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Sealed requests of samples that wait in memory for one endpoint, compressed bytes. Above it the oldest go: it is reached only if the disk takes
+/// nothing. A request of 2,000 samples of a host has about 25 KB.
+pub const REMOTE_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// What an endpoint of metrics has not taken after this goes to disk, milliseconds. What a kill may cost during an outage.
+pub const REMOTE_SPILL_MS: u64 = 3_000;
+/// Default of `metadata_config.send_interval`, milliseconds; it is Prometheus'.
+pub const REMOTE_METADATA_MS_DEFAULT: u64 = 60_000;
+/// Range of it, milliseconds.
+pub const REMOTE_METADATA_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
+/// Families whose metadata is remembered as sent, for an endpoint. That of further ones is not sent.
+pub const REMOTE_FAMILIES: usize = 20_000;
+/// Metadata of one family above this is not sent, bytes.
+pub const REMOTE_FAMILY_BYTES: usize = 16 * 1024;
+/// Series of which it is remembered what `write_relabel_configs` make of them. Further ones are relabelled each time.
+pub const REMOTE_RELABEL_SERIES: usize = 50_000;
+/// Bytes of their labels, before and after.
+pub const REMOTE_RELABEL_BYTES: usize = 16 * 1024 * 1024;
+/// A round of that memory, milliseconds.
+pub const REMOTE_RELABEL_MS: u64 = 60_000;
+/// Rounds after which a series that was not there is forgotten.
+pub const REMOTE_RELABEL_ROUNDS: u32 = 15;
+/// Default of `remote_timeout`, milliseconds; it is Prometheus'.
+pub const REMOTE_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+/// Default of `min_backoff`, milliseconds; it is Prometheus'.
+pub const REMOTE_BACKOFF_MIN_MS_DEFAULT: u64 = 30;
+/// Default of `max_backoff`, milliseconds; it is Prometheus'.
+pub const REMOTE_BACKOFF_MAX_MS_DEFAULT: u64 = 5_000;
+/// Range of `sample_age_limit`, milliseconds, unless it is 0.
+pub const REMOTE_AGE_MS_RANGE: (u64, u64) = (60_000, 365 * 24 * 3600 * 1000);
+/// At most so many requests are made of one that was refused, to find the series that are the reason; then the rest is given up.
+pub const REMOTE_DIVIDED_REQUESTS: u32 = 64;
+/// So many refusals in a row end that search as well: all of it is refused. Halving a request of [`REMOTE_SAMPLES_DEFAULT`] takes 11.
+pub const REMOTE_DIVIDED_REFUSALS: u32 = 14;
+/// After a search that found nothing that the endpoint takes there is none for so long, milliseconds: refused requests are given up whole.
+pub const REMOTE_DIVIDE_AGAIN_MS: u64 = 60_000;

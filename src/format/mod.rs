@@ -22,6 +22,7 @@ pub mod push_json;
 pub mod push_response;
 pub mod record;
 pub mod remote_write;
+pub mod remote_write_read;
 pub mod remote_write_v2;
 pub mod rfc3339;
 pub mod syslog;

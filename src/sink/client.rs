@@ -4,7 +4,7 @@
 //! no compression beside the body's own; secrets are never part of an error or of the text of an answer. Leaves to others: what an
 //! answer means, retrying.
 
-use super::settings::{Auth, Credential, Endpoint};
+use super::settings::{Auth, Connection, Credential, Endpoint};
 use super::tls::{self, TlsError};
 use crate::base::base64;
 use crate::base::limits::{CONNECTION_IDLE_MS, ERROR_BODY_BYTES, ERROR_TEXT_BYTES};
@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The URL.
-    #[error("{0:?} is not a URL of the form http://host:port/loki/api/v1/push or https://…")]
+    #[error("{0:?} is not a URL of the form http://host:port/path or https://…")]
     Url(String),
     /// TLS.
     #[error(transparent)]
@@ -66,8 +66,17 @@ pub struct Answer {
     pub status: u16,
     /// The header of this name.
     pub retry_after: Option<String>,
-    /// The first [`ERROR_BODY_BYTES`], for statuses other than 200 and 204; without secrets.
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The first [`ERROR_BODY_BYTES`], without secrets.
     pub body: String,
+}
+
+impl Answer {
+    /// A header, as far as it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 /// An attempt without an answer.
@@ -87,31 +96,43 @@ pub struct Client {
     headers: HeaderMap,
     auth: Auth,
     secrets: Vec<String>,
+    /// Whether such a status says all, so that a body that breaks off does not matter.
+    is_stored: fn(u16) -> bool,
 }
 
 impl Client {
-    /// Sets up a client; reads the TLS and credential files.
+    /// Sets up the client of a Loki; reads the TLS and credential files.
     pub fn new(settings: &Endpoint) -> Result<Self, ClientError> {
-        let mut url = Url::parse(&settings.url).map_err(|_| ClientError::Url(settings.url.clone()))?;
+        let mut client = Self::connecting(&settings.connection(), |status| matches!(status, 200 | 204))?;
+        client.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        if let Some(tenant) = &settings.tenant_id {
+            insert(&mut client.headers, TENANT, tenant, false)?;
+        }
+        // What a person wrote has precedence.
+        for (name, value) in &settings.headers {
+            insert(&mut client.headers, name, value.expose(), true)?;
+        }
+        Ok(client)
+    }
+
+    /// Sets up a client; reads the TLS and credential files. `is_stored`: whether an answer of this status says that all is stored.
+    pub fn connecting(settings: &Connection<'_>, is_stored: fn(u16) -> bool) -> Result<Self, ClientError> {
+        let mut url = Url::parse(settings.url).map_err(|_| ClientError::Url(settings.url.to_owned()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(ClientError::Url(settings.url.clone()));
+            return Err(ClientError::Url(settings.url.to_owned()));
         }
         let shown_url = shown(&url);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lugger/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        if let Some(tenant) = &settings.tenant_id {
-            insert(&mut headers, TENANT, tenant, false)?;
-        }
         let mut secrets = Vec::new();
-        for (name, value) in &settings.headers {
+        for (name, value) in settings.headers {
             insert(&mut headers, name, value.expose(), true)?;
             secrets.push(value.expose().to_owned());
         }
 
-        let proxy_tls = settings.proxy.as_deref().is_some_and(|proxy| proxy.starts_with("https:"));
+        let proxy_tls = settings.proxy.is_some_and(|proxy| proxy.starts_with("https:"));
         let with_tls = url.scheme() == "https" || proxy_tls;
-        let tls = &settings.tls;
+        let tls = settings.tls;
         let asked = tls.ca_file.is_some() || tls.cert_file.is_some() || tls.key_file.is_some();
         if !with_tls && (asked || tls.server_name.is_some() || tls.insecure_skip_verify) {
             return Err(ClientError::TlsUnused);
@@ -125,7 +146,7 @@ impl Client {
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(Duration::from_millis(CONNECTION_IDLE_MS))
             .timeout(settings.timeout);
-        if let Some(proxy) = &settings.proxy {
+        if let Some(proxy) = settings.proxy {
             secrets.extend(Url::parse(proxy).ok().and_then(|url| url.password().map(str::to_owned)));
             builder = builder.proxy(Proxy::all(proxy).map_err(|_| ClientError::Proxy)?);
         }
@@ -136,7 +157,7 @@ impl Client {
             // The connection goes to the host of `url`, but under the other name: the certificate is checked against it, and it is
             // sent as SNI. The request itself still names the host of `url`.
             let host = authority(&url);
-            headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| ClientError::Url(settings.url.clone()))?);
+            headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| ClientError::Url(settings.url.to_owned()))?);
             let target = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
             let is_address = name.parse::<std::net::IpAddr>().is_ok();
             if is_address || url.set_host(Some(name)).is_err() {
@@ -145,7 +166,7 @@ impl Client {
             builder = builder.dns_resolver(Arc::new(FixedTarget(target)));
         }
         let http = builder.build().map_err(|error| ClientError::Build(chain(&error.without_url())))?;
-        let mut client = Client { http, url, shown_url, headers, auth: settings.auth.clone(), secrets };
+        let mut client = Client { http, url, shown_url, headers, auth: settings.auth.clone(), secrets, is_stored };
         client.reload_credentials()?;
         Ok(client)
     }
@@ -190,20 +211,35 @@ impl Client {
         Ok(())
     }
 
-    /// Sends one body and reads the answer. `tenant`: whose it is, in the place of the endpoint's own.
+    /// Sends one body to a Loki and reads the answer. `tenant`: whose it is, in the place of the endpoint's own.
     pub async fn send(&self, body: Bytes, tenant: Option<&str>) -> Result<Answer, SendError> {
-        let mut request = Request::new(Method::POST, self.url.clone());
-        *request.headers_mut() = self.headers.clone();
+        let mut headers = self.headers.clone();
         if let Some(tenant) = tenant
-            && insert(request.headers_mut(), TENANT, tenant, false).is_err()
+            && insert(&mut headers, TENANT, tenant, false).is_err()
         {
             let text = format!("the tenant {tenant:?} cannot be named in a header");
             return Err(SendError { kind: "transport", text });
         }
+        self.exchange(body, headers).await
+    }
+
+    /// Sends one body with these headers beside its own, and reads the answer.
+    pub async fn post(&self, body: Bytes, more: &[(HeaderName, HeaderValue)]) -> Result<Answer, SendError> {
+        let mut headers = self.headers.clone();
+        for (name, value) in more {
+            headers.insert(name.clone(), value.clone());
+        }
+        self.exchange(body, headers).await
+    }
+
+    async fn exchange(&self, body: Bytes, headers: HeaderMap) -> Result<Answer, SendError> {
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
         let mut response = self.http.execute(request).await.map_err(|error| self.failed(error))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let headers = std::mem::take(response.headers_mut());
+        let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         // The body is read to its end, within bounds, or the connection could not be used again.
         loop {
@@ -217,11 +253,11 @@ impl Client {
                 }
                 Ok(None) => break,
                 // The status has said that all is stored; what follows it does not matter.
-                Err(_) if matches!(status, 200 | 204) => break,
+                Err(_) if (self.is_stored)(status) => break,
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        Ok(Answer { status, retry_after, body: self.redact(&String::from_utf8_lossy(&body)) })
+        Ok(Answer { status, retry_after, headers, body: self.redact(&String::from_utf8_lossy(&body)) })
     }
 
     fn failed(&self, error: reqwest::Error) -> SendError {

@@ -7,28 +7,28 @@
 //! the dead letters, and what is over a configured rate that drops, which is counted; a batch is settled once; an endpoint that refuses everything without being recognisable as Loki loses
 //! nothing, it is waited for. Leaves to others: what answers mean (`format::push_response`), making batches.
 
-use super::client::{Answer, Client, ClientError, SendError, excerpt};
+use super::change::Change;
+use super::client::{Answer, Client, ClientError, SendError};
 use super::dead_letter::DeadLetters;
 use super::piece::{Halved, Piece};
 use super::queue::{Load, Queue};
 use super::settings::Endpoint;
 use super::status::{EndpointStatus, OverStreams, Retry, State, Status};
+use super::trouble::{Failure, Troubles, is_over, no_answer, shown_answer};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    BROKEN_ATTEMPTS, DIVIDED_REQUEST_BYTES_MIN, ENDPOINT_REPORT_MS, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS,
-    REQUEST_BYTES_MAX, REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
+    BROKEN_ATTEMPTS, DIVIDED_REQUEST_BYTES_MIN, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS, REQUEST_BYTES_MAX,
+    REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::{Rate, WhenOver};
 use crate::base::shutdown::Shutdown;
-use crate::base::units::format_duration;
 use crate::format::loki::{DecodeError, decode_snappy};
 use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Why an endpoint cannot be started.
@@ -55,43 +55,6 @@ impl Prepared {
     }
 }
 
-/// Where other settings wait for a running sender.
-#[derive(Default)]
-struct Change {
-    next: Mutex<Option<Box<Prepared>>>,
-    told: Notify,
-}
-
-impl std::fmt::Debug for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Change")
-    }
-}
-
-impl Change {
-    fn put(&self, prepared: Prepared) {
-        *self.lock() = Some(Box::new(prepared));
-        self.told.notify_one();
-    }
-
-    fn take(&self) -> Option<Box<Prepared>> {
-        self.lock().take()
-    }
-
-    /// Waits until something is there.
-    async fn waits(&self) {
-        while self.lock().is_none() {
-            // A permit is kept when it comes between the look and the wait.
-            self.told.notified().await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Box<Prepared>>> {
-        // Replaced in one step, so whole even after a panic elsewhere.
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Handle {
@@ -100,7 +63,7 @@ pub struct Handle {
     /// Ends after shutdown.
     pub task: JoinHandle<()>,
     status: Arc<Status>,
-    change: Arc<Change>,
+    change: Arc<Change<Prepared>>,
 }
 
 impl Handle {
@@ -186,11 +149,10 @@ pub fn launch(
         patience: Backoff::new(max, max),
         shutdown,
         stop_within,
-        trouble: None,
+        troubles: Troubles::default(),
         reload_credentials: false,
         size_limit: None,
         refusals_said: None,
-        trouble_said: None,
         rate: settings.rate.map(|limit| Rate::new(limit, Instant::now())),
         tenant: None,
     };
@@ -220,16 +182,6 @@ async fn run(sender: Sender, queue: Arc<Queue>) {
 #[derive(Debug)]
 struct Stopped;
 
-/// A streak of failures.
-#[derive(Debug)]
-struct Trouble {
-    since: Instant,
-    attempts: u64,
-    degraded: bool,
-    /// Whether it has been reported.
-    said: bool,
-}
-
 /// An attempt that ended with something other than "try the same again".
 #[derive(Debug)]
 enum Step {
@@ -239,15 +191,6 @@ enum Step {
     TooLarge { text: String },
     Empty { text: String },
     Divide,
-}
-
-/// A failed attempt, for status and log.
-struct Failure {
-    kind: Retry,
-    state: State,
-    what: String,
-    advice: &'static str,
-    retry_after: Option<Duration>,
 }
 
 /// What is still to be sent of a batch, last first.
@@ -278,18 +221,17 @@ struct Sender {
     status: Arc<Status>,
     dead_letters: DeadLetters,
     clock: Clock,
-    change: Arc<Change>,
+    change: Arc<Change<Prepared>>,
     backoff: Backoff,
     /// For what only a person can change.
     patience: Backoff,
     shutdown: Shutdown,
     stop_within: Duration,
-    trouble: Option<Trouble>,
+    troubles: Troubles,
     reload_credentials: bool,
     /// What the endpoint has shown to be too much, uncompressed bytes, and until when that is believed.
     size_limit: Option<(usize, Instant)>,
     refusals_said: Option<Instant>,
-    trouble_said: Option<Instant>,
     /// What may be sent now.
     rate: Option<Rate>,
     /// Whose the batch is that is being sent, if not the endpoint's own tenant's.
@@ -620,44 +562,13 @@ impl Sender {
         self.status.stored(u64::try_from(entries).unwrap_or(0), bytes, self.clock.now_ns());
         self.backoff.reset();
         self.status.enter(State::Ok, None);
-        if let Some(trouble) = self.trouble.take().filter(|trouble| trouble.said) {
-            // Whole milliseconds read better.
-            let lasted = Duration::from_millis(u64::try_from(trouble.since.elapsed().as_millis()).unwrap_or(u64::MAX));
-            tracing::info!(
-                endpoint = %self.name,
-                attempts = trouble.attempts,
-                lasted = %format_duration(lasted),
-                "the endpoint works again"
-            );
-        }
+        self.troubles.over(&self.name);
     }
 
     fn failed(&mut self, failure: &Failure) {
         self.status.retried(failure.kind);
         self.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
-        let degraded = failure.state == State::Degraded;
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
-            since: Instant::now(),
-            attempts: 0,
-            degraded: false,
-            said: false,
-        });
-        trouble.attempts += 1;
-        let newly_degraded = degraded && !trouble.degraded;
-        trouble.degraded |= degraded;
-        // An endpoint at its rate limit fails and recovers with every batch: that is not news each time.
-        let due = newly_degraded || (!trouble.said && is_over(self.trouble_said));
-        if due {
-            trouble.said = true;
-            self.trouble_said = Some(Instant::now());
-            tracing::warn!(
-                endpoint = %self.name,
-                url = %self.client.shown_url(),
-                error = %failure.what,
-                advice = %failure.advice,
-                "the endpoint does not store what it is sent; it is kept and sent again until it does"
-            );
-        }
+        self.troubles.failed(failure, &self.name, self.client.shown_url());
     }
 
     /// All of `piece` is stored but what `refusals` mean.
@@ -722,35 +633,6 @@ fn accept(probe: &mut Option<Probe>, work: &mut Vec<Work>) {
         search.accepted = true;
         work.extend(search.suspects.drain(..).rev().map(Work::Part));
     }
-}
-
-/// Whether the quiet time after a report is over.
-fn is_over(said: Option<Instant>) -> bool {
-    said.is_none_or(|said| said.elapsed() >= Duration::from_millis(ENDPOINT_REPORT_MS))
-}
-
-fn shown_answer(answer: &Answer) -> String {
-    let text = excerpt(&answer.body);
-    if text.is_empty() { format!("HTTP {}", answer.status) } else { format!("HTTP {}: {text}", answer.status) }
-}
-
-fn no_answer(error: SendError) -> Failure {
-    let kind = match error.kind {
-        "timeout" => Retry::Timeout,
-        "connect" => Retry::Connect,
-        _ => Retry::Transport,
-    };
-    let says = |text: &str| error.text.contains(text);
-    let advice = if says("certificate") {
-        "check tls_config: ca_file, server_name, cert_file and key_file"
-    } else if says("dns error") || says("lookup") {
-        "check the host name in url and this host's name resolution"
-    } else if kind == Retry::Timeout {
-        "the endpoint is slow or unreachable; `timeout` says how long to wait for it"
-    } else {
-        "check that the endpoint runs and can be reached from this host"
-    };
-    Failure { kind, state: State::Retrying, what: excerpt(&error.text), advice, retry_after: None }
 }
 
 fn rate_limited(retry_after: Option<Duration>, limit: RateLimit, what: String) -> Failure {

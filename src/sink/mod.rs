@@ -4,16 +4,20 @@
 //! letters; a batch is never acknowledged otherwise. Leaves to others: where the lines come from.
 
 pub mod batcher;
+mod change;
 pub mod client;
 pub mod dead_letter;
 pub mod endpoint;
 pub mod letter_box;
 pub mod piece;
 pub mod queue;
+pub mod remote_write;
 pub mod resend;
 pub mod settings;
 pub mod spill;
+pub mod spool;
 pub mod status;
 mod streams;
+mod trouble;
 
 pub use crate::base::tls;

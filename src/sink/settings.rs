@@ -40,7 +40,43 @@ pub struct Endpoint {
 impl Endpoint {
     /// Whether files belong to it, which may have changed when it has not.
     pub fn names_files(&self) -> bool {
-        let tls = &self.tls;
+        self.connection().names_files()
+    }
+
+    /// How it is reached.
+    pub fn connection(&self) -> Connection<'_> {
+        Connection {
+            url: &self.url,
+            headers: &self.headers,
+            auth: &self.auth,
+            tls: &self.tls,
+            proxy: self.proxy.as_deref(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// How an endpoint of any kind is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection<'a> {
+    /// `http` or `https`, without user and password (they are in `auth`).
+    pub url: &'a str,
+    /// Further request headers; values may be secrets.
+    pub headers: &'a [(String, Secret)],
+    /// How the agent shows who it is.
+    pub auth: &'a Auth,
+    /// TLS, for `https`.
+    pub tls: &'a Tls,
+    /// `http://` or `https://` proxy; `None`: none, also not from the environment.
+    pub proxy: Option<&'a str>,
+    /// From connect to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+impl Connection<'_> {
+    /// Whether files belong to it, which may have changed when it has not.
+    pub fn names_files(&self) -> bool {
+        let tls = self.tls;
         matches!(self.auth.secret(), Some(Credential::File(_)))
             || [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| file.is_some())
     }

@@ -25,7 +25,7 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [State; 4] = [State::Waiting, State::Ok, State::Retrying, State::Degraded];
+    pub(super) const ALL: [State; 4] = [State::Waiting, State::Ok, State::Retrying, State::Degraded];
 
     /// As in metrics and on the status page.
     pub fn as_str(self) -> &'static str {
@@ -61,9 +61,25 @@ pub enum Retry {
     TooLarge,
     /// Refused as a whole: sent again in parts.
     Refused,
+    /// Remote write 2.0, which the endpoint does not know.
+    Protocol,
 }
 
 impl Retry {
+    /// Those of endpoints of metrics.
+    pub(super) const OF_METRICS: [Retry; 10] = [
+        Retry::Timeout,
+        Retry::Connect,
+        Retry::Transport,
+        Retry::Server,
+        Retry::RateLimited,
+        Retry::Credentials,
+        Retry::Address,
+        Retry::TooLarge,
+        Retry::Refused,
+        Retry::Protocol,
+    ];
+
     const ALL: [Retry; 10] = [
         Retry::Timeout,
         Retry::Connect,
@@ -77,7 +93,7 @@ impl Retry {
         Retry::Refused,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Retry::Timeout => "timeout",
             Retry::Connect => "connect",
@@ -89,6 +105,7 @@ impl Retry {
             Retry::Address => "address",
             Retry::TooLarge => "too_large",
             Retry::Refused => "refused",
+            Retry::Protocol => "protocol",
         }
     }
 }

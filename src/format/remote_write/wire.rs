@@ -95,3 +95,32 @@ pub(crate) fn take_bytes<'a>(field: u8, bytes: &mut &'a [u8]) -> Option<&'a [u8]
     *bytes = rest;
     Some(taken)
 }
+
+/// A field as it stands in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field<'a> {
+    Number(u64),
+    Fixed(u64),
+    Bytes(&'a [u8]),
+}
+
+/// Takes the next field, with its number. `None`: it is none of those that requests are made of.
+pub(crate) fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
+    let tag = take_varint(bytes)?;
+    let field = match tag & 7 {
+        0 => Field::Number(take_varint(bytes)?),
+        1 => {
+            let (fixed, rest) = bytes.split_first_chunk::<8>()?;
+            *bytes = rest;
+            Field::Fixed(u64::from_le_bytes(*fixed))
+        }
+        2 => {
+            let len = usize::try_from(take_varint(bytes)?).ok()?;
+            let (taken, rest) = bytes.split_at_checked(len)?;
+            *bytes = rest;
+            Field::Bytes(taken)
+        }
+        _ => return None,
+    };
+    Some((tag >> 3, field))
+}

@@ -100,7 +100,7 @@ impl Operation {
     }
 }
 
-/// The counters of one spool, all with the label `endpoint`. Cheap to clone.
+/// The counters of one spool, all with a label that names its endpoint. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Counters {
     frames: [Counter; Reason::ALL.len()],
@@ -112,11 +112,29 @@ pub struct Counters {
 impl Counters {
     /// Registers the series of the spool of this endpoint.
     pub fn new(registry: &Registry, endpoint: &str) -> Self {
-        let counter = |name, help, key, value| registry.counter(name, help, &[("endpoint", endpoint), (key, value)]);
-        let frames = "lugger_spool_dropped_frames_total";
-        let entries = "lugger_spool_dropped_entries_total";
-        let findings = "lugger_spool_findings_total";
-        let errors = "lugger_spool_errors_total";
+        let names = [
+            "lugger_spool_dropped_frames_total",
+            "lugger_spool_dropped_entries_total",
+            "lugger_spool_findings_total",
+            "lugger_spool_errors_total",
+        ];
+        Self::named(registry, ("endpoint", endpoint), names)
+    }
+
+    /// The same of an endpoint of metrics, whose entries are samples.
+    pub fn of_metrics(registry: &Registry, endpoint: &str) -> Self {
+        let names = [
+            "lugger_remote_write_spool_dropped_frames_total",
+            "lugger_remote_write_spool_dropped_samples_total",
+            "lugger_remote_write_spool_findings_total",
+            "lugger_remote_write_spool_errors_total",
+        ];
+        Self::named(registry, ("remote_name", endpoint), names)
+    }
+
+    fn named(registry: &Registry, endpoint: (&str, &str), names: [&'static str; 4]) -> Self {
+        let counter = |name, help, key, value| registry.counter(name, help, &[endpoint, (key, value)]);
+        let [frames, entries, findings, errors] = names;
         Counters {
             frames: Reason::ALL.map(|reason| counter(frames, "Spooled requests given up.", "reason", reason.label())),
             entries: Reason::ALL.map(|reason| {
