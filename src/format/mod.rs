@@ -24,5 +24,6 @@ pub mod remote_write;
 pub mod remote_write_v2;
 pub mod rfc3339;
 pub mod syslog;
+pub mod target_groups;
 pub mod time;
 pub mod write_response;

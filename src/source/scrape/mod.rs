@@ -1,1 +1,4 @@
 //! Scraping.
+mod target;
+pub mod settings;
+mod ticks;
