@@ -742,3 +742,56 @@ pub const REMOTE_DIVIDED_REQUESTS: u32 = 64;
 pub const REMOTE_DIVIDED_REFUSALS: u32 = 14;
 /// After a search that found nothing that the endpoint takes there is none for so long, milliseconds: refused requests are given up whole.
 pub const REMOTE_DIVIDE_AGAIN_MS: u64 = 60_000;
+
+/// Longest file of targets (`file_sd_configs`), bytes.
+pub const TARGETS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Values in such a file, those that aliases repeat included: ten for each of the targets that it may have.
+pub const TARGETS_FILE_NODES: usize = 1_000_000;
+/// Lists and maps inside each other in such a file. It has three.
+pub const TARGETS_FILE_DEPTH: usize = 16;
+/// After a file of targets has changed its writer gets so long to finish, milliseconds.
+pub const TARGETS_SETTLE_MS: u64 = 100;
+/// How often files of targets are read again by default, milliseconds, for where changes are not told; and the range of that.
+pub const TARGETS_REFRESH_MS_DEFAULT: u64 = 5 * 60_000;
+/// See [`TARGETS_REFRESH_MS_DEFAULT`].
+pub const TARGETS_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
+/// Targets of one job that lugger scrapes, whatever its `target_limit`: each is a task with series of its own.
+pub const TARGETS_MAX: usize = 10_000;
+/// Default of `metrics.interval`, milliseconds.
+pub const SCRAPE_INTERVAL_MS_DEFAULT: u64 = 15_000;
+/// Default of `scrape_timeout`, milliseconds; less where the interval is shorter.
+pub const SCRAPE_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Range of both, milliseconds.
+pub const SCRAPE_INTERVAL_MS_RANGE: (u64, u64) = (100, 24 * 3600 * 1000);
+/// A scrape that begins so much beside its tick has the tick's time, milliseconds, as in Prometheus: times at even distances compress better.
+pub const SCRAPE_SNAP_MS: i64 = 2;
+/// And no more than this part of the interval: 1/100.
+pub const SCRAPE_SNAP_SHARE: i64 = 100;
+/// Largest body of a scrape by default, bytes, decompressed. A large cluster's kube-state-metrics has more; what a host runs is far below.
+pub const SCRAPE_BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Largest that can be set; `0`, which is no bound in Prometheus, is this.
+pub const SCRAPE_BODY_BYTES_MAX: u64 = SAMPLES_TEXT_BYTES_MAX as u64;
+/// Bodies that are being received take so many bytes together; above that only one goes on at a time. So many slow targets cannot fill the memory, and
+/// none of them holds up those with small bodies for long.
+pub const SCRAPE_BODIES_BYTES: usize = 8 * 1024 * 1024;
+/// Steps in which that is counted, bytes; so much any body may take.
+pub const SCRAPE_BODY_STEP_BYTES: usize = 64 * 1024;
+/// Buffers of bodies that are kept for the next scrapes take so many bytes together; and other buffers that grew above it are given back.
+pub const SCRAPE_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that are given to the decompressor at once: at most some two MiB come out of them.
+pub const SCRAPE_INFLATE_BYTES: usize = 2 * 1024;
+/// An idle connection to a target is closed after this, milliseconds, as in Prometheus: it has to outlive the interval to be of use.
+pub const SCRAPE_IDLE_MS: u64 = 5 * 60_000;
+/// Redirects that are followed in one scrape.
+pub const SCRAPE_REDIRECTS: usize = 10;
+/// Hosts for which a job with `tls_config.server_name` keeps connections.
+pub const SCRAPE_NAMED_HOSTS: usize = 1024;
+/// Time that loops of targets get to end when the agent stops, milliseconds. They wait for nothing.
+pub const SCRAPE_STOP_MS: u64 = 500;
+
+// Ticks of the host's metrics.
+
+/// Whoever asks for the host's metrics gets those of a collection of this age at most, milliseconds.
+pub const HOST_ASKED_FRESH_MS: u64 = 1_000;
+/// A collector that goes on failing in the same way is told of again after so many ticks: an hour, at the default interval.
+pub const HOST_SAID_AGAIN_TICKS: u32 = 240;

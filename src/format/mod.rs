@@ -26,6 +26,7 @@ pub mod remote_write_read;
 pub mod remote_write_v2;
 pub mod rfc3339;
 pub mod syslog;
+pub mod target_groups;
 pub mod time;
 pub mod write_response;
 pub mod x509;

@@ -15,4 +15,5 @@ pub mod scrape;
 pub mod series;
 mod stages;
 pub mod status;
+mod ticks;
 mod watch;

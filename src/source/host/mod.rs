@@ -13,6 +13,7 @@
 mod collect;
 mod files;
 mod settings;
+pub mod ticker;
 
 mod arp;
 mod certificates;

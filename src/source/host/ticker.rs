@@ -56,9 +56,21 @@ impl Status {
     pub fn new(registry: &Registry) -> Self {
         Status {
             ticks: registry.counter("lugger_host_ticks_total", "Collections of the host's metrics.", &[]),
-            missed: registry.counter("lugger_host_missed_ticks_total", "Collections that were left out, as one before took too long.", &[]),
-            samples: registry.gauge("lugger_host_samples", "Samples of the last collection of the host's metrics.", &[]),
-            duration_s: registry.gauge("lugger_host_duration_seconds", "How long the last collection of the host's metrics took.", &[]),
+            missed: registry.counter(
+                "lugger_host_missed_ticks_total",
+                "Collections that were left out, as one before took too long.",
+                &[],
+            ),
+            samples: registry.gauge(
+                "lugger_host_samples",
+                "Samples of the last collection of the host's metrics.",
+                &[],
+            ),
+            duration_s: registry.gauge(
+                "lugger_host_duration_seconds",
+                "How long the last collection of the host's metrics took.",
+                &[],
+            ),
             failing: Arc::default(),
         }
     }
@@ -279,7 +291,8 @@ impl Work {
         self.points.clear();
         // Whoever gets nothing any more hears that; the others with the next tick.
         self.series.part(time_ms, &mut self.points);
-        for left in self.job.outputs.iter().filter(|output| !job.outputs.iter().any(|other| Arc::ptr_eq(output, other))) {
+        for left in self.job.outputs.iter().filter(|output| !job.outputs.iter().any(|other| Arc::ptr_eq(output, other)))
+        {
             left.write(&self.points);
         }
         let old = std::mem::replace(&mut self.series, series);

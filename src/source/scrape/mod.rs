@@ -1,1 +1,3 @@
 //! Scraping.
+pub mod settings;
+mod target;
