@@ -38,7 +38,7 @@ fn label_len(name: &str, value: &str) -> usize {
 }
 
 /// The labels that [`push_label`] wrote: each as a whole field, its name and its value.
-pub(crate) fn labels_in(mut labels: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+pub fn labels_in(mut labels: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     std::iter::from_fn(move || {
         let before = labels;
         let mut label = wire::take_bytes(FIELD_1, &mut labels)?;
