@@ -79,7 +79,7 @@ fn what_hangs_delays_one_tick_and_nothing_else() {
     let mirror = Mirror::new(&real, &directory.path().join("mirror"));
     let mut settings = Settings::new(Roots::default());
     settings.deadline = Duration::from_secs(1);
-    settings.textfile = vec![mirror.at.clone()];
+    settings.textfile_directories = vec![mirror.at.clone()];
     let mut host = Host::new(&settings).unwrap();
     let at = mirror.at.to_string_lossy().into_owned();
     let point = ("mountpoint", at.as_str());

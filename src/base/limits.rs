@@ -668,8 +668,8 @@ pub const SAMPLE_EXCERPT_BYTES: usize = 80;
 pub const HOST_ATTRIBUTES_OPEN: usize = 96;
 /// After so many ticks devices in /sys are looked at closely again, even if the list of them is the same.
 pub const HOST_LOOK_TICKS: u32 = 20;
-/// So long a part of systemd's answer is waited for, milliseconds.
-pub const HOST_DBUS_MS: u64 = 2_000;
+/// So long systemd's answers to all that a tick asks for are waited for, milliseconds, and not longer than half of its deadline.
+pub const HOST_DBUS_MS: u64 = 5_000;
 /// Longest message of systemd that is taken, bytes: a list of thousands of units is below it.
 pub const HOST_DBUS_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -59,7 +59,7 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
     if options.only {
         settings.none();
     }
-    settings.textfile.clone_from(&options.textfile);
+    settings.textfile_directories.clone_from(&options.textfile);
     let on = options.collectors.iter().map(|name| (name, true));
     for (name, on) in on.chain(options.left_out.iter().map(|name| (name, false))) {
         settings.set(name, on)?;

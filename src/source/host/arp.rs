@@ -16,7 +16,7 @@ impl Arp {
         Arp {
             file: File::new(settings.roots.proc("net/arp")),
             buffer: Buffer::default(),
-            filter: settings.arp.clone(),
+            filter: settings.arp_device.clone(),
             counts: Vec::new(),
         }
     }

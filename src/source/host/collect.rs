@@ -7,8 +7,8 @@
 //! Promises: one thread for each collector that may hang, also over [`Host::renew`]; a late collector delays one tick, by the deadline at most.
 //! Leaves to others: when there is a tick; saying what failed ([`Host::failures`]) where it can be read.
 
-use super::filesystem::Others;
 use super::own::Own;
+use super::settings::Shared;
 use super::{COLLECTORS, Collector, Entry, Fail, Settings};
 use crate::base::limits::HOST_STACK_BYTES;
 use crate::model::samples::{Kind, Samples};
@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 /// The collectors of a host, with what they keep from one tick to the next.
 pub struct Host {
     parts: Vec<Part>,
-    deadline: Duration,
     failures: Vec<Failure>,
-    others: Arc<Others>,
+    others: Shared,
     own: Own,
 }
 
@@ -37,6 +36,8 @@ pub struct Failure {
 struct Part {
     name: &'static str,
     runs: Runs,
+    /// How long a tick waits for it, if it runs apart.
+    deadline: Duration,
     took: Duration,
     succeeded: bool,
 }
@@ -81,8 +82,7 @@ impl Host {
     /// # Errors
     /// A thread cannot be started.
     pub fn new(settings: &Settings) -> std::io::Result<Host> {
-        let (deadline, others) = (settings.deadline, Arc::default());
-        let mut host = Host { parts: Vec::new(), deadline, failures: Vec::new(), others, own: Own::new() };
+        let mut host = Host { parts: Vec::new(), failures: Vec::new(), others: Shared::default(), own: Own::new() };
         host.renew(settings)?;
         Ok(host)
     }
@@ -98,15 +98,17 @@ impl Host {
         let mut later = Vec::new();
         for entry in COLLECTORS.iter().filter(|entry| settings.is_on(entry.name)) {
             let collector = (entry.make)(&settings);
-            let runs = match self.place_of(entry) {
-                None if !entry.blocks => Runs::Here(collector),
+            let apart = entry.blocks || settings.has_deadline(entry.name);
+            let runs = match self.place_of(entry).filter(|_| apart) {
+                None if !apart => Runs::Here(collector),
                 None => Runs::Apart(start(entry.name, collector)?),
                 Some(place) => {
                     later.push((place.clone(), collector));
                     Runs::Apart(place)
                 }
             };
-            parts.push(Part { name: entry.name, runs, took: Duration::ZERO, succeeded: false });
+            let deadline = settings.deadline_of(entry.name);
+            parts.push(Part { name: entry.name, runs, deadline, took: Duration::ZERO, succeeded: false });
         }
         for (place, collector) in later {
             place.lock().next = Some(collector);
@@ -114,13 +116,12 @@ impl Host {
         // Threads of collectors that are off now end with their parts.
         for part in &self.parts {
             if let Runs::Apart(place) = &part.runs
-                && !parts.iter().any(|kept| kept.name == part.name)
+                && !parts.iter().any(|kept| kept.name == part.name && matches!(kept.runs, Runs::Apart(_)))
             {
                 place.end();
             }
         }
         self.parts = parts;
-        self.deadline = settings.deadline;
         Ok(())
     }
 
@@ -150,7 +151,7 @@ impl Host {
         }
         for part in &mut self.parts {
             if let Runs::Apart(place) = &part.runs {
-                let left = self.deadline.saturating_sub(began.elapsed());
+                let left = part.deadline.saturating_sub(began.elapsed());
                 let result = match place.wait(left, out) {
                     Some((result, took)) => {
                         part.took = took;
@@ -158,7 +159,7 @@ impl Host {
                     }
                     None => {
                         part.took = began.elapsed();
-                        Err(Fail::Error(format!("it hangs: it was not done after {} ms", self.deadline.as_millis())))
+                        Err(Fail::Error(format!("it hangs: it was not done after {} ms", part.deadline.as_millis())))
                     }
                 };
                 part.note(result, &mut self.failures);
@@ -206,7 +207,7 @@ impl Part {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.others.end();
+        self.others.0.end();
         for part in &self.parts {
             if let Runs::Apart(place) = &part.runs {
                 place.end();

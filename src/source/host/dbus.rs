@@ -1,16 +1,18 @@
 //! A client of systemd's manager over D-Bus, as far as its metrics need it (D-Bus specification; org.freedesktop.systemd1(5)).
 //!
 //! It speaks to systemd's own socket where that may be opened (root), and over the system's bus otherwise. Method calls without or with text arguments, one
-//! at a time; of answers, arrays of units and single properties.
+//! at a time; of answers, arrays of units and single properties. A connection is for one turn: to those that stay open at its own socket systemd sends
+//! every change of every unit, and keeps in its memory what is not taken.
 //!
-//! Promises: everything that is received is checked against its own lengths; no part of an answer is waited for longer than [`HOST_DBUS_MS`].
+//! Promises: everything that is received is checked against its own lengths; what is asked for is waited for no longer than the time of all, however
+//! slowly it comes; signals and answers that nobody asked for are passed over within that time.
 //! Leaves to others: what units and properties mean.
 
-use crate::base::limits::{HOST_DBUS_BYTES_MAX, HOST_DBUS_MS};
-use std::io::{self, Read, Write};
+use crate::base::limits::HOST_DBUS_BYTES_MAX;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALL: u8 = 1;
 const RETURN: u8 = 2;
@@ -32,6 +34,10 @@ pub(super) struct Bus {
     /// Whether a daemon is between, which has to be told whom a call is for.
     shared: bool,
     body: Vec<u8>,
+    /// When the time is over.
+    until: Instant,
+    /// What was asked for last.
+    asked: String,
 }
 
 /// A property's value, as far as metrics have them.
@@ -50,33 +56,46 @@ pub(super) struct Unit {
     pub(super) path: String,
 }
 
+/// Bytes of a message for which memory is taken at once.
+const PIECE: usize = 64 * 1024;
+
+/// Whether the call was cut short, or its time is over, which is judged by the turn's.
+fn is_again(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("D-Bus: {what}"))
 }
 
 impl Bus {
-    /// Connects to systemd itself, or to the bus if that is not allowed.
-    pub(super) fn connect(private: &Path, bus: &Path) -> io::Result<Bus> {
+    /// Connects to systemd itself, or to the bus if that is not allowed; all that is asked for then takes no longer than this time.
+    pub(super) fn connect(private: &Path, bus: &Path, patience: Duration) -> io::Result<Bus> {
         match UnixStream::connect(private) {
-            Ok(stream) => Bus::open(stream, false),
-            Err(_) => Bus::open(UnixStream::connect(bus)?, true),
+            Ok(stream) => Bus::open(stream, false, patience),
+            Err(_) => Bus::open(UnixStream::connect(bus)?, true, patience),
         }
     }
 
-    fn open(stream: UnixStream, shared: bool) -> io::Result<Bus> {
-        let patience = Some(Duration::from_millis(HOST_DBUS_MS));
-        stream.set_read_timeout(patience)?;
-        stream.set_write_timeout(patience)?;
-        let mut bus = Bus { stream, serial: 0, shared, body: Vec::new() };
+    fn open(stream: UnixStream, shared: bool, patience: Duration) -> io::Result<Bus> {
+        let mut bus = Bus {
+            stream,
+            serial: 0,
+            shared,
+            body: Vec::new(),
+            until: Instant::now() + patience,
+            asked: "the authentication".into(),
+        };
         // We are who the kernel says we are; the number is given as the hexadecimal codes of its digits.
         let user = rustix::process::geteuid().as_raw().to_string();
         let user: String = user.bytes().map(|digit| format!("{digit:02x}")).collect();
-        bus.stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
+        // BEGIN in the same piece: systemd never looks at a call that it reads together with what is before, until more comes.
+        bus.send(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes())?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") {
             let mut byte = [0];
-            bus.stream.read_exact(&mut byte)?;
-            answer.push(byte[0]);
+            bus.fill(&mut byte)?;
+            answer.extend_from_slice(&byte);
             if answer.len() > 512 {
                 return Err(bad("no answer to the authentication"));
             }
@@ -84,7 +103,6 @@ impl Bus {
         if !answer.starts_with(b"OK ") {
             return Err(bad("the authentication was refused"));
         }
-        bus.stream.write_all(b"BEGIN\r\n")?;
         if shared {
             bus.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus", "Hello", &[])?;
         }
@@ -127,6 +145,12 @@ impl Bus {
     /// Calls a method; the answer's body is in `self.body`.
     fn call(&mut self, path: &str, whom: &str, interface: &str, member: &str, texts: &[&str]) -> io::Result<()> {
         self.serial = self.serial.wrapping_add(1).max(1);
+        self.asked.clear();
+        for word in [member].iter().chain(texts).chain(&[path]) {
+            self.asked.push_str(word);
+            self.asked.push(' ');
+        }
+        self.asked.truncate(self.asked.trim_end().len());
         let mut body = Writer::default();
         for argument in texts {
             body.text(argument);
@@ -149,7 +173,7 @@ impl Bus {
         message.0.extend_from_slice(&fields.0);
         message.align(8);
         message.0.extend_from_slice(&body.0);
-        self.stream.write_all(&message.0)?;
+        self.send(&message.0)?;
         // Signals may come between.
         loop {
             let (kind, serial) = self.receive()?;
@@ -164,10 +188,58 @@ impl Bus {
         }
     }
 
+    /// What is left of this turn's time.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::Error::new(ErrorKind::TimedOut, format!("no answer to {} in time", self.asked))),
+            left => Ok(Some(left)),
+        }
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(self.left()?)?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives so many bytes.
+    fn fill(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_read_timeout(self.left()?)?;
+            match self.stream.read(bytes) {
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the connection was closed")),
+                Ok(got) => bytes = std::mem::take(&mut bytes).get_mut(got..).unwrap_or_default(),
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_body(&mut self, len: usize) -> io::Result<()> {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        // What is announced may never come: memory is taken as it does.
+        while body.len() < len {
+            let start = body.len();
+            body.resize(len.min(start + PIECE), 0);
+            self.fill(body.get_mut(start..).unwrap_or_default())?;
+        }
+        self.body = body;
+        Ok(())
+    }
+
     /// Receives a message: its kind, and to which call it answers.
     fn receive(&mut self) -> io::Result<(u8, Option<u32>)> {
         let mut head = [0; 16];
-        self.stream.read_exact(&mut head)?;
+        self.fill(&mut head)?;
         if head[0] != b'l' {
             return Err(bad("a message in another byte order"));
         }
@@ -176,8 +248,7 @@ impl Bus {
         if body > HOST_DBUS_BYTES_MAX || fields > HOST_DBUS_BYTES_MAX {
             return Err(bad("a message is longer than any should be"));
         }
-        self.body.resize(fields.next_multiple_of(8), 0);
-        self.stream.read_exact(&mut self.body)?;
+        self.fill_body(fields.next_multiple_of(8))?;
         let mut serial = None;
         let mut at = Reader { bytes: self.body.get(..fields).unwrap_or_default(), at: 0 };
         while at.at < fields {
@@ -191,8 +262,7 @@ impl Bus {
                 _ => return Err(bad("a header field of an unknown type")),
             }
         }
-        self.body.resize(body, 0);
-        self.stream.read_exact(&mut self.body)?;
+        self.fill_body(body)?;
         Ok((head[1], serial.filter(|_| matches!(head[1], RETURN | ERROR))))
     }
 }

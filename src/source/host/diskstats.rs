@@ -116,7 +116,7 @@ impl Diskstats {
     pub(super) fn new(settings: &Settings) -> Diskstats {
         Diskstats {
             file: File::new(settings.roots.proc("diskstats")),
-            filter: settings.disks.clone(),
+            filter: settings.diskstats_device.clone(),
             roots: settings.roots.clone(),
             table: Table::new(COLUMNS.len()),
             disks: Vec::new(),

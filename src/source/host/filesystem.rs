@@ -64,13 +64,13 @@ impl Filesystem {
             files: ["1/mountinfo", "self/mountinfo"].map(|name| File::new(settings.roots.proc(name))),
             own: false,
             buffer: Buffer::default(),
-            mount_points: settings.mount_points.clone(),
-            types: settings.mount_types.clone(),
+            mount_points: settings.filesystem_mount_points.clone(),
+            types: settings.filesystem_fs_types.clone(),
             roots: settings.roots.clone(),
             mounts: Vec::new(),
-            others: settings.others.clone(),
+            others: settings.others.0.clone(),
             // So that what was found is told before the collector itself is late.
-            patience: settings.deadline / 2,
+            patience: settings.deadline_of("filesystem") / 2,
         }
     }
 

@@ -61,8 +61,8 @@ impl Hwmon {
     pub(super) fn new(settings: &Settings) -> Hwmon {
         Hwmon {
             class: Class::new(settings.roots.sys("class/hwmon")),
-            chips: settings.chips.clone(),
-            sensors: settings.sensors.clone(),
+            chips: settings.hwmon_chip.clone(),
+            sensors: settings.hwmon_sensor.clone(),
             values: Vec::new(),
             names: Samples::default(),
             buffer: Buffer::default(),
@@ -473,10 +473,10 @@ mod tests {
     fn filters_and_none() {
         let tree = Tree::new(CORETEMP);
         let mut settings = tree.settings();
-        settings.sensors = Filter::excluding("^platform_coretemp_0;temp1$").unwrap();
+        settings.hwmon_sensor = Filter::excluding("^platform_coretemp_0;temp1$").unwrap();
         let text = told(&mut Hwmon::new(&settings));
         assert!(!text.contains("temp1") && text.contains("temp2"), "{text}");
-        settings.chips = Filter::excluding("coretemp").unwrap();
+        settings.hwmon_chip = Filter::excluding("coretemp").unwrap();
         assert_eq!(told(&mut Hwmon::new(&settings)), "");
         let (text, fail) = failed(&mut Hwmon::new(&Tree::new("").settings()));
         assert!(text.is_empty() && matches!(fail, Fail::NoData));

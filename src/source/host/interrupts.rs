@@ -8,6 +8,7 @@ pub(super) struct Interrupts {
     file: File,
     buffer: Buffer,
     filter: Filter,
+    zeros: bool,
     info: String,
     devices: String,
     key: String,
@@ -19,7 +20,8 @@ impl Interrupts {
         Interrupts {
             file: File::new(settings.roots.proc("interrupts")),
             buffer: Buffer::default(),
-            filter: settings.interrupts.clone(),
+            filter: settings.interrupts_name.clone(),
+            zeros: settings.interrupts_include_zeros,
             info: String::new(),
             devices: String::new(),
             key: String::new(),
@@ -76,12 +78,15 @@ impl Collector for Interrupts {
             if !self.filter.takes(&self.key) {
                 continue;
             }
-            if !std::mem::replace(&mut begun, true) {
-                out.family("node_interrupts_total", "Interrupts by CPU and line.", Kind::Counter);
-            }
             for cpu in &self.numbers {
                 let Some(count) = counts.next() else { break };
                 let count = unsigned(count).ok_or_else(|| Fail::malformed(self.file.path(), text(row)))?;
+                if count == 0 && !self.zeros {
+                    continue;
+                }
+                if !std::mem::replace(&mut begun, true) {
+                    out.family("node_interrupts_total", "Interrupts by CPU and line.", Kind::Counter);
+                }
                 let labels = [("cpu", cpu.as_str()), ("devices", &self.devices), ("info", &self.info), ("type", name)];
                 out.add(&labels, count as f64);
             }

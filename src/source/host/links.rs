@@ -54,7 +54,7 @@ impl Netdev {
         Netdev {
             netlink: (settings.roots.proc == Path::new("/proc")).then(|| Netlink::new(None)),
             file: File::new(settings.roots.proc("net/dev")),
-            filter: settings.netdev.clone(),
+            filter: settings.netdev_device.clone(),
             table: Table::new(COUNTS.len()),
             buffer: Buffer::default(),
         }
@@ -317,8 +317,8 @@ impl Netclass {
         Netclass {
             netlink: (settings.roots.sys == Path::new("/sys")).then(|| Netlink::new(None)),
             directory: settings.roots.sys("class/net"),
-            filter: settings.netclass.clone(),
-            ignore_invalid_speed: settings.ignore_invalid_speed,
+            filter: settings.netclass_device.clone(),
+            ignore_invalid_speed: settings.netclass_ignore_invalid_speed,
             links: Vec::new(),
             buffer: Buffer::default(),
         }

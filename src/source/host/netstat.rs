@@ -34,7 +34,7 @@ impl Netstat {
             tables: ["netstat", "snmp"].map(|name| Tables { file: file(name), heads: Vec::new() }),
             six: file("snmp6"),
             six_names: Vec::new(),
-            filter: settings.netstat.clone(),
+            filter: settings.netstat_fields.clone(),
             buffer: Buffer::default(),
         }
     }

@@ -150,7 +150,7 @@ impl PowerSupplyClass {
     pub(super) fn new(settings: &Settings) -> PowerSupplyClass {
         PowerSupplyClass {
             class: Class::new(settings.roots.sys("class/power_supply")),
-            filter: settings.power_supplies.clone(),
+            filter: settings.powersupply_supply.clone(),
             supplies: Vec::new(),
             families: Families::new(&ROWS),
             buffer: Buffer::default(),
@@ -299,7 +299,7 @@ mod tests {
         tree.write("sys/class/power_supply/BAT0/status", "Full\n");
         assert!(told(&mut supplies).contains("status=\"Full\""));
         let mut settings = tree.settings();
-        settings.power_supplies = Filter::excluding("^BAT").unwrap();
+        settings.powersupply_supply = Filter::excluding("^BAT").unwrap();
         assert!(!told(&mut PowerSupplyClass::new(&settings)).contains("BAT0"));
         assert!(matches!(failed(&mut PowerSupplyClass::new(&Tree::new("").settings())).1, Fail::NoData));
         // A machine without any has the directory.

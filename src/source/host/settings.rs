@@ -1,19 +1,21 @@
 //! What is collected, and from where.
 //!
-//! Promises: [`Settings::new`] has node_exporter's defaults. Leaves to others: how a person writes them.
+//! Fields are called as node_exporter's options: `--collector.diskstats.device-exclude` is `diskstats_device.exclude`.
+//!
+//! Promises: [`Settings::new`] has node_exporter's defaults; equal settings collect the same. Leaves to others: how a person writes them.
 
 use super::COLLECTORS;
 use super::filesystem::Others;
 use crate::base::expression::{self, ExpressionError};
 use crate::base::limits::HOST_DEADLINE_MS_DEFAULT;
 use regex::Regex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the host's files are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     /// /proc.
     pub proc: PathBuf,
@@ -96,63 +98,88 @@ impl Filter {
 /// Where chronyd is asked.
 const CHRONY_PORT: u16 = 323;
 
+impl PartialEq for Filter {
+    fn eq(&self, other: &Filter) -> bool {
+        let text = |filter: &Filter| [&filter.exclude, &filter.include].map(|part| part.as_ref().map(Regex::to_string));
+        text(self) == text(other)
+    }
+}
+
 /// There is no collector of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no collector {0}")]
 pub struct Unknown(pub String);
 
 /// What is collected, and from where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where the host's files are.
     pub roots: Roots,
-    /// How long a tick waits for a collector that hangs.
+    /// How long a tick waits for a collector that hangs, unless it has a deadline of its own: [`Settings::set_deadline`].
     pub deadline: Duration,
     /// Disks of diskstats.
-    pub disks: Filter,
+    pub diskstats_device: Filter,
     /// Mount points of filesystem.
-    pub mount_points: Filter,
+    pub filesystem_mount_points: Filter,
     /// Types of file systems of filesystem.
-    pub mount_types: Filter,
+    pub filesystem_fs_types: Filter,
     /// Interfaces of netdev.
-    pub netdev: Filter,
+    pub netdev_device: Filter,
     /// Interfaces of netclass.
-    pub netclass: Filter,
+    pub netclass_device: Filter,
     /// Interfaces of arp.
-    pub arp: Filter,
+    pub arp_device: Filter,
     /// `Protocol_Field` of netstat.
-    pub netstat: Filter,
+    pub netstat_fields: Filter,
     /// Fields of vmstat.
-    pub vmstat: Filter,
+    pub vmstat_fields: Filter,
     /// Names (`NAME;INFO;DEVICES`) of interrupts.
-    pub interrupts: Filter,
+    pub interrupts_name: Filter,
+    /// Whether interrupts tells those of which a CPU had none.
+    pub interrupts_include_zeros: bool,
     /// Units of systemd.
-    pub units: Filter,
+    pub systemd_unit: Filter,
     /// Chips of hwmon.
-    pub chips: Filter,
+    pub hwmon_chip: Filter,
     /// `CHIP;SENSOR` of hwmon.
-    pub sensors: Filter,
+    pub hwmon_sensor: Filter,
     /// Supplies of powersupplyclass.
-    pub power_supplies: Filter,
+    pub powersupply_supply: Filter,
     /// Files of certificates, PEM or DER; may have wildcards.
     pub certificate_files: Vec<PathBuf>,
     /// Servers of certificates, each `host:port`.
     pub certificate_servers: Vec<String>,
     /// Where chrony asks chronyd.
     pub chrony_address: std::net::SocketAddr,
+
     /// Directories of textfile, which may have wildcards.
-    pub textfile: Vec<PathBuf>,
+    pub textfile_directories: Vec<PathBuf>,
     /// Whether cpu tells node_cpu_info and what belongs to it.
     pub cpu_info: bool,
     /// Whether stat tells node_softirqs_total.
     pub stat_softirq: bool,
     /// Whether netclass leaves out a speed that is not known (-1) instead of telling it as it is.
-    pub ignore_invalid_speed: bool,
+    pub netclass_ignore_invalid_speed: bool,
     /// Whether systemd tells how often services were restarted.
-    pub unit_restarts: bool,
+    pub systemd_enable_restarts_metrics: bool,
+    /// Whether systemd tells since when units are active.
+    pub systemd_enable_start_time_metrics: bool,
+    /// Whether systemd tells how many tasks services have, and may have.
+    pub systemd_enable_task_metrics: bool,
     on: BTreeSet<&'static str>,
+    deadlines: BTreeMap<&'static str, Duration>,
     /// The host's own, which outlives its settings.
-    pub(super) others: Arc<Others>,
+    pub(super) others: Shared,
+}
+
+/// What one host's settings have in common: no part of what is set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared(pub(super) Arc<Others>);
+
+impl PartialEq for Shared {
+    fn eq(&self, _: &Shared) -> bool {
+        true
+    }
 }
 
 impl Settings {
@@ -176,17 +203,34 @@ impl Settings {
             units: excluding(UNITS),
             chips: Filter::default(),
             sensors: Filter::default(),
-            power_supplies: Filter::default(),
             certificate_files: Vec::new(),
             certificate_servers: Vec::new(),
             chrony_address: ([127, 0, 0, 1], CHRONY_PORT).into(),
-            textfile: Vec::new(),
+
+            diskstats_device: excluding(DISKS),
+            filesystem_mount_points: excluding(MOUNT_POINTS),
+            filesystem_fs_types: excluding(MOUNT_TYPES),
+            netdev_device: Filter::default(),
+            netclass_device: Filter::default(),
+            arp_device: Filter::default(),
+            netstat_fields: Filter { exclude: None, include: pattern(NETSTAT) },
+            vmstat_fields: Filter { exclude: None, include: pattern(VMSTAT) },
+            interrupts_name: Filter::default(),
+            interrupts_include_zeros: true,
+            systemd_unit: excluding(UNITS),
+            hwmon_chip: Filter::default(),
+            hwmon_sensor: Filter::default(),
+            powersupply_supply: Filter::default(),
+            textfile_directories: Vec::new(),
             cpu_info: false,
             stat_softirq: false,
-            ignore_invalid_speed: false,
-            unit_restarts: false,
+            netclass_ignore_invalid_speed: false,
+            systemd_enable_restarts_metrics: false,
+            systemd_enable_start_time_metrics: false,
+            systemd_enable_task_metrics: false,
             on: COLLECTORS.iter().filter(|entry| entry.on).map(|entry| entry.name).collect(),
-            others: Arc::default(),
+            deadlines: BTreeMap::new(),
+            others: Shared::default(),
         }
     }
 
@@ -207,6 +251,26 @@ impl Settings {
     /// Turns all collectors off.
     pub fn none(&mut self) {
         self.on.clear();
+    }
+
+    /// Gives a collector a deadline of its own; it runs on a thread of its own then, whatever it reads.
+    ///
+    /// # Errors
+    /// [`Unknown`] if there is none of this name.
+    pub fn set_deadline(&mut self, name: &str, deadline: Duration) -> Result<(), Unknown> {
+        let entry = COLLECTORS.iter().find(|entry| entry.name == name).ok_or_else(|| Unknown(name.to_owned()))?;
+        self.deadlines.insert(entry.name, deadline);
+        Ok(())
+    }
+
+    /// How long a tick waits for a collector.
+    pub fn deadline_of(&self, name: &str) -> Duration {
+        self.deadlines.get(name).copied().unwrap_or(self.deadline)
+    }
+
+    /// Whether a collector has a deadline of its own.
+    pub(super) fn has_deadline(&self, name: &str) -> bool {
+        self.deadlines.contains_key(name)
     }
 
     /// Whether a collector is on.
@@ -234,19 +298,19 @@ mod tests {
     fn default_patterns_compile_and_match() {
         let settings = Settings::new(Roots::default());
         let cases = [
-            (&settings.disks, "sda", "sda1"),
-            (&settings.disks, "nvme0n1", "nvme0n1p2"),
-            (&settings.mount_points, "/procs", "/proc/sys"),
-            (&settings.mount_points, "/var/lib/docker", "/var/lib/docker/overlay2"),
-            (&settings.mount_types, "fuse.sshfs", "cgroup2"),
-            (&settings.netstat, "TcpExt_ListenDrops", "TcpExt_TCPAbortOnData"),
-            (&settings.vmstat, "pgmajfault", "nr_dirty"),
-            (&settings.units, "cron.service", "dev-sda.device"),
+            (&settings.diskstats_device, "sda", "sda1"),
+            (&settings.diskstats_device, "nvme0n1", "nvme0n1p2"),
+            (&settings.filesystem_mount_points, "/procs", "/proc/sys"),
+            (&settings.filesystem_mount_points, "/var/lib/docker", "/var/lib/docker/overlay2"),
+            (&settings.filesystem_fs_types, "fuse.sshfs", "cgroup2"),
+            (&settings.netstat_fields, "TcpExt_ListenDrops", "TcpExt_TCPAbortOnData"),
+            (&settings.vmstat_fields, "pgmajfault", "nr_dirty"),
+            (&settings.systemd_unit, "cron.service", "dev-sda.device"),
         ];
         for (filter, taken, left) in cases {
             assert!(filter.takes(taken) && !filter.takes(left), "{taken} {left}");
         }
-        assert!(settings.netdev.takes("lo"));
+        assert!(settings.netdev_device.takes("lo"));
     }
 
     #[test]
@@ -256,6 +320,21 @@ mod tests {
         settings.set("loadavg", false).unwrap();
         assert!(!settings.is_on("loadavg"));
         assert_eq!(settings.set("loads", true).unwrap_err().to_string(), "there is no collector loads");
+        assert_eq!(settings.set_deadline("loads", Duration::ZERO).unwrap_err(), Unknown("loads".to_owned()));
+    }
+
+    #[test]
+    fn deadlines_and_equality() {
+        let settings = Settings::new(Roots::default());
+        let mut other = settings.clone();
+        assert_eq!(settings, other);
+        other.set_deadline("hwmon", Duration::from_secs(9)).unwrap();
+        assert_eq!((other.deadline_of("hwmon"), other.deadline_of("cpu")), (Duration::from_secs(9), other.deadline));
+        assert_ne!(settings, other);
+        let mut other = settings.clone();
+        other.arp_device = Filter::excluding("^veth").unwrap();
+        assert_ne!(settings, other);
+        assert_eq!(other.arp_device, Filter::excluding("^veth").unwrap());
     }
 
     #[test]

@@ -4,76 +4,141 @@
 
 use super::dbus::{Bus, Unit, Value};
 use super::{Collector, Fail, Filter, Settings};
+use crate::base::limits::HOST_DBUS_MS;
 use crate::model::samples::{Kind, Samples};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const STATES: [&str; 5] = ["activating", "active", "deactivating", "failed", "inactive"];
 /// Types of services are kept for so many ticks.
 const TICKS: u32 = 100;
 const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SOCKET: &str = "org.freedesktop.systemd1.Socket";
 const TIMER: &str = "org.freedesktop.systemd1.Timer";
-const RESTARTS: &str = "node_systemd_service_restart_total";
 
-/// The end of units' names, interface and property; family, help, kind. That refused connections are a gauge is node_exporter's.
-type Property = (&'static str, &'static str, &'static str, &'static str, &'static str, Kind);
-const PROPERTIES: [Property; 5] = [
-    (".service", SERVICE, "NRestarts", RESTARTS, "How often a service was started again.", Kind::Counter),
-    (
-        ".socket",
-        SOCKET,
-        "NAccepted",
-        "node_systemd_socket_accepted_connections_total",
-        "Connections that a socket took.",
-        Kind::Counter,
-    ),
-    (
-        ".socket",
-        SOCKET,
-        "NConnections",
-        "node_systemd_socket_current_connections",
-        "Connections that a socket has.",
-        Kind::Gauge,
-    ),
-    (
-        ".socket",
-        SOCKET,
-        "NRefused",
-        "node_systemd_socket_refused_connections_total",
-        "Connections that a socket did not take.",
-        Kind::Gauge,
-    ),
-    (
-        ".timer",
-        TIMER,
-        "LastTriggerUSec",
-        "node_systemd_timer_last_trigger_seconds",
-        "When a timer was last due, seconds since 1970.",
-        Kind::Gauge,
-    ),
+/// When a property is asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum When {
+    Always,
+    Restarts,
+    StartTimes,
+    Tasks,
+}
+
+/// A property of units and the family that it is. That refused connections are a gauge is node_exporter's.
+struct Property {
+    /// The end of the units' names.
+    of: &'static str,
+    interface: &'static str,
+    name: &'static str,
+    when: When,
+    family: (&'static str, &'static str, Kind),
+}
+
+const PROPERTIES: [Property; 8] = [
+    Property {
+        of: ".service",
+        interface: SERVICE,
+        name: "NRestarts",
+        when: When::Restarts,
+        family: ("node_systemd_service_restart_total", "How often a service was started again.", Kind::Counter),
+    },
+    Property {
+        of: ".service",
+        interface: SERVICE,
+        name: "TasksCurrent",
+        when: When::Tasks,
+        family: ("node_systemd_unit_tasks_current", "Tasks of a service.", Kind::Gauge),
+    },
+    Property {
+        of: ".service",
+        interface: SERVICE,
+        name: "TasksMax",
+        when: When::Tasks,
+        family: ("node_systemd_unit_tasks_max", "How many tasks a service may have.", Kind::Gauge),
+    },
+    Property {
+        of: "",
+        interface: UNIT,
+        name: "ActiveEnterTimestamp",
+        when: When::StartTimes,
+        family: (
+            "node_systemd_unit_start_time_seconds",
+            "Since when a unit is active, seconds since 1970; 0 if it is not.",
+            Kind::Gauge,
+        ),
+    },
+    Property {
+        of: ".socket",
+        interface: SOCKET,
+        name: "NAccepted",
+        when: When::Always,
+        family: ("node_systemd_socket_accepted_connections_total", "Connections that a socket took.", Kind::Counter),
+    },
+    Property {
+        of: ".socket",
+        interface: SOCKET,
+        name: "NConnections",
+        when: When::Always,
+        family: ("node_systemd_socket_current_connections", "Connections that a socket has.", Kind::Gauge),
+    },
+    Property {
+        of: ".socket",
+        interface: SOCKET,
+        name: "NRefused",
+        when: When::Always,
+        family: (
+            "node_systemd_socket_refused_connections_total",
+            "Connections that a socket did not take.",
+            Kind::Gauge,
+        ),
+    },
+    Property {
+        of: ".timer",
+        interface: TIMER,
+        name: "LastTriggerUSec",
+        when: When::Always,
+        family: (
+            "node_systemd_timer_last_trigger_seconds",
+            "When a timer was last due, seconds since 1970.",
+            Kind::Gauge,
+        ),
+    },
 ];
+
+/// What has no bound, and what is not counted, systemd tells as the largest number.
+const NONE: u64 = u64::MAX;
 
 pub(super) struct Systemd {
     private: PathBuf,
     shared: PathBuf,
     filter: Filter,
-    restarts: bool,
-    bus: Option<Bus>,
+    /// What is asked for.
+    when: Vec<When>,
+    patience: Duration,
     types: HashMap<String, String>,
     rest: u32,
 }
 
 impl Systemd {
     pub(super) fn new(settings: &Settings) -> Systemd {
+        let options = [
+            (When::Always, true),
+            (When::Restarts, settings.systemd_enable_restarts_metrics),
+            (When::StartTimes, settings.systemd_enable_start_time_metrics),
+            (When::Tasks, settings.systemd_enable_task_metrics),
+        ];
         Systemd {
             private: settings.roots.rootfs("/run/systemd/private"),
             shared: settings.roots.rootfs("/run/dbus/system_bus_socket"),
-            filter: settings.units.clone(),
-            restarts: settings.unit_restarts,
-            bus: None,
+            filter: settings.systemd_unit.clone(),
+            when: options.into_iter().filter(|(_, on)| *on).map(|(when, _)| when).collect(),
+            // So that it says itself what is slow, before it is late.
+            patience: Duration::from_millis(HOST_DBUS_MS).min(settings.deadline_of("systemd") / 2),
             types: HashMap::new(),
             rest: 0,
         }
@@ -89,20 +154,23 @@ impl Systemd {
         let taken = |unit: &&Unit| unit.load_state == "loaded" && self.filter.takes(&unit.name);
         let units: Vec<&Unit> = all.iter().filter(taken).collect();
         self.tell_states(bus, &units, out)?;
-        for (end, interface, property, family, help, kind) in PROPERTIES {
-            if family == RESTARTS && !self.restarts {
-                continue;
-            }
+        for property in PROPERTIES.iter().filter(|property| self.when.contains(&property.when)) {
+            let (family, help, kind) = property.family;
             let mut begun = false;
-            for unit in units.iter().filter(|unit| unit.name.ends_with(end)) {
-                let Some(Value::Number(value)) = maybe(bus.property(&unit.path, interface, property))? else {
-                    continue;
+            for unit in units.iter().filter(|unit| unit.name.ends_with(property.of)) {
+                let value = if property.when == When::StartTimes && unit.active_state != "active" {
+                    0
+                } else {
+                    match maybe(bus.property(&unit.path, property.interface, property.name))? {
+                        Some(Value::Number(value)) if value != NONE || property.when != When::Tasks => value,
+                        _ => continue,
+                    }
                 };
                 if !std::mem::replace(&mut begun, true) {
                     out.family(family, help, kind);
                 }
-                let value = if property.ends_with("USec") { value as f64 / 1e6 } else { value as f64 };
-                out.add(&[("name", &unit.name)], value);
+                let microseconds = property.name.ends_with("USec") || property.when == When::StartTimes;
+                out.add(&[("name", &unit.name)], if microseconds { value as f64 / 1e6 } else { value as f64 });
             }
         }
         let mut manager = |name: &str| match maybe(bus.property(MANAGER.0, MANAGER.1, name))? {
@@ -163,18 +231,13 @@ fn maybe(asked: io::Result<Value>) -> io::Result<Option<Value>> {
 
 impl Collector for Systemd {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        let bus = match self.bus.take() {
-            Some(bus) => Ok(bus),
-            None => Bus::connect(&self.private, &self.shared),
-        };
-        // Kept, unless something failed: what is left of an answer goes with the connection.
-        match bus.and_then(|mut bus| self.tell(&mut bus, out).map(|()| bus)) {
-            Ok(bus) => self.bus = Some(bus),
+        let bus = Bus::connect(&self.private, &self.shared, self.patience);
+        match bus.and_then(|mut bus| self.tell(&mut bus, out)) {
+            Ok(()) => Ok(()),
             Err(error) => {
                 let (private, shared) = (self.private.display(), self.shared.display());
-                return Err(Fail::Error(format!("systemd cannot be asked at {private} or {shared}: {error}")));
+                Err(Fail::Error(format!("systemd cannot be asked at {private} or {shared}: {error}")))
             }
         }
-        Ok(())
     }
 }

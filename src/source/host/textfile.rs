@@ -48,7 +48,7 @@ struct Prom {
 impl Textfile {
     pub(super) fn new(settings: &Settings) -> Textfile {
         Textfile {
-            directories: settings.textfile.clone(),
+            directories: settings.textfile_directories.clone(),
             files: Vec::new(),
             parser: Parser::default(),
             body: Vec::new(),

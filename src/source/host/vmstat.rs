@@ -16,7 +16,7 @@ impl Vmstat {
         Vmstat {
             file: File::new(settings.roots.proc("vmstat")),
             buffer: Buffer::default(),
-            filter: settings.vmstat.clone(),
+            filter: settings.vmstat_fields.clone(),
             name: String::new(),
         }
     }
