@@ -43,16 +43,17 @@ impl Ticks {
     }
 }
 
-/// A hash that is the same everywhere and always (FNV-1a).
+/// A hash of texts that is the same everywhere and always.
 pub(in crate::source) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut take = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    for part in parts {
-        part.bytes().for_each(&mut take);
-        take(0xff);
-    }
+    let bytes: Vec<u8> = parts.into_iter().flat_map(|part| part.bytes().chain([0xff])).collect();
+    let hash = hash_bytes(&bytes);
     // Its low bits alone say little of texts that differ at their ends.
     hash ^ hash >> 32
+}
+
+/// FNV-1a.
+pub(in crate::source) fn hash_bytes(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -151,7 +151,6 @@ pub struct Settings {
     pub certificate_servers: Vec<String>,
     /// Where chrony asks chronyd.
     pub chrony_address: std::net::SocketAddr,
-
     /// Directories of textfile, which may have wildcards.
     pub textfile_directories: Vec<PathBuf>,
     /// Whether cpu tells node_cpu_info and what belongs to it.
@@ -191,22 +190,9 @@ impl Settings {
         Settings {
             roots,
             deadline: Duration::from_millis(HOST_DEADLINE_MS_DEFAULT),
-            disks: excluding(DISKS),
-            mount_points: excluding(MOUNT_POINTS),
-            mount_types: excluding(MOUNT_TYPES),
-            netdev: Filter::default(),
-            netclass: Filter::default(),
-            arp: Filter::default(),
-            netstat: Filter { exclude: None, include: pattern(NETSTAT) },
-            vmstat: Filter { exclude: None, include: pattern(VMSTAT) },
-            interrupts: Filter::default(),
-            units: excluding(UNITS),
-            chips: Filter::default(),
-            sensors: Filter::default(),
             certificate_files: Vec::new(),
             certificate_servers: Vec::new(),
             chrony_address: ([127, 0, 0, 1], CHRONY_PORT).into(),
-
             diskstats_device: excluding(DISKS),
             filesystem_mount_points: excluding(MOUNT_POINTS),
             filesystem_fs_types: excluding(MOUNT_TYPES),

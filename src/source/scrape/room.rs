@@ -1,0 +1,154 @@
+//! Memory for bodies that are being received: many targets share it.
+//!
+//! Bodies take what they need in steps. Above [`SCRAPE_BODIES_BYTES`] in all, one at a time goes on, up to its own bound, and the others wait: so a
+//! body that waits for room always gets it, and many slow ones with little take little.
+//!
+//! Promises: bodies take that much and one more body; buffers are used again, and large ones given back. Leaves to others: the bound of one body.
+
+use crate::base::limits::{SCRAPE_BODIES_BYTES, SCRAPE_BODY_STEP_BYTES, SCRAPE_KEPT_BYTES};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+/// Room for bodies.
+#[derive(Debug)]
+pub(super) struct Room {
+    steps: Arc<Semaphore>,
+    /// Who has this needs no room.
+    free: Arc<AsyncMutex<()>>,
+    /// Buffers for the next ones.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// A body while it is received and read. Its buffer goes back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    room: Arc<Room>,
+    steps: usize,
+    owned: Option<OwnedSemaphorePermit>,
+    free: Option<OwnedMutexGuard<()>>,
+}
+
+impl Room {
+    pub(super) fn new() -> Arc<Self> {
+        Self::of(SCRAPE_BODIES_BYTES / SCRAPE_BODY_STEP_BYTES)
+    }
+
+    fn of(steps: usize) -> Arc<Self> {
+        Arc::new(Room { steps: Arc::new(Semaphore::new(steps)), free: Arc::default(), kept: Mutex::default() })
+    }
+
+    /// A body without bytes, which needs no room yet.
+    pub(super) fn body(self: &Arc<Self>) -> Body {
+        let mut kept = self.kept();
+        let bytes = kept.buffers.pop().unwrap_or_default();
+        kept.bytes = kept.bytes.saturating_sub(bytes.capacity());
+        drop(kept);
+        // The first step is free: every scrape under way has one.
+        Body { bytes, room: Arc::clone(self), steps: 1, owned: None, free: None }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Whole buffers go in and out.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body {
+    /// Waits until there is room for the bytes that are there.
+    pub(super) async fn settle(&mut self) {
+        let needed = self.bytes.len().div_ceil(SCRAPE_BODY_STEP_BYTES).saturating_sub(self.steps);
+        let Ok(count @ 1..) = u32::try_from(needed) else { return };
+        if self.free.is_some() {
+            return;
+        }
+        let room = Arc::clone(&self.room);
+        let permit = match Arc::clone(&room.steps).try_acquire_many_owned(count) {
+            Ok(permit) => permit,
+            Err(_) => tokio::select! {
+                biased;
+                guard = Arc::clone(&room.free).lock_owned() => {
+                    self.free = Some(guard);
+                    return;
+                }
+                permit = Arc::clone(&room.steps).acquire_many_owned(count) => match permit {
+                    Ok(permit) => permit,
+                    // It is never closed.
+                    Err(_) => return,
+                },
+            },
+        };
+        self.steps += needed;
+        match &mut self.owned {
+            Some(owned) => owned.merge(permit),
+            none => *none = Some(permit),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        let mut kept = self.room.kept();
+        if bytes.capacity() > 0 && kept.bytes.saturating_add(bytes.capacity()) <= SCRAPE_KEPT_BYTES {
+            kept.bytes += bytes.capacity();
+            kept.buffers.push(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn has_room(body: &mut Body, steps: usize) -> bool {
+        body.bytes.resize(steps * SCRAPE_BODY_STEP_BYTES, 0);
+        tokio::time::timeout(Duration::from_secs(1), body.settle()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn above_the_bound_one_goes_on_at_a_time() {
+        let room = Room::of(4);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| room.body());
+        assert!(has_room(&mut first, 3).await && has_room(&mut second, 3).await);
+        assert!(has_room(&mut third, 1).await, "small ones need none");
+        // Nothing is left: one may go on all the same.
+        assert!(has_room(&mut first, 50).await);
+        assert!(has_room(&mut first, 90).await);
+        assert!(!has_room(&mut second, 4).await);
+        drop(first);
+        assert!(has_room(&mut second, 4).await && has_room(&mut third, 3).await);
+        assert!(has_room(&mut second, 40).await && !has_room(&mut third, 10).await);
+        drop(second);
+        assert!(has_room(&mut third, 5).await);
+        drop(third);
+        assert_eq!(room.steps.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn buffers_are_used_again_and_large_ones_are_not_kept() {
+        let room = Room::new();
+        let mut body = room.body();
+        body.bytes.reserve_exact(1000);
+        let at = body.bytes.as_ptr();
+        drop(body);
+        let mut body = room.body();
+        assert_eq!((body.bytes.as_ptr(), body.bytes.len()), (at, 0));
+        body.bytes.reserve_exact(SCRAPE_KEPT_BYTES + 1);
+        drop(body);
+        assert_eq!(room.body().bytes.capacity(), 0);
+        let many: Vec<_> = (0..8).map(|_| room.body()).collect();
+        for mut body in many {
+            body.bytes.reserve_exact(SCRAPE_KEPT_BYTES / 4);
+        }
+        assert_eq!((room.kept().buffers.len(), room.kept().bytes), (4, SCRAPE_KEPT_BYTES));
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop of one target: when its tick comes it is asked, and what it says goes to the job's outputs.
+//!
+//! A target is never asked twice at a time: a scrape that takes longer than the interval leaves ticks out. What a scrape yields has the time at which it began. Between
+//! the answer and the outputs nothing waits, so that a scrape is taken whole or, where the loop ends in the middle of one, not at all.
+//!
+//! A target that is gone gets its stale markers at once. Prometheus waits for two intervals, lest somebody else of it has the same series by then; here a target that goes
+//! on under other settings, or at another URL with the same labels, keeps its loop and its series, so that there is nobody to wait for, and a reload leaves no gap.
+//! When the agent stops there are no markers: after a restart the same series go on.
+//!
+//! Promises: times of a target only grow, unless the host's clock is set back by more than an interval. Leaves to others: which targets there are.
+
+use super::JobNow;
+use super::fetch::{FetchError, Fetched};
+use super::room::Room;
+use super::status::{Health, Seen};
+use super::target::Target;
+use crate::base::clock::Clock;
+use crate::base::limits::SCRAPE_KEPT_BYTES;
+use crate::base::units::format_duration;
+use crate::format::prometheus::parse::{ParseError, Parser};
+use crate::model::points::{Output, Points};
+use crate::model::samples::Samples;
+use crate::source::series::{Refused, Report, Series, Taken};
+use crate::source::ticks::{self, Ticks};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What a loop is to do.
+#[derive(Clone)]
+pub(super) struct Order {
+    pub(super) job: Arc<JobNow>,
+    pub(super) target: Arc<Target>,
+    pub(super) end: Option<End>,
+}
+
+/// How a loop ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The target is gone: with stale markers.
+    Gone,
+    /// The agent stops.
+    Stop,
+}
+
+/// What the loops share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) room: Arc<Room>,
+    pub(super) bench: Mutex<Bench>,
+}
+
+/// Memory for the scrape whose body is there: there is one at a time, as nothing waits from then on.
+#[derive(Debug, Default)]
+pub(super) struct Bench {
+    parser: Parser,
+    samples: Samples,
+    points: Points,
+}
+
+/// Why a scrape yields nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("no answer within the scrape_timeout of {}", format_duration(*.0))]
+    Timeout(Duration),
+    #[error("the body is no text of metrics: {0}")]
+    Text(#[from] ParseError),
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Failure {
+    fn kind(&self) -> &'static str {
+        match self {
+            Failure::Fetch(error) => error.kind(),
+            Failure::Timeout(_) => "timeout",
+            Failure::Text(_) => "text",
+            Failure::Refused(_) | Failure::Limit(_) => "limit",
+        }
+    }
+}
+
+/// One target's loop.
+pub(super) struct Loop {
+    pub(super) shared: Arc<Shared>,
+    pub(super) orders: watch::Receiver<Order>,
+    pub(super) seen: Arc<Seen>,
+    now: Order,
+    ticks: Ticks,
+    series: Series,
+    last_ms: Option<i64>,
+}
+
+impl Loop {
+    pub(super) fn new(shared: Arc<Shared>, orders: watch::Receiver<Order>, seen: Arc<Seen>) -> Self {
+        let now = orders.borrow().clone();
+        let series = Series::new(Arc::clone(&now.job.common), now.target.labels.clone());
+        let ticks = ticks_of(&now);
+        Loop { shared, orders, seen, now, ticks, series, last_ms: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut tick = self.ticks.after(self.now_ms());
+        loop {
+            // No longer than the interval, also if the clock is set while it waits.
+            let interval = u64::try_from(self.ticks.interval_ms()).unwrap_or(u64::MAX);
+            let now_ns = self.shared.clock.now_ns();
+            let wait_ns = tick.saturating_mul(1_000_000).saturating_sub(now_ns);
+            let wait = Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0)).min(Duration::from_millis(interval));
+            tokio::select! {
+                biased;
+                changed = self.orders.changed() => {
+                    let ticks = self.ticks;
+                    if changed.is_err() || self.change() {
+                        return;
+                    }
+                    if self.ticks != ticks {
+                        tick = self.ticks.after(self.now_ms());
+                    }
+                }
+                () = tokio::time::sleep(wait) => {
+                    let Some(took) = self.scrape(tick).await else { continue };
+                    self.now.job.metrics.skipped(self.ticks.missed(took));
+                    tick = self.ticks.after(self.now_ms().max(tick));
+                    if tick.saturating_sub(self.now_ms()) > self.ticks.interval_ms() {
+                        // The clock was set back.
+                        tick = self.ticks.after(self.now_ms());
+                    }
+                }
+            }
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ns() / 1_000_000
+    }
+
+    /// Takes an order in. `true`: the loop ends.
+    fn change(&mut self) -> bool {
+        let next = self.orders.borrow_and_update().clone();
+        match next.end {
+            Some(End::Stop) => return true,
+            Some(End::Gone) => {
+                let time_ms = self.fresh(self.now_ms());
+                self.emit(&self.now.job.outputs, |series, points| series.part(time_ms, points));
+                return true;
+            }
+            None => {}
+        }
+        let left: Vec<_> = self
+            .now
+            .job
+            .outputs
+            .iter()
+            .filter(|old| !next.job.outputs.iter().any(|new| is_same(old, new)))
+            .cloned()
+            .collect();
+        if !left.is_empty() {
+            let time_ms = self.fresh(self.now_ms());
+            self.emit(&left, |series, points| series.part(time_ms, points));
+        }
+        if !Arc::ptr_eq(&next.job.common, &self.now.job.common) {
+            let series = Series::new(Arc::clone(&next.job.common), next.target.labels.clone());
+            let old = std::mem::replace(&mut self.series, series);
+            self.series.succeed(old);
+        }
+        self.now = next;
+        self.ticks = ticks_of(&self.now);
+        false
+    }
+
+    /// A time behind that of the last scrape.
+    fn fresh(&self, now_ms: i64) -> i64 {
+        self.last_ms.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)))
+    }
+
+    fn emit(&self, outputs: &[Arc<dyn Output>], fill: impl FnOnce(&Series, &mut Points)) {
+        if self.last_ms.is_none() {
+            return;
+        }
+        let bench = &mut *self.shared.bench.lock().unwrap_or_else(PoisonError::into_inner);
+        bench.points.clear();
+        fill(&self.series, &mut bench.points);
+        outputs.iter().for_each(|output| output.write(&bench.points));
+    }
+
+    /// Scrapes once, and tells how long it took; `None` if an order to end came.
+    async fn scrape(&mut self, tick: i64) -> Option<Duration> {
+        let time_ms = self.ticks.snap(self.now_ms(), tick);
+        if self.last_ms.is_some_and(|last| time_ms <= last && last - time_ms < self.ticks.interval_ms()) {
+            // The clock was set back a little: its time comes again.
+            self.now.job.metrics.skipped(1);
+            return Some(Duration::ZERO);
+        }
+        let started = Instant::now();
+        let mut orders = self.orders.clone();
+        let Order { job, target, .. } = &self.now;
+        let fetch = async {
+            if let Some(refused) = &job.refused {
+                return Err(Failure::Limit(refused.clone()));
+            }
+            let fetch = job.fetcher.fetch(target, job.settings.body_bytes, &self.shared.room);
+            match tokio::time::timeout(target.timeout, fetch).await {
+                Ok(fetched) => Ok(fetched?),
+                Err(_) => Err(Failure::Timeout(target.timeout)),
+            }
+        };
+        let fetched = tokio::select! {
+            biased;
+            _ = orders.wait_for(|order| order.end.is_some()) => return None,
+            fetched = fetch => fetched,
+        };
+        self.take(fetched, time_ms, started);
+        Some(started.elapsed())
+    }
+
+    fn take(&mut self, fetched: Result<Fetched, Failure>, time_ms: i64, started: Instant) {
+        let Order { job, target, .. } = &self.now;
+        let bench = &mut *self.shared.bench.lock().unwrap_or_else(PoisonError::into_inner);
+        let Bench { parser, samples, points } = bench;
+        samples.clear();
+        points.clear();
+        let bytes = fetched.as_ref().map_or(0, |fetched| fetched.body.bytes.len());
+        let mut taken = Taken::default();
+        let result = fetched.and_then(|Fetched { body, form }| {
+            let parsed = parser.parse(form.unwrap_or(job.settings.fallback), &body.bytes, samples)?;
+            // Others may have its place from here on.
+            drop(body);
+            job.metrics.exemplars.add(parsed.exemplars_left_out);
+            self.series.take(samples, time_ms, points).map_err(|refused| {
+                taken = refused.taken;
+                refused.into()
+            })
+        });
+        match &result {
+            Ok(counted) => {
+                taken = *counted;
+                job.metrics.taken(&taken);
+            }
+            Err(failure) => {
+                self.series.fail(time_ms, points);
+                job.metrics.failed(failure.kind());
+            }
+        }
+        let body_bytes = match &result {
+            Err(Failure::Fetch(FetchError::TooLarge(_))) => -1,
+            _ => i64::try_from(bytes).unwrap_or(i64::MAX),
+        };
+        let took = started.elapsed();
+        let report = Report {
+            up: result.is_ok(),
+            duration_s: took.as_secs_f64(),
+            taken,
+            timeout_s: target.timeout.as_secs_f64(),
+            body_bytes,
+        };
+        self.series.report(&report, time_ms, points);
+        job.outputs.iter().for_each(|output| output.write(points));
+        if bytes > SCRAPE_KEPT_BYTES {
+            (*samples, *points) = (Samples::default(), Points::default());
+        }
+        self.last_ms = Some(time_ms);
+        job.metrics.scraped(took, bytes);
+        let error = result.err().map(|failure| failure.to_string());
+        let before = self.seen.set(error.clone(), time_ms, took, taken.kept, self.series.len());
+        let (name, url) = (&job.settings.job, target.shown_url());
+        match error {
+            Some(error) if before != Health::Down => {
+                tracing::warn!(job = %name, target = %url, "the target cannot be scraped: {error}");
+            }
+            None if before == Health::Down => {
+                tracing::info!(job = %name, target = %url, "the target can be scraped again")
+            }
+            _ => {}
+        }
+    }
+}
+
+fn ticks_of(order: &Order) -> Ticks {
+    let Order { job, target, .. } = order;
+    let outer = job.common.settings().outer.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    // With the labels of the host, so that many hosts do not ask one target at the same time.
+    Ticks::new(target.interval, ticks::hash(outer.chain([target.identity().as_str()])))
+}
+
+/// Whether both are the same output.
+pub(super) fn is_same(one: &Arc<dyn Output>, other: &Arc<dyn Output>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
