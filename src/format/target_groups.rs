@@ -93,9 +93,10 @@ impl Node {
         match &self.value {
             Value::Null | Value::Text(_) => 1,
             Value::List(items) => items.iter().map(Node::weight).fold(1, usize::saturating_add),
-            Value::Map(pairs) => {
-                pairs.iter().map(|(key, value)| key.weight().saturating_add(value.weight())).fold(1, usize::saturating_add)
-            }
+            Value::Map(pairs) => pairs
+                .iter()
+                .map(|(key, value)| key.weight().saturating_add(value.weight()))
+                .fold(1, usize::saturating_add),
         }
     }
 
@@ -149,7 +150,12 @@ fn group(node: Node) -> Result<Group, GroupsError> {
                     return Err(twice);
                 }
             }
-            _ => return Err(GroupsError::Form { line: key_line, what: "unknown key: a group has `targets` and `labels`" }),
+            _ => {
+                return Err(GroupsError::Form {
+                    line: key_line,
+                    what: "unknown key: a group has `targets` and `labels`",
+                });
+            }
         }
     }
     let targets = targets.ok_or(GroupsError::Form { line, what: "this group has no `targets`" })?;
@@ -209,7 +215,8 @@ fn tree(text: &str) -> Result<Option<Node>, GroupsError> {
             }
         };
         // What is kept under an anchor counts once more.
-        let weight = if anchor > 0 || !matches!(node.value, Value::Text(_)) { node.weight().saturating_mul(2) } else { 1 };
+        let weight =
+            if anchor > 0 || !matches!(node.value, Value::Text(_)) { node.weight().saturating_mul(2) } else { 1 };
         count = count.saturating_add(weight);
         if count > TARGETS_FILE_NODES {
             return Err(wrong("the file has too many values; those that aliases repeat count too"));
@@ -231,12 +238,17 @@ mod tests {
 
     fn told(groups: &[Group]) -> String {
         let labels = |group: &Group| group.labels.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(",");
-        groups.iter().map(|group| format!("{}[{}]", group.targets.join(" "), labels(group))).collect::<Vec<_>>().join(";")
+        groups
+            .iter()
+            .map(|group| format!("{}[{}]", group.targets.join(" "), labels(group)))
+            .collect::<Vec<_>>()
+            .join(";")
     }
 
     #[test]
     fn both_forms_give_the_same() {
-        let json = r#"[{"targets":["a:1","b:2"],"labels":{"job":"x","n":"1"}},{"targets":[]},{"targets":["c"],"labels":{}}]"#;
+        let json =
+            r#"[{"targets":["a:1","b:2"],"labels":{"job":"x","n":"1"}},{"targets":[]},{"targets":["c"],"labels":{}}]"#;
         let yaml = "- targets: ['a:1', b:2]\n  labels: { job: x, n: 1 }\n- targets: []\n- labels:\n  targets:\n  - c\n";
         let expected = "a:1 b:2[job=x,n=1];[];c[]";
         assert_eq!(told(&from_json(json.as_bytes()).unwrap()), expected);

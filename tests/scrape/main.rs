@@ -89,7 +89,10 @@ async fn a_target_is_scraped_again_and_again() {
     // The first value may be any; from then on each scrape gives one, at even distances unless the host is very busy.
     assert!(values.windows(2).all(|pair| pair[1].get() == pair[0].get() + 1.0), "{values:?}");
     let remainders: Vec<_> = values.iter().map(|value| value.time_ms % 200).collect();
-    assert!(remainders.iter().any(|first| remainders.iter().filter(|other| *other == first).count() >= 2), "{remainders:?}");
+    assert!(
+        remainders.iter().any(|first| remainders.iter().filter(|other| *other == first).count() >= 2),
+        "{remainders:?}"
+    );
     let b = format!("b{{instance=\"{}\",job=\"j\",x=\"1\"}}", exposer.addr);
     let names = ["scrape_duration_seconds", "scrape_samples_post_metric_relabeling", "scrape_samples_scraped"];
     let mut expected = vec![a, b];
@@ -97,7 +100,10 @@ async fn a_target_is_scraped_again_and_again() {
     expected.extend([of("scrape_series_added", &exposer), of("up", &exposer)]);
     assert_eq!(run.kept.series(), expected);
     let last = |name: &str| run.kept.last(&of(name, &exposer));
-    assert_eq!([last("up"), last("scrape_samples_scraped"), last("scrape_series_added")], [Some(1.0), Some(2.0), Some(0.0)]);
+    assert_eq!(
+        [last("up"), last("scrape_samples_scraped"), last("scrape_series_added")],
+        [Some(1.0), Some(2.0), Some(0.0)]
+    );
     {
         let asked = exposer.asked();
         let first = &asked[0];
@@ -147,7 +153,8 @@ async fn what_fails_is_down_and_its_series_are_stale() {
     let small = |settings: &mut Settings| settings.body_bytes = 1000;
     let large = format!("a 1\n{}", "# much\n".repeat(1000));
     let gzipped = |body: Vec<u8>| Reply::Answer(200, vec![("Content-Encoding", "gzip".into())], body);
-    let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let chunked =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
     let mut cut = gzip(large.as_bytes());
     cut.truncate(cut.len() / 2);
     let samples = |settings: &mut Settings| settings.series.limits.samples = 1;
@@ -161,7 +168,13 @@ async fn what_fails_is_down_and_its_series_are_stale() {
         assert_fails("too large inside", gzipped(gzip(large.as_bytes())), "too_large", "body_size_limit", small),
         assert_fails("no gzip", gzipped(b"a 1\n".to_vec()), "encoding", "gzip", none),
         assert_fails("half a gzip", gzipped(cut), "encoding", "gzip", none),
-        assert_fails("deflate", Reply::Answer(200, vec![("Content-Encoding", "br".into())], vec![]), "encoding", "br", none),
+        assert_fails(
+            "deflate",
+            Reply::Answer(200, vec![("Content-Encoding", "br".into())], vec![]),
+            "encoding",
+            "br",
+            none
+        ),
         assert_fails(
             "half a body",
             Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\nb 2\n".to_vec()),
@@ -170,14 +183,27 @@ async fn what_fails_is_down_and_its_series_are_stale() {
             none,
         ),
         assert_fails("no HTTP", Reply::Raw(b"what?\r\n".to_vec()), "transport", "", none),
-        assert_fails("samples", Reply::text("a 1\nb 2\n"), "limit", "2 samples are more than the sample_limit of 1", samples),
+        assert_fails(
+            "samples",
+            Reply::text("a 1\nb 2\n"),
+            "limit",
+            "2 samples are more than the sample_limit of 1",
+            samples
+        ),
     );
 }
 
 #[tokio::test]
 async fn bodies_are_read_by_what_they_are_said_to_be() {
     for (reply, expected) in [
-        (Reply::Answer(200, vec![("Content-Type", "text/plain".into()), ("Content-Encoding", "gzip".into())], gzip(b"a 7\n")), 7.0),
+        (
+            Reply::Answer(
+                200,
+                vec![("Content-Type", "text/plain".into()), ("Content-Encoding", "gzip".into())],
+                gzip(b"a 7\n"),
+            ),
+            7.0,
+        ),
         (Reply::typed("application/openmetrics-text; version=1.0.0", "a 8\n# EOF\n"), 8.0),
         // Nobody says what it is, or wrongly.
         (Reply::Answer(200, vec![], b"a 9\n\n".to_vec()), 9.0),
@@ -196,7 +222,14 @@ async fn a_target_that_goes_ends_with_all_its_series_and_others_go_on() {
     let run = Run::start(vec![job("j", &[one.address(), two.address()])]);
     until("both", || [&one, &two].iter().all(|exposer| run.kept.last(&of("a", exposer)).is_some())).await;
     run.change(vec![job("j", &[two.address(), two.address()])]);
-    let names = ["a", "up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"];
+    let names = [
+        "a",
+        "up",
+        "scrape_duration_seconds",
+        "scrape_samples_scraped",
+        "scrape_samples_post_metric_relabeling",
+        "scrape_series_added",
+    ];
     until("all of it is stale", || names.iter().all(|name| run.kept.is_stale(&of(name, &one)))).await;
     let asked = one.asked().len();
     let before = run.kept.of(&of("a", &two)).len();
@@ -212,10 +245,9 @@ async fn a_target_that_goes_ends_with_all_its_series_and_others_go_on() {
 
 #[tokio::test]
 async fn changes_leave_no_gaps() {
-    let exposer = Exposer::start(|asked| {
-        Reply::text(if asked.line.contains("/other?p=1") { "a 2\n" } else { "a 1\nb 1\n" })
-    })
-    .await;
+    let exposer =
+        Exposer::start(|asked| Reply::text(if asked.line.contains("/other?p=1") { "a 2\n" } else { "a 1\nb 1\n" }))
+            .await;
     let run = Run::start(vec![job("j", &[exposer.address()])]);
     let [a, b] = ["a", "b"].map(|name| of(name, &exposer));
     until("a scrape", || run.kept.last(&b).is_some()).await;
@@ -272,7 +304,9 @@ async fn files_of_targets_come_and_go() {
         ..relabel::Settings::default()
     }];
     let run = Run::start(vec![settings.clone()]);
-    let up = |file: &str, exposer: &Exposer, more: &str| format!("up{{file=\"{file}\",instance=\"{}\",job=\"j\"{more}}}", exposer.addr);
+    let up = |file: &str, exposer: &Exposer, more: &str| {
+        format!("up{{file=\"{file}\",instance=\"{}\",job=\"j\"{more}}}", exposer.addr)
+    };
     let of_one = up("one.yml", &one, ",team=\"x\"");
     until("the target of the file", || run.kept.last(&of_one) == Some(1.0)).await;
     write("two.yml", &format!("[{{ targets: ['{}'] }}]", two.addr));
@@ -308,9 +342,17 @@ async fn credentials_go_to_the_target_alone() {
     let run = Run::start(vec![settings.clone()]);
     until("redirects are followed", || run.kept.last(&of("a", &exposer)) == Some(5.0)).await;
     for request in exposer.asked().iter() {
-        assert_eq!((request.header("authorization").as_str(), request.header("x-key").as_str()), ("Basic bWU6cHc=", "k"));
+        assert_eq!(
+            (request.header("authorization").as_str(), request.header("x-key").as_str()),
+            ("Basic bWU6cHc=", "k")
+        );
     }
-    assert!(other.asked().iter().all(|request| request.header("authorization").is_empty() && request.header("x-key").is_empty()));
+    assert!(
+        other
+            .asked()
+            .iter()
+            .all(|request| request.header("authorization").is_empty() && request.header("x-key").is_empty())
+    );
 
     settings.access.follow_redirects = false;
     run.change(vec![settings.clone()]);
@@ -344,7 +386,10 @@ async fn replaced_credentials_are_read_again() {
     let mut settings = job("j", &[]);
     settings.access.auth = Auth::Bearer(Credential::File("/nowhere/token".into()));
     let Err(error) = Prepared::new(with(vec![settings], &[]), None) else { panic!() };
-    assert!(error.to_string().starts_with("metrics.scrape j: cannot read the credentials file /nowhere/token: "), "{error}");
+    assert!(
+        error.to_string().starts_with("metrics.scrape j: cannot read the credentials file /nowhere/token: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -354,7 +399,8 @@ async fn slow_targets_leave_ticks_out_and_hold_up_nobody() {
     settings.interval = Duration::from_millis(100);
     settings.timeout = Duration::from_millis(100);
     let run = Run::start(vec![settings]);
-    until("both are scraped", || [&slow, &quick].iter().all(|exposer| run.kept.of(&of("up", exposer)).len() >= 5)).await;
+    until("both are scraped", || [&slow, &quick].iter().all(|exposer| run.kept.of(&of("up", exposer)).len() >= 5))
+        .await;
     until("ticks are left out", || run.metric("lugger_scrape_skipped_total{scrape_job=\"j\"}") >= 3.0).await;
     // Never two at a time: each began after the one before had its time.
     let starts: Vec<Instant> = slow.asked().iter().map(|request| request.at).collect();

@@ -93,6 +93,8 @@ async fn what_nobody_serves_is_down() {
     let address = Exposer::start(|_| Reply::Hang).await.address();
     let run = Run::start(vec![job("j", &[address.clone(), "nowhere.invalid:1".into()])]);
     let up = |address: &str| format!("up{{instance=\"{address}\",job=\"j\"}}");
-    until("both are down", || [&*address, "nowhere.invalid:1"].iter().all(|of| run.kept.last(&up(of)) == Some(0.0))).await;
-    until("it is told", || run.metric("lugger_scrape_failures_total{scrape_job=\"j\",reason=\"connect\"}") >= 1.0).await;
+    until("both are down", || [&*address, "nowhere.invalid:1"].iter().all(|of| run.kept.last(&up(of)) == Some(0.0)))
+        .await;
+    until("it is told", || run.metric("lugger_scrape_failures_total{scrape_job=\"j\",reason=\"connect\"}") >= 1.0)
+        .await;
 }

@@ -31,8 +31,18 @@ impl Drop for NodeExporter {
 impl NodeExporter {
     fn start(texts: &std::path::Path) -> NodeExporter {
         let mut command = Command::new("prometheus-node-exporter");
-        command.args(["--web.listen-address=127.0.0.1:0", "--web.disable-exporter-metrics", "--collector.disable-defaults"]);
-        command.args(["--collector.textfile", "--collector.meminfo", "--collector.uname", "--collector.cpu", "--collector.filesystem"]);
+        command.args([
+            "--web.listen-address=127.0.0.1:0",
+            "--web.disable-exporter-metrics",
+            "--collector.disable-defaults",
+        ]);
+        command.args([
+            "--collector.textfile",
+            "--collector.meminfo",
+            "--collector.uname",
+            "--collector.cpu",
+            "--collector.filesystem",
+        ]);
         command.arg(format!("--collector.textfile.directory={}", texts.display()));
         let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.expect("prometheus-node-exporter: tests/run installs it");
@@ -65,7 +75,8 @@ fn expected(text: &str, instance: &str) -> BTreeMap<String, f64> {
     for (family, exposition::Family { series, .. }) in exposition::read(text) {
         for (labels, value) in series {
             let mut name = family.clone();
-            let mut pairs = BTreeMap::from([("instance".to_owned(), instance.to_owned()), ("job".to_owned(), "j".to_owned())]);
+            let mut pairs =
+                BTreeMap::from([("instance".to_owned(), instance.to_owned()), ("job".to_owned(), "j".to_owned())]);
             for (label, value) in labels {
                 match label.as_str() {
                     "__name__" => name = value,
@@ -103,7 +114,8 @@ async fn node_exporter_is_kept_as_prometheus_would() {
         let found = run.kept.last(series).unwrap();
         let same = found == *value || found.is_nan() && value.is_nan();
         // Of the host's own values those that never move.
-        let fixed = ["job_", "runs_total", "node_uname_info", "node_memory_MemTotal_bytes", "node_filesystem_size_bytes"];
+        let fixed =
+            ["job_", "runs_total", "node_uname_info", "node_memory_MemTotal_bytes", "node_filesystem_size_bytes"];
         assert!(same || !fixed.iter().any(|fixed| series.starts_with(fixed)), "{series}: {found} and {value}");
     }
     let scraped = format!("scrape_samples_scraped{{instance=\"{}\",job=\"j\"}}", real.address);

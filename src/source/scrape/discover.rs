@@ -199,12 +199,20 @@ impl Watch {
             let fd = unsafe { AsyncFd::register(fd) }?;
             Ok((watcher, fd, Events::default()))
         };
-        Watch(make().inspect_err(|error| tracing::warn!("changes of files of targets are only seen at the refresh_interval: {error}")).ok())
+        Watch(
+            make()
+                .inspect_err(|error| {
+                    tracing::warn!("changes of files of targets are only seen at the refresh_interval: {error}")
+                })
+                .ok(),
+        )
     }
 
     fn add(&self, files: &[Files]) {
         let Some((watcher, ..)) = &self.0 else { return };
-        for directory in files.iter().flat_map(|files| &files.patterns).filter_map(|pattern| Path::new(pattern).parent()) {
+        for directory in
+            files.iter().flat_map(|files| &files.patterns).filter_map(|pattern| Path::new(pattern).parent())
+        {
             // One that is not there yet is tried again at the next refresh.
             let _ = watcher.add(directory, Scope::Files);
         }

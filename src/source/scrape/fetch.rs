@@ -60,7 +60,9 @@ pub enum AccessError {
     #[error("tls_config.server_name {0:?} is not a host name")]
     ServerName(String),
     /// The name override with a proxy.
-    #[error("tls_config.server_name does not work through a proxy, which connects by the target's name: remove one of them")]
+    #[error(
+        "tls_config.server_name does not work through a proxy, which connects by the target's name: remove one of them"
+    )]
     ServerNameWithProxy,
     /// The HTTP client refused its configuration.
     #[error("the HTTP client cannot be set up: {0}")]
@@ -194,7 +196,11 @@ impl Fetcher {
             other => return Err(FetchError::Encoding(other.to_owned())),
         };
         let body = room.body();
-        let body = if gzip { inflated(response, body, most, &own).await? } else { received(response, body, most, &own).await? };
+        let body = if gzip {
+            inflated(response, body, most, &own).await?
+        } else {
+            received(response, body, most, &own).await?
+        };
         Ok(Fetched { body, form })
     }
 
@@ -202,8 +208,8 @@ impl Fetcher {
     async fn follow(&self, target: &Target, own: &Own) -> Result<Response, FetchError> {
         let mut url = target.url.clone();
         for _ in 0..=SCRAPE_REDIRECTS {
-            let is_own = url.host_str() == target.url.host_str()
-                && (url.scheme() == "https" || target.url.scheme() == "http");
+            let is_own =
+                url.host_str() == target.url.host_str() && (url.scheme() == "https" || target.url.scheme() == "http");
             let response = self.ask(&url, target.timeout, is_own.then_some(own), own).await?;
             let status = response.status().as_u16();
             if !self.access.follow_redirects || !matches!(status, 301 | 302 | 303 | 307 | 308) {

@@ -309,13 +309,15 @@ impl JobState {
         let JobNow { settings, rules, .. } = &*self.now;
         let (mut scratch, mut map) = (rules.scratch(), LabelMap::new());
         let (mut targets, mut problems, mut dropped) = (BTreeMap::new(), BTreeSet::new(), 0);
-        let of_files = self.found.iter().flat_map(|(path, groups)| groups.iter().map(move |group| (group, Some(path.as_str()))));
+        let of_files =
+            self.found.iter().flat_map(|(path, groups)| groups.iter().map(move |group| (group, Some(path.as_str()))));
         'all: for (group, path) in settings.groups.iter().map(|group| (group, None)).chain(of_files) {
             for address in &group.targets {
                 match target::make(settings, (rules, &mut scratch), address, &group.labels, path, &mut map) {
                     Ok(None) => dropped += 1,
                     Ok(Some(_)) if targets.len() >= TARGETS_MAX => {
-                        problems.insert(format!("there are more than {TARGETS_MAX} targets: those above are not scraped"));
+                        problems
+                            .insert(format!("there are more than {TARGETS_MAX} targets: those above are not scraped"));
                         break 'all;
                     }
                     Ok(Some(target)) => {

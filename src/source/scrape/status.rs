@@ -88,7 +88,14 @@ struct Inner {
 
 impl Seen {
     /// A scrape is over. The health before it.
-    pub(super) fn set(&self, error: Option<String>, time_ms: i64, duration: Duration, samples: u64, series: usize) -> Health {
+    pub(super) fn set(
+        &self,
+        error: Option<String>,
+        time_ms: i64,
+        duration: Duration,
+        samples: u64,
+        series: usize,
+    ) -> Health {
         let health = if error.is_some() { Health::Down } else { Health::Up };
         let now = Inner { health, error, last_scrape_ms: Some(time_ms), duration, samples, series };
         std::mem::replace(&mut *self.lock(), now).health
@@ -147,17 +154,30 @@ impl Metrics {
                 .iter()
                 .map(|reason| {
                     let labels = [(LABEL, job), ("reason", *reason)];
-                    registry.counter("lugger_scrape_failures_total", "Scrapes that yielded nothing, by reason.", &labels)
+                    registry.counter(
+                        "lugger_scrape_failures_total",
+                        "Scrapes that yielded nothing, by reason.",
+                        &labels,
+                    )
                 })
                 .collect(),
             samples: counter("lugger_scrape_samples_total", "Samples that were taken."),
             bytes: counter("lugger_scrape_bytes_total", "Bytes of bodies, decompressed."),
-            skipped: counter("lugger_scrape_skipped_total", "Scrapes that were left out, as the one before took too long."),
+            skipped: counter(
+                "lugger_scrape_skipped_total",
+                "Scrapes that were left out, as the one before took too long.",
+            ),
             again: dropped("duplicate"),
             not_newer: dropped("old_time"),
             ahead: dropped("future_time"),
-            exemplars: counter("lugger_scrape_dropped_exemplars_total", "Exemplars that were not taken: their labels are too long or not allowed."),
-            discovery_failures: counter("lugger_scrape_discovery_failures_total", "Files of targets that could not be read, and targets in them that cannot be."),
+            exemplars: counter(
+                "lugger_scrape_dropped_exemplars_total",
+                "Exemplars that were not taken: their labels are too long or not allowed.",
+            ),
+            discovery_failures: counter(
+                "lugger_scrape_discovery_failures_total",
+                "Files of targets that could not be read, and targets in them that cannot be.",
+            ),
         })
     }
 

@@ -196,7 +196,13 @@ mod tests {
             Ok(None) => "dropped".to_owned(),
             Ok(Some(target)) => {
                 let labels: Vec<_> = target.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-                format!("{} {} {}/{}", target.url, labels.join(","), format_duration(target.interval), format_duration(target.timeout))
+                format!(
+                    "{} {} {}/{}",
+                    target.url,
+                    labels.join(","),
+                    format_duration(target.interval),
+                    format_duration(target.timeout)
+                )
             }
         }
     }
@@ -234,11 +240,21 @@ mod tests {
         for (settings, address, group, expected) in [
             (&plain, "h:9100", &[][..], "http://h:9100/metrics instance=h:9100,job=j 15s/10s"),
             (&plain, "h", &[("job", "own"), ("instance", "me")], "http://h/metrics instance=me,job=own 15s/10s"),
-            (&plain, "[::1]:1", &[("__meta_x", "1"), ("a", "")], "http://[::1]:1/metrics instance=[::1]:1,job=j 15s/10s"),
+            (
+                &plain,
+                "[::1]:1",
+                &[("__meta_x", "1"), ("a", "")],
+                "http://[::1]:1/metrics instance=[::1]:1,job=j 15s/10s",
+            ),
             (
                 &plain,
                 "h:1",
-                &[("__scheme__", "https"), ("__metrics_path__", "x?y"), ("__scrape_interval__", "1m"), ("__param_q", "1")],
+                &[
+                    ("__scheme__", "https"),
+                    ("__metrics_path__", "x?y"),
+                    ("__scrape_interval__", "1m"),
+                    ("__param_q", "1"),
+                ],
                 "https://h:1/x%3Fy?q=1 instance=h:1,job=j 1m/10s",
             ),
             (&rich, "h:1", &[], "https://h:1/probe?module=http&module=two&target=a+b instance=h:1,job=j 15s/10s"),
@@ -256,7 +272,12 @@ mod tests {
             (&plain, "h:1", &[("__scheme__", "unix")], "error: \"unix\" is no scheme"),
             (&plain, "h:1", &[("__scrape_interval__", "often")], "error: \"often\" in __scrape_interval__"),
             (&plain, "h:1", &[("__scrape_interval__", "0")], "error: \"0\" in __scrape_interval__"),
-            (&plain, "h:1", &[("__scrape_timeout__", "1m")], "error: the scrape timeout of 1m is longer than the interval of 15s"),
+            (
+                &plain,
+                "h:1",
+                &[("__scrape_timeout__", "1m")],
+                "error: the scrape timeout of 1m is longer than the interval of 15s",
+            ),
         ] {
             let told = told(made(settings, address, group));
             assert!(told.starts_with(expected), "{address} {group:?}\n{told}\n{expected}");

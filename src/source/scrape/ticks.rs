@@ -80,7 +80,9 @@ mod tests {
     #[test]
     fn near_a_tick_is_at_it() {
         let ticks = Ticks::new(Duration::from_secs(15), 0);
-        for (now, expected) in [(15_000, 15_000), (15_002, 15_000), (14_998, 15_000), (15_003, 15_003), (14_997, 14_997)] {
+        for (now, expected) in
+            [(15_000, 15_000), (15_002, 15_000), (14_998, 15_000), (15_003, 15_003), (14_997, 14_997)]
+        {
             assert_eq!(ticks.snap(now, 15_000), expected);
         }
         let short = Ticks::new(Duration::from_millis(100), 0);

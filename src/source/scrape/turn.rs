@@ -152,7 +152,14 @@ impl Loop {
             }
             None => {}
         }
-        let left: Vec<_> = self.now.job.outputs.iter().filter(|old| !next.job.outputs.iter().any(|new| is_same(old, new))).cloned().collect();
+        let left: Vec<_> = self
+            .now
+            .job
+            .outputs
+            .iter()
+            .filter(|old| !next.job.outputs.iter().any(|new| is_same(old, new)))
+            .cloned()
+            .collect();
         if !left.is_empty() {
             let time_ms = self.fresh(self.now_ms());
             self.emit(&left, |series, points| series.part(time_ms, points));
@@ -266,7 +273,9 @@ impl Loop {
             Some(error) if before != Health::Down => {
                 tracing::warn!(job = %name, target = %url, "the target cannot be scraped: {error}");
             }
-            None if before == Health::Down => tracing::info!(job = %name, target = %url, "the target can be scraped again"),
+            None if before == Health::Down => {
+                tracing::info!(job = %name, target = %url, "the target can be scraped again")
+            }
             _ => {}
         }
     }
