@@ -10,7 +10,7 @@ use super::raw;
 use super::report::{Finding, Severity};
 use super::source::Span;
 use super::tree::Node;
-use super::{de, endpoint, logs, positions};
+use super::{de, endpoint, logs, metrics, positions};
 use crate::base::limits::{
     LABEL_NAME_RANGE, LABEL_VALUE_RANGE, LABELS_RANGE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN,
     MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT,
@@ -58,6 +58,12 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     for DockerSource { settings, .. } in &mut dockers {
         settings.imported = imports.iter().flat_map(|positions| positions.containers.iter().cloned()).collect();
     }
+    // Those of `remote_write`, in its order.
+    let receivers_of_metrics: [&str; 0] = [];
+    let outer = raw.labels.clone().unwrap_or_default();
+    let metrics = raw.metrics.as_ref();
+    let metrics =
+        metrics.map(|raw| metrics::plan(raw, root.child("metrics"), &outer, &receivers_of_metrics, &mut check));
     check.completeness(raw, root);
     let goes = files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));
     let goes = goes.chain(dockers.iter().map(|docker| &*docker.to));
@@ -81,6 +87,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
         journals,
         dockers,
         receivers,
+        metrics,
         imports,
         http,
         state_dir,

@@ -87,7 +87,9 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
         Kind::Unknown { key, valid } => {
             let span = key_span.unwrap_or(node.span);
             let parent = keys.iter().rev().nth(1).copied().unwrap_or("");
-            if is_for_later(parent, key) {
+            if let Some(help) = unsupported(parent, key) {
+                Finding::error(span, format!("{key} is not supported")).help(help)
+            } else if is_for_later(parent, key) {
                 Finding::error(span, format!("{key:?} is not supported by this version"))
                     .help(format!("remove it; the keys here are: {}", valid.join(", ")))
             } else {
@@ -125,9 +127,18 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
 /// Keys of the configuration's plan that this version has no use for yet. Taking them silently would be worse than refusing them.
 fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
-        "" => matches!(key, "remote_write" | "metrics"),
+        "" => key == "remote_write",
+        "metrics" => matches!(key, "host" | "textfile" | "containers"),
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         _ => false,
+    }
+}
+
+/// What to do without a key that Prometheus knows in this place.
+fn unsupported(parent: &str, key: &str) -> Option<&'static str> {
+    match parent {
+        "scrape" => super::scrape::unsupported(key),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! Promises: a plan is complete and consistent; a [`Report`] has each problem with its place, the line, and the remedy; no secret is in
 //! a report or in the debugging output of a plan. Leaves to others: opening what the plan names.
 
+mod access;
 mod check;
 mod de;
 mod docker;
@@ -16,6 +17,7 @@ mod expand;
 mod file;
 mod journal;
 mod logs;
+mod metrics;
 mod pipeline;
 pub mod plan;
 mod positions;
@@ -24,6 +26,7 @@ mod raw;
 mod receivers;
 mod recipes;
 mod report;
+mod scrape;
 mod secrets;
 mod source;
 mod tree;

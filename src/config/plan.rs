@@ -22,6 +22,8 @@ pub struct Plan {
     pub dockers: Vec<DockerSource>,
     /// Sources that receive.
     pub receivers: Vec<Receiver>,
+    /// Metrics, and how often; `None`: there are none.
+    pub metrics: Option<MetricsPlan>,
     /// What other agents have read of the files, to be taken over once.
     pub imports: Vec<source::file::import::Positions>,
     /// Where /ready and /metrics are served; `None`: nowhere.
@@ -34,6 +36,15 @@ pub struct Plan {
     pub spool_bytes: u64,
     /// Age at which spooled requests are given up.
     pub spool_age: Duration,
+}
+
+/// Where metrics come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsPlan {
+    /// How often, unless a source says otherwise.
+    pub interval: Duration,
+    /// Jobs that scrape, each with the endpoints that it goes to: indices into the `remote_write` endpoints, ascending.
+    pub scrape: Vec<(source::scrape::settings::Settings, Vec<usize>)>,
 }
 
 /// A file source and the endpoints that it goes to.

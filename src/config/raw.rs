@@ -5,6 +5,7 @@
 //!
 //! Promises: an unknown key is an error; secrets are [`Secret`] from here on. Leaves to others: ranges, defaults, meaning.
 
+use super::pipeline::units::GoSize;
 use crate::base::secret::Secret;
 use crate::base::units;
 use serde::Deserialize;
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) loki: Option<Vec<Loki>>,
     pub(super) logs: Option<Vec<Log>>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) http: Option<Http>,
     pub(super) state_dir: Option<String>,
     pub(super) import_positions: Option<OneOrMany>,
@@ -93,6 +95,16 @@ pub(super) struct TlsConfig {
     pub(super) key_file: Option<String>,
     pub(super) server_name: Option<String>,
     pub(super) insecure_skip_verify: Option<bool>,
+}
+
+/// `authorization`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authorization {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    pub(super) credentials: Option<Hidden>,
+    pub(super) credentials_file: Option<String>,
 }
 
 /// `backoff`.
@@ -237,6 +249,79 @@ pub(super) enum ClientCert {
 pub(super) enum StartAt {
     Beginning,
     End,
+}
+
+/// `metrics`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) interval: Option<Time>,
+    pub(super) scrape_timeout: Option<Time>,
+    pub(super) scrape: Option<Vec<Scrape>>,
+}
+
+/// One `scrape` entry: Prometheus' `scrape_config`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scrape {
+    pub(super) job_name: Option<String>,
+    pub(super) scrape_interval: Option<Time>,
+    pub(super) scrape_timeout: Option<Time>,
+    pub(super) scheme: Option<String>,
+    pub(super) metrics_path: Option<String>,
+    pub(super) params: Option<BTreeMap<String, OneOrMany>>,
+    pub(super) static_configs: Option<Vec<StaticConfig>>,
+    pub(super) file_sd_configs: Option<Vec<FileDiscovery>>,
+    /// Read from their nodes.
+    pub(super) relabel_configs: Option<IgnoredAny>,
+    pub(super) metric_relabel_configs: Option<IgnoredAny>,
+    pub(super) honor_labels: Option<bool>,
+    pub(super) honor_timestamps: Option<bool>,
+    pub(super) track_timestamps_staleness: Option<bool>,
+    pub(super) extra_scrape_metrics: Option<bool>,
+    pub(super) body_size_limit: Option<GoSize>,
+    pub(super) sample_limit: Option<u64>,
+    pub(super) label_limit: Option<u64>,
+    pub(super) label_name_length_limit: Option<u64>,
+    pub(super) label_value_length_limit: Option<u64>,
+    pub(super) target_limit: Option<u64>,
+    pub(super) scrape_protocols: Option<OneOrMany>,
+    pub(super) fallback_scrape_protocol: Option<String>,
+    pub(super) enable_compression: Option<bool>,
+    pub(super) follow_redirects: Option<bool>,
+    pub(super) basic_auth: Option<BasicAuth>,
+    pub(super) authorization: Option<Authorization>,
+    pub(super) bearer_token: Option<Hidden>,
+    pub(super) bearer_token_file: Option<String>,
+    pub(super) http_headers: Option<BTreeMap<String, HttpHeader>>,
+    pub(super) tls_config: Option<TlsConfig>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) to: Option<OneOrMany>,
+}
+
+/// One of `static_configs`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StaticConfig {
+    pub(super) targets: Option<OneOrMany>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+/// One of `file_sd_configs`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileDiscovery {
+    pub(super) files: Option<OneOrMany>,
+    pub(super) refresh_interval: Option<Time>,
+}
+
+/// One of `http_headers`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HttpHeader {
+    pub(super) values: Option<Vec<Hidden>>,
+    pub(super) secrets: Option<Vec<Hidden>>,
+    pub(super) files: Option<Vec<String>>,
 }
 
 /// `http`.

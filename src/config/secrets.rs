@@ -51,6 +51,34 @@ const HARMLESS: [&str; 32] = [
     "enable_http2",
 ];
 
+/// The same within a job that scrapes.
+const HARMLESS_OF_JOBS: [&str; 21] = [
+    "scrape_interval",
+    "scrape_timeout",
+    "scheme",
+    "metrics_path",
+    "honor_labels",
+    "honor_timestamps",
+    "track_timestamps_staleness",
+    "extra_scrape_metrics",
+    "body_size_limit",
+    "sample_limit",
+    "label_limit",
+    "label_name_length_limit",
+    "label_value_length_limit",
+    "target_limit",
+    "scrape_protocols",
+    "fallback_scrape_protocol",
+    "enable_compression",
+    "credentials_file",
+    "job_name",
+    "to",
+    "refresh_interval",
+];
+
+/// Keys outside of endpoints and jobs, as [`PLAIN`].
+const PLAIN_OF_METRICS: [&str; 4] = ["interval", "scrape", "metric_relabel_configs", "files"];
+
 /// Keys whose values are secret, for what is near to them.
 const SECRET: [&str; 3] = ["password", "bearer_token", "hash_salt"];
 
@@ -238,12 +266,19 @@ fn walk(node: &Node, around: Around, shown: bool, spans: &mut Vec<Span>) {
 
 /// What is around the value of `key`, and whether the value itself may be shown.
 fn enter(key: &str, around: Around) -> (Around, bool) {
-    let endpoint =
-        matches!(key, "loki" | "clients" | "client" | "remote_write" | "basic_auth" | "tls_config" | "redact");
-    let around = if key == "headers" || sounds_secret(key) {
+    let endpoint = matches!(
+        key,
+        "scrape" | "loki" | "clients" | "client" | "remote_write" | "basic_auth" | "tls_config" | "redact"
+    );
+    let around = if matches!(key, "headers" | "http_headers") || sounds_secret(key) {
         Around::Closed
     } else if endpoint {
         around.max(Around::Endpoint)
+    } else if around == Around::Endpoint
+        && matches!(key, "relabel_configs" | "metric_relabel_configs" | "static_configs" | "file_sd_configs")
+    {
+        // Rules and targets as elsewhere.
+        Around::Open
     } else if (key == "labels" && around == Around::Open)
         || (matches!(key, "external_labels" | "late_labels") && matches!(around, Around::Open | Around::Endpoint))
     {
@@ -262,8 +297,9 @@ fn enter(key: &str, around: Around) -> (Around, bool) {
 }
 
 fn is_harmless(key: &str) -> bool {
-    let all = HARMLESS.iter().chain(&SECRET).copied();
-    HARMLESS.contains(&key) || nearest(key, all).is_some_and(|near| HARMLESS.contains(&near))
+    let is_known = |key: &str| HARMLESS.contains(&key) || HARMLESS_OF_JOBS.contains(&key);
+    let all = HARMLESS.iter().chain(&HARMLESS_OF_JOBS).chain(&SECRET).copied();
+    is_known(key) || nearest(key, all).is_some_and(is_known)
 }
 
 fn sounds_secret(key: &str) -> bool {
@@ -394,13 +430,17 @@ fn is_word(key: &str) -> bool {
 }
 
 fn is_plain(key: &str) -> bool {
-    PLAIN.contains(&key) || is_word(key) && is_harmless(key)
+    is_listed(key) || is_word(key) && is_harmless(key)
 }
 
 fn is_known(key: &str) -> bool {
     is_word(key)
         && (is_harmless(key)
-            || nearest(key, PLAIN.iter().chain(&SECRET).copied()).is_some_and(|near| PLAIN.contains(&near)))
+            || nearest(key, PLAIN.iter().chain(&PLAIN_OF_METRICS).chain(&SECRET).copied()).is_some_and(is_listed))
+}
+
+fn is_listed(key: &str) -> bool {
+    PLAIN.contains(&key) || PLAIN_OF_METRICS.contains(&key)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod journal;
 mod pipelines;
 mod receivers;
 mod reports;
+mod scrape;
 mod secrets;
 
 use lugger::base::rate::{RateLimit, WhenOver};

@@ -181,13 +181,13 @@ help: the keys here are: memory, line, spool, spool_age, labels, label_name, lab
         r#"loki: [{ url: "http://localhost" }]
 logs:
   - file: { include: /x/*.log }
-metrics: {}
+metrics: { containers: {} }
 "#,
         r#"
-agent.yaml:4:1: "metrics" is not supported by this version
-  4 | metrics: {}
-    | ^^^^^^^
-help: remove it; the keys here are: labels, loki, logs, http, state_dir, import_positions, limits, late_labels"#,
+agent.yaml:4:12: "containers" is not supported by this version
+  4 | metrics: { containers: {} }
+    |            ^^^^^^^^^^
+help: remove it; the keys here are: interval, scrape_timeout, scrape"#,
     ),
     (
         "a list where a map is wanted",
