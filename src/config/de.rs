@@ -87,7 +87,9 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
         Kind::Unknown { key, valid } => {
             let span = key_span.unwrap_or(node.span);
             let parent = keys.iter().rev().nth(1).copied().unwrap_or("");
-            if is_for_later(parent, key) {
+            if let Some(help) = unsupported(parent, key) {
+                Finding::error(span, format!("{key} is not supported")).help(help)
+            } else if is_for_later(parent, key) {
                 Finding::error(span, format!("{key:?} is not supported by this version"))
                     .help(format!("remove it; the keys here are: {}", valid.join(", ")))
             } else {
@@ -125,10 +127,26 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
 /// Keys of the configuration's plan that this version has no use for yet. Taking them silently would be worse than refusing them.
 fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
-        "" => matches!(key, "remote_write" | "metrics"),
+        "" => key == "metrics",
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         _ => false,
     }
+}
+
+/// What to do without a key that Prometheus knows in this place.
+fn unsupported(parent: &str, key: &str) -> Option<&'static str> {
+    const TOKEN: &str = "remove it; `authorization: { credentials_file: … }` takes a token that something else renews, and reads it again when it is refused";
+    if parent != "remote_write" {
+        return None;
+    }
+    Some(match key {
+        "sigv4" => "remove it; run a proxy that signs requests, and put its address into `url`",
+        "oauth2" | "azuread" | "google_iam" => TOKEN,
+        "http_headers" => "write `headers: { Name: value }`",
+        "no_proxy" => "remove it: `proxy_url` is for this endpoint alone, and without it there is no proxy",
+        "proxy_connect_header" => "remove it: proxies that want headers of their own are not supported",
+        _ => return None,
+    })
 }
 
 /// Why a node could not be read.

@@ -1,8 +1,9 @@
 //! `loki` entries: from what was written to an endpoint's settings.
 //!
-//! Promises: no text of a URL, header, user, password or token gets into a message. A URL without a path gets Loki's push path.
-//! Leaves to others: reading the files that secrets are in, and connecting.
+//! Promises: a URL without a path gets Loki's push path. Leaves to others: what endpoints of all kinds have (`access`), reading the files that secrets
+//! are in, and connecting.
 
+use super::access::{self, Access};
 use super::check::Check;
 use super::raw::{self, Backoff, Loki};
 use super::tree::Node;
@@ -11,14 +12,10 @@ use crate::base::limits::{
     BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_WAIT_MS_DEFAULT, BATCH_WAIT_MS_MAX, BATCH_WAIT_MS_MIN, ENDPOINTS_MAX,
     NAME_BYTES, REQUEST_TIMEOUT_MS_DEFAULT, REQUEST_TIMEOUT_MS_MAX, REQUEST_TIMEOUT_MS_MIN, STREAMS_MAX, TENANT_BYTES,
 };
-use crate::base::secret::Secret;
 use crate::model::flow::{StreamBound, StreamPolicy};
-use crate::sink::settings::{Auth, Credential, Endpoint, Tls};
-// The parser that the HTTP client itself uses, so that both understand a URL in the same way.
+use crate::sink::settings::Endpoint;
 use reqwest::Url;
 use std::collections::HashSet;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where Loki takes pushes.
@@ -93,11 +90,20 @@ fn endpoint(raw: &Loki, node: &Node, taken: &mut HashSet<String>, check: &mut Ch
             );
         }
     }
-    let auth = auth(raw, node, check);
-    let headers = headers(raw, node, check);
-    let tls = tls(raw, node, url.as_ref(), check);
+    let access = Access {
+        headers: raw.headers.as_ref(),
+        basic_auth: raw.basic_auth.as_ref(),
+        bearer_token: raw.bearer_token.as_ref(),
+        bearer_token_file: raw.bearer_token_file.as_deref(),
+        authorization: None,
+        tls_config: raw.tls_config.as_ref(),
+        proxy_url: raw.proxy_url.as_deref(),
+    };
+    let auth = access::auth(&access, node, check);
+    let headers = access::headers(&access, &OWN_HEADERS, node, check);
+    let tls = access::tls(&access, node, url.as_ref(), check);
     if let Some(url) = &url {
-        warn_of_open_secrets(url, node, &auth, check);
+        access::warn_of_open_secrets(url, node, &auth, check);
     }
     let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     let range = (wide(BATCH_BYTES_MIN), wide(BATCH_BYTES_MAX));
@@ -109,7 +115,7 @@ fn endpoint(raw: &Loki, node: &Node, taken: &mut HashSet<String>, check: &mut Ch
         headers,
         auth,
         tls,
-        proxy: proxy(raw, node, check),
+        proxy: access::proxy(&access, node, check),
         timeout: check.time(
             raw.timeout,
             node.child("timeout"),
@@ -146,45 +152,10 @@ fn max_streams(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Option<StreamB
     Some(StreamBound { max: usize::try_from(max?).unwrap_or(usize::MAX), policy })
 }
 
-/// `http` or `https` with a host and nothing that does not belong into a setting; `None`: reported.
-fn http_url(text: &str, node: &Node, example: &str, check: &mut Check<'_>) -> Option<Url> {
-    let help = format!("write it like {example}");
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(error) => {
-            check.error(node.span, format!("this is not a URL: {error}"), help);
-            return None;
-        }
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        check.error(node.span, "the URL has to begin with http:// or https://", help);
-        return None;
-    }
-    if url.fragment().is_some() {
-        check.error(node.span, "the URL has a fragment (#), which is never sent", "remove it");
-        return None;
-    }
-    Some(url)
-}
-
 fn push_url(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Option<Url> {
     const EXAMPLE: &str = "http://127.0.0.1:3100/loki/api/v1/push";
-    let Some(text) = &raw.url else {
-        if !node.has_lost("url") {
-            check.error(node.span, "the endpoint has no `url`", format!("add one, such as `url: {EXAMPLE}`"));
-        }
-        return None;
-    };
+    let mut url = access::target(raw.url.as_deref(), node, EXAMPLE, check)?;
     let place = node.child("url");
-    let mut url = http_url(text, place, EXAMPLE, check)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        check.error(
-            place.span,
-            "user and password do not belong into the URL, where they would be shown",
-            "write `basic_auth: { username: …, password_file: … }`",
-        );
-        return None;
-    }
     if matches!(url.path(), "" | "/") {
         url.set_path(PUSH_PATH);
     } else if !url.path().ends_with("/push") {
@@ -195,205 +166,6 @@ fn push_url(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Option<Url> {
         );
     }
     Some(url)
-}
-
-fn proxy(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Option<String> {
-    let text = raw.proxy_url.as_deref()?;
-    let place = node.child("proxy_url");
-    let url = http_url(text, place, "http://proxy.example.org:3128", check)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        check.error(place.span, "proxies with a password are not supported", "remove user and password from the URL");
-        return None;
-    }
-    Some(url.into())
-}
-
-fn auth(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Auth {
-    let used: Vec<&str> = [
-        ("basic_auth", raw.basic_auth.is_some()),
-        ("bearer_token", raw.bearer_token.is_some()),
-        ("bearer_token_file", raw.bearer_token_file.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(key, used)| used.then_some(key))
-    .collect();
-    if let [first, .., last] = used.as_slice() {
-        check.error(
-            node.key_span(last),
-            format!("{first} and {last} cannot be used together"),
-            "an endpoint has one way to show who you are: keep one of them",
-        );
-    }
-    let mut result = Auth::None;
-    if let Some(token) = &raw.bearer_token {
-        check_header_value(&token.0, node.child("bearer_token"), "token", check);
-        if token.0.expose().is_empty() {
-            check.error(node.key_span("bearer_token"), "the token is empty", "give one, or remove the key");
-        }
-        result = Auth::Bearer(Credential::Inline(token.0.clone()));
-    }
-    if let Some(path) = &raw.bearer_token_file {
-        result = Auth::Bearer(Credential::File(check.file(path, node.child("bearer_token_file"))));
-    }
-    if let Some(basic) = &raw.basic_auth {
-        let place = node.child("basic_auth");
-        let username = basic.username.clone().unwrap_or_default();
-        if basic.username.is_none() && !place.has_lost("username") {
-            check.error(node.key_span("basic_auth"), "basic_auth has no `username`", "add it");
-        } else if username.contains(':') || username.chars().any(char::is_control) {
-            check.error(
-                place.child("username").span,
-                "a user name cannot contain colons and control characters",
-                "basic authentication has no way to send them",
-            );
-        }
-        let password = match (&basic.password, &basic.password_file) {
-            (Some(_), Some(_)) => {
-                check.error(
-                    place.key_span("password_file"),
-                    "password and password_file cannot be used together",
-                    "keep one of them",
-                );
-                None
-            }
-            (Some(password), None) => {
-                if password.0.expose().chars().any(char::is_control) {
-                    check.error(
-                        place.child("password").span,
-                        "the password contains control characters",
-                        "is there a line break at its end? In a file of its own it would not count",
-                    );
-                }
-                Some(Credential::Inline(password.0.clone()))
-            }
-            (None, Some(path)) => Some(Credential::File(check.file(path, place.child("password_file")))),
-            (None, None) => {
-                if !place.has_lost("password") && !place.has_lost("password_file") {
-                    check.error(
-                        node.key_span("basic_auth"),
-                        "basic_auth has no password",
-                        "add `password_file` (or `password`)",
-                    );
-                }
-                None
-            }
-        };
-        if let Some(password) = password {
-            result = Auth::Basic { username, password };
-        }
-    }
-    result
-}
-
-/// What may follow a header's name: printable ASCII. The message does not show it.
-fn check_header_value(value: &Secret, node: &Node, what: &str, check: &mut Check<'_>) {
-    if !value.expose().bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) {
-        check.error(
-            node.span,
-            format!("the {what} contains characters that cannot be sent"),
-            "it may have ASCII letters, digits, signs and blanks, and no line break",
-        );
-    }
-}
-
-fn headers(raw: &Loki, node: &Node, check: &mut Check<'_>) -> Vec<(String, Secret)> {
-    let place = node.child("headers");
-    let has_auth = raw.basic_auth.is_some() || raw.bearer_token.is_some() || raw.bearer_token_file.is_some();
-    let mut seen: HashSet<String> = HashSet::new();
-    let mut headers = Vec::new();
-    // In the order of the file, so that of two equal names the second is the one reported.
-    for entry in place.entries() {
-        let Some(value) = raw.headers.as_ref().and_then(|headers| headers.get(&entry.key)) else { continue };
-        let (name, lower) = (&entry.key, entry.key.to_ascii_lowercase());
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(fits) {
-            check.error(entry.key_span, "this is not the name of a header", "a name has ASCII letters, digits and -");
-        } else if let Some((_, help)) = OWN_HEADERS.iter().find(|(own, _)| *own == lower) {
-            check.error(entry.key_span, format!("the header {name} cannot be set here"), *help);
-        } else if lower == "authorization" && has_auth {
-            check.error(
-                entry.key_span,
-                "the header Authorization cannot be used together with basic_auth or a bearer token",
-                "keep one of them",
-            );
-        } else if !seen.insert(lower) {
-            check.error(
-                entry.key_span,
-                format!("the header {name} is here for the second time"),
-                "upper and lower case are the same: keep one",
-            );
-        }
-        check_header_value(&value.0, &entry.value, "value", check);
-        headers.push((name.clone(), value.0.clone()));
-    }
-    headers
-}
-
-fn tls(raw: &Loki, node: &Node, url: Option<&Url>, check: &mut Check<'_>) -> Tls {
-    let Some(tls) = &raw.tls_config else { return Tls::default() };
-    let place = node.child("tls_config");
-    if url.is_some_and(|url| url.scheme() == "http") {
-        check.error(
-            node.key_span("tls_config"),
-            "tls_config has no effect on an http:// URL",
-            "write https:// in `url`, or remove tls_config",
-        );
-    }
-    for (key, there, other, other_there) in [
-        ("cert_file", tls.cert_file.is_some(), "key_file", tls.key_file.is_some()),
-        ("key_file", tls.key_file.is_some(), "cert_file", tls.cert_file.is_some()),
-    ] {
-        if there && !other_there && !place.has_lost(other) {
-            let help = "a client certificate needs both: the chain (cert_file) and its key (key_file)";
-            check.error(place.key_span(key), format!("{key} without {other}"), help);
-        }
-    }
-    if let Some(name) = &tls.server_name {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if name.parse::<IpAddr>().is_err() && (name.is_empty() || !name.chars().all(fits)) {
-            check.error(
-                place.child("server_name").span,
-                "this is not a host name",
-                "write the name in the endpoint's certificate, such as loki.example.org",
-            );
-        }
-    }
-    let insecure_skip_verify = tls.insecure_skip_verify == Some(true);
-    if insecure_skip_verify {
-        check.warn(
-            place.key_span("insecure_skip_verify"),
-            "the endpoint's certificate is not checked: anybody between here and there can read and change what is sent",
-            "name the authority that signed it in ca_file instead",
-        );
-    }
-    let mut file = |path: &Option<String>, key: &str| -> Option<PathBuf> {
-        path.as_ref().map(|path| check.file(path, place.child(key)))
-    };
-    Tls {
-        ca_file: file(&tls.ca_file, "ca_file"),
-        cert_file: file(&tls.cert_file, "cert_file"),
-        key_file: file(&tls.key_file, "key_file"),
-        server_name: tls.server_name.clone(),
-        insecure_skip_verify,
-    }
-}
-
-/// A password over plain HTTP is fine on the host itself, and nowhere else.
-fn warn_of_open_secrets(url: &Url, node: &Node, auth: &Auth, check: &mut Check<'_>) {
-    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let what = match auth {
-        Auth::None => return,
-        Auth::Basic { .. } => "password",
-        Auth::Bearer(_) | Auth::Other { .. } => "token",
-    };
-    if url.scheme() == "http" && !local {
-        check.warn(
-            node.child("url").span,
-            format!("the {what} is sent in the clear over http://"),
-            "use https:// if the endpoint offers it",
-        );
-    }
 }
 
 fn backoff(raw: Option<&Backoff>, node: &Node, check: &mut Check<'_>) -> (Duration, Duration) {

@@ -7,6 +7,7 @@
 //! Promises: a plan is complete and consistent; a [`Report`] has each problem with its place, the line, and the remedy; no secret is in
 //! a report or in the debugging output of a plan. Leaves to others: opening what the plan names.
 
+mod access;
 mod check;
 mod de;
 mod docker;
@@ -23,6 +24,7 @@ mod promtail;
 mod raw;
 mod receivers;
 mod recipes;
+mod remote_write;
 mod report;
 mod secrets;
 mod source;

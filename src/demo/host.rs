@@ -132,6 +132,7 @@ pub fn plan(
         files.push(source("host", logs.iter().map(|path| quote(path)).collect(), StartAt::End)?);
     }
     Ok(Plan {
+        remote_write: Vec::new(),
         imports: Vec::new(),
         loki: vec![endpoint],
         files,

@@ -18,8 +18,8 @@ use super::trouble::{Failure, Troubles, is_over, no_answer, shown_answer};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    BROKEN_ATTEMPTS, DIVIDED_REQUEST_BYTES_MIN, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS,
-    REQUEST_BYTES_MAX, REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
+    BROKEN_ATTEMPTS, DIVIDED_REQUEST_BYTES_MIN, PROBED_ENTRIES, RATE_LIMITED_ATTEMPTS, REQUEST_BYTES_MAX,
+    REQUEST_LIMIT_KEEP_MS, RETRY_AFTER_MS_MAX, SURELY_SMALL_BYTES,
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::{Rate, WhenOver};

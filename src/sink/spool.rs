@@ -155,15 +155,8 @@ impl Store {
     ) -> Self {
         let label = [(kind.label, endpoint)];
         let limits = Limits::new(bytes, Some(age_s), kind.policy);
-        let disk = Disk {
-            spool: None,
-            path: path.to_owned(),
-            limits,
-            clock,
-            counters,
-            synced: Instant::now(),
-            ended: false,
-        };
+        let disk =
+            Disk { spool: None, path: path.to_owned(), limits, clock, counters, synced: Instant::now(), ended: false };
         let parts = Parts {
             endpoint: endpoint.to_owned(),
             kind,

@@ -47,6 +47,11 @@ fn it_shows_every_key() {
         "loki: [{ tls_config: { zzzzzzzz: 1 } }]",
         "loki: [{ backoff: { zzzzzzzz: 1 } }]",
         "loki: [{ rate: { zzzzzzzz: 1 } }]",
+        "remote_write: [{ zzzzzzzz: 1 }]",
+        "remote_write: [{ authorization: { zzzzzzzz: 1 } }]",
+        "remote_write: [{ queue_config: { zzzzzzzz: 1 } }]",
+        "remote_write: [{ metadata_config: { zzzzzzzz: 1 } }]",
+        "remote_write: [{ write_relabel_configs: [{ zzzzzzzz: 1 }] }]",
         "logs: [{ rate: { zzzzzzzz: 1 } }]",
         "logs: [{ zzzzzzzz: 1 }]",
         "logs: [{ file: { zzzzzzzz: 1 } }]",
@@ -101,8 +106,8 @@ fn what_is_switched_off_can_be_switched_on() {
     let lines: Vec<&str> = example.lines().collect();
     let mut blocks = 0;
     for (i, line) in lines.iter().enumerate().filter(|(_, line)| is_off(line)) {
-        // An entry goes on with the `#` lines below it; any other setting is one line.
-        let entry = line.trim_start().starts_with("#- ");
+        // An entry goes on with the `#` lines below it, and so does what has nothing on its own line; any other setting is one line.
+        let entry = line.trim_start().starts_with("#- ") || line.ends_with(':');
         let end = if entry {
             lines.iter().skip(i).position(|line| !line.trim_start().starts_with('#')).map_or(lines.len(), |n| i + n)
         } else {

@@ -267,7 +267,8 @@ impl Filling {
         if labels.len().saturating_add(of_exemplars) > REMOTE_SERIES_BYTES {
             return Err(Drop::TooLarge);
         }
-        let is_short = |family: &&Family<'_>| family.help.len().saturating_add(family.unit.len()) <= REMOTE_FAMILY_BYTES;
+        let is_short =
+            |family: &&Family<'_>| family.help.len().saturating_add(family.unit.len()) <= REMOTE_FAMILY_BYTES;
         let family = family.filter(is_short);
         let values = std::slice::from_ref(&point.point);
         match self.protocol {

@@ -69,11 +69,20 @@ enum Step {
     Dropped,
     /// The same again.
     Again,
-    Refused { reason: Reason, text: String, is_divisible: bool },
-    TooLarge { text: String },
+    Refused {
+        reason: Reason,
+        text: String,
+        is_divisible: bool,
+    },
+    TooLarge {
+        text: String,
+    },
     /// Smaller ones may get through.
     Divide,
-    Fallback { is_certain: bool, text: String },
+    Fallback {
+        is_certain: bool,
+        text: String,
+    },
 }
 
 /// The search for the series for which a request is refused.
@@ -395,11 +404,8 @@ impl Sender {
             ],
             body: &answer.body,
         };
-        let sent = Sent {
-            protocol: content.protocol,
-            samples: content.samples.into(),
-            exemplars: content.exemplars.into(),
-        };
+        let sent =
+            Sent { protocol: content.protocol, samples: content.samples.into(), exemplars: content.exemplars.into() };
         write_response::classify(&facts, &sent, self.clock.now_ns() / 1_000_000_000)
     }
 
@@ -565,7 +571,9 @@ fn misconfigured(problem: Misconfigured, what: String) -> Failure {
 /// What a person may do about samples that were refused.
 fn advice(reason: Reason) -> &'static str {
     match reason {
-        Reason::TooOld => "the endpoint takes nothing so old: after an outage let it (out_of_order_time_window in Prometheus), or check this host's clock",
+        Reason::TooOld => {
+            "the endpoint takes nothing so old: after an outage let it (out_of_order_time_window in Prometheus), or check this host's clock"
+        }
         Reason::TooNew => "check the clocks of this host and of the endpoint",
         Reason::OutOfOrder | Reason::Duplicate => {
             "does something else send the same series? Give each host labels of its own, such as `labels: { host: \"${HOSTNAME}\" }`"

@@ -77,7 +77,12 @@ impl Status {
         let gauge = |metric, help| registry.gauge(metric, help, &label);
         let by = |metric, help, key, value| registry.counter(metric, help, &[("remote_name", name), (key, value)]);
         let failed = |reason| {
-            by("lugger_remote_write_failed_samples_total", "Samples that the endpoint refused for good.", "reason", reason)
+            by(
+                "lugger_remote_write_failed_samples_total",
+                "Samples that the endpoint refused for good.",
+                "reason",
+                reason,
+            )
         };
         let status = Status {
             name: name.to_owned(),
@@ -129,7 +134,14 @@ impl Status {
             states: State::ALL
                 .map(|state| {
                     let labels = [("remote_name", name), ("state", state.as_str())];
-                    (state, registry.gauge("lugger_remote_write_state", "1 for the state that the endpoint is in.", &labels))
+                    (
+                        state,
+                        registry.gauge(
+                            "lugger_remote_write_state",
+                            "1 for the state that the endpoint is in.",
+                            &labels,
+                        ),
+                    )
                 })
                 .to_vec(),
             now: Mutex::default(),
