@@ -19,8 +19,8 @@ use std::time::Duration;
 pub(super) struct File {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) loki: Option<Vec<Loki>>,
-    pub(super) remote_write: Option<Vec<RemoteWrite>>,
     pub(super) logs: Option<Vec<Log>>,
+    pub(super) remote_write: Option<Vec<RemoteWrite>>,
     pub(super) http: Option<Http>,
     pub(super) state_dir: Option<String>,
     pub(super) import_positions: Option<OneOrMany>,
