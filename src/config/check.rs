@@ -10,7 +10,7 @@ use super::raw;
 use super::report::{Finding, Severity};
 use super::source::Span;
 use super::tree::Node;
-use super::{de, endpoint, logs, metrics, positions};
+use super::{de, endpoint, logs, metrics, positions, remote_write};
 use crate::base::limits::{
     LABEL_NAME_RANGE, LABEL_VALUE_RANGE, LABELS_RANGE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINE_BYTES_MIN,
     MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, NAME_BYTES, RATE_BURST_MS, RATE_BURST_MS_DEFAULT,
@@ -43,6 +43,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let global = logs::Global::new(raw, root, limits.label_caps, &mut check);
 
     let loki = endpoint::plan(raw.loki.as_deref().unwrap_or_default(), root, &mut check);
+    let remote_write = remote_write::plan(raw.remote_write.as_deref().unwrap_or_default(), root, &mut check);
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
@@ -83,6 +84,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let Limits { memory_bytes, spool_bytes, spool_age, .. } = limits;
     Some(Plan {
         loki,
+        remote_write,
         files,
         journals,
         dockers,

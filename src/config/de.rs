@@ -127,7 +127,6 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
 /// Keys of the configuration's plan that this version has no use for yet. Taking them silently would be worse than refusing them.
 fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
-        "" => key == "remote_write",
         "metrics" => matches!(key, "host" | "textfile" | "containers"),
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         _ => false,
@@ -136,10 +135,21 @@ fn is_for_later(parent: &str, key: &str) -> bool {
 
 /// What to do without a key that Prometheus knows in this place.
 fn unsupported(parent: &str, key: &str) -> Option<&'static str> {
-    match parent {
-        "scrape" => super::scrape::unsupported(key),
-        _ => None,
+    const TOKEN: &str = "remove it; `authorization: { credentials_file: … }` takes a token that something else renews, and reads it again when it is refused";
+    if parent == "scrape" {
+        return super::scrape::unsupported(key);
     }
+    if parent != "remote_write" {
+        return None;
+    }
+    Some(match key {
+        "sigv4" => "remove it; run a proxy that signs requests, and put its address into `url`",
+        "oauth2" | "azuread" | "google_iam" => TOKEN,
+        "http_headers" => "write `headers: { Name: value }`",
+        "no_proxy" => "remove it: `proxy_url` is for this endpoint alone, and without it there is no proxy",
+        "proxy_connect_header" => "remove it: proxies that want headers of their own are not supported",
+        _ => return None,
+    })
 }
 
 /// Why a node could not be read.

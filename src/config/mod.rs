@@ -25,6 +25,7 @@ mod promtail;
 mod raw;
 mod receivers;
 mod recipes;
+mod remote_write;
 mod report;
 mod scrape;
 mod secrets;

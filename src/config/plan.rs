@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct Plan {
     /// Where logs go. At least one when there is a source.
     pub loki: Vec<sink::settings::Endpoint>,
+    /// Where metrics go.
+    pub remote_write: Vec<sink::remote_write::settings::Endpoint>,
     /// Where logs come from.
     pub files: Vec<FileSource>,
     /// Journals that logs come from.

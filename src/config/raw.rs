@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) loki: Option<Vec<Loki>>,
     pub(super) logs: Option<Vec<Log>>,
     pub(super) metrics: Option<Metrics>,
+    pub(super) remote_write: Option<Vec<RemoteWrite>>,
     pub(super) http: Option<Http>,
     pub(super) state_dir: Option<String>,
     pub(super) import_positions: Option<OneOrMany>,
@@ -97,6 +98,33 @@ pub(super) struct TlsConfig {
     pub(super) insecure_skip_verify: Option<bool>,
 }
 
+/// One `remote_write` entry. What Prometheus knows and has no meaning here is here all the same, so that it can be said why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoteWrite {
+    pub(super) name: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) remote_timeout: Option<Time>,
+    pub(super) headers: Option<BTreeMap<String, Hidden>>,
+    pub(super) basic_auth: Option<BasicAuth>,
+    pub(super) authorization: Option<Authorization>,
+    pub(super) bearer_token: Option<Hidden>,
+    pub(super) bearer_token_file: Option<String>,
+    pub(super) tls_config: Option<TlsConfig>,
+    pub(super) proxy_url: Option<String>,
+    /// Read from its node.
+    pub(super) write_relabel_configs: Option<IgnoredAny>,
+    pub(super) protobuf_message: Option<String>,
+    pub(super) send_exemplars: Option<bool>,
+    pub(super) queue_config: Option<QueueConfig>,
+    pub(super) metadata_config: Option<MetadataConfig>,
+    pub(super) follow_redirects: Option<bool>,
+    pub(super) enable_http2: Option<bool>,
+    pub(super) send_native_histograms: Option<bool>,
+    pub(super) round_robin_dns: Option<bool>,
+    pub(super) proxy_from_environment: Option<bool>,
+}
+
 /// `authorization`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +133,30 @@ pub(super) struct Authorization {
     pub(super) kind: Option<String>,
     pub(super) credentials: Option<Hidden>,
     pub(super) credentials_file: Option<String>,
+}
+
+/// `queue_config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QueueConfig {
+    pub(super) capacity: Option<u64>,
+    pub(super) max_shards: Option<u64>,
+    pub(super) min_shards: Option<u64>,
+    pub(super) max_samples_per_send: Option<u64>,
+    pub(super) batch_send_deadline: Option<Time>,
+    pub(super) min_backoff: Option<Time>,
+    pub(super) max_backoff: Option<Time>,
+    pub(super) retry_on_http_429: Option<bool>,
+    pub(super) sample_age_limit: Option<Time>,
+}
+
+/// `metadata_config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetadataConfig {
+    pub(super) send: Option<bool>,
+    pub(super) send_interval: Option<Time>,
+    pub(super) max_samples_per_send: Option<u64>,
 }
 
 /// `backoff`.

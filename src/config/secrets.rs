@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use crate::base::words::nearest;
 
 /// Keys within an endpoint, or a stage that has a secret, whose values anybody may see.
-const HARMLESS: [&str; 32] = [
+const HARMLESS: [&str; 49] = [
     "kinds",
     "name",
     "url",
@@ -40,6 +40,23 @@ const HARMLESS: [&str; 32] = [
     "when_over",
     "max_streams",
     "max_streams_policy",
+    "remote_timeout",
+    "protobuf_message",
+    "send_exemplars",
+    "send_native_histograms",
+    "round_robin_dns",
+    "proxy_from_environment",
+    "capacity",
+    "max_shards",
+    "min_shards",
+    "max_samples_per_send",
+    "batch_send_deadline",
+    "min_backoff",
+    "max_backoff",
+    "sample_age_limit",
+    "retry_on_http_429",
+    "send",
+    "send_interval",
     // Promtail's.
     "batchwait",
     "batchsize",
@@ -83,7 +100,7 @@ const PLAIN_OF_METRICS: [&str; 4] = ["interval", "scrape", "metric_relabel_confi
 const SECRET: [&str; 3] = ["password", "bearer_token", "hash_salt"];
 
 /// Keys outside of endpoints, which with [`HARMLESS`] are those that a text without structure may show the values of.
-const PLAIN: [&str; 111] = [
+const PLAIN: [&str; 115] = [
     "labels",
     "logs",
     "file",
@@ -196,6 +213,10 @@ const PLAIN: [&str; 111] = [
     "drop_counter_reason",
     "static_labels",
     "late_labels",
+    "remote_write",
+    "queue_config",
+    "metadata_config",
+    "write_relabel_configs",
 ];
 
 /// What a text with secrets in it contains somewhere.
@@ -275,7 +296,14 @@ fn enter(key: &str, around: Around) -> (Around, bool) {
     } else if endpoint {
         around.max(Around::Endpoint)
     } else if around == Around::Endpoint
-        && matches!(key, "relabel_configs" | "metric_relabel_configs" | "static_configs" | "file_sd_configs")
+        && matches!(
+            key,
+            "relabel_configs"
+                | "metric_relabel_configs"
+                | "write_relabel_configs"
+                | "static_configs"
+                | "file_sd_configs"
+        )
     {
         // Rules and targets as elsewhere.
         Around::Open

@@ -133,6 +133,7 @@ pub fn plan(
     }
     Ok(Plan {
         metrics: None,
+        remote_write: Vec::new(),
         imports: Vec::new(),
         loki: vec![endpoint],
         files,

@@ -8,6 +8,7 @@ mod hostile;
 mod journal;
 mod pipelines;
 mod receivers;
+mod remote_write;
 mod reports;
 mod scrape;
 mod secrets;

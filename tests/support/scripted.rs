@@ -1,5 +1,5 @@
 //! A fake Loki that answers by script: it stores what it is told to store (identical entries once, as Loki does), and fails in every
-//! way a network can. Listens on loopback only.
+//! way a network can. Receivers of other requests are made of it by [`Content`]. Listens on loopback only.
 
 // Each test binary uses its part of this.
 #![allow(dead_code)]
@@ -20,16 +20,44 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// Labels, nanoseconds, line.
 pub type Entry = (String, i64, String);
 
+/// What requests are and what is stored of them.
+pub trait Content: Clone + Send + 'static {
+    type Item: Clone + Eq + std::hash::Hash + Send + 'static;
+    /// Whether what is there already is not stored again.
+    const ONCE: bool;
+
+    fn parse(headers: &HeaderMap, body: &[u8]) -> Self;
+    fn items(&self) -> Vec<Self::Item>;
+    /// Headers of an answer that says that all is stored.
+    fn stored_headers(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+impl Content for PushRequest {
+    type Item = Entry;
+    const ONCE: bool = true;
+
+    fn parse(_: &HeaderMap, body: &[u8]) -> Self {
+        decode_snappy(body, 1 << 26).unwrap()
+    }
+
+    fn items(&self) -> Vec<Entry> {
+        flat(self)
+    }
+}
+
 /// One push as it came in.
 #[derive(Clone)]
-pub struct Push {
-    pub request: PushRequest,
+pub struct Push<C = PushRequest> {
+    pub request: C,
     pub headers: HeaderMap,
     pub uri: String,
     pub raw_bytes: usize,
@@ -38,9 +66,9 @@ pub struct Push {
     pub connection: usize,
 }
 
-impl Push {
-    pub fn entries(&self) -> Vec<Entry> {
-        flat(&self.request)
+impl<C: Content> Push<C> {
+    pub fn entries(&self) -> Vec<C::Item> {
+        self.request.items()
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -55,11 +83,13 @@ pub fn flat(request: &PushRequest) -> Vec<Entry> {
 
 /// What to do with a push.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub enum Reply<E = Entry> {
     /// Store it; 204.
     Store,
+    /// Store it when told to; 204.
+    StoreLate(Arc<Notify>),
     /// Store these of its entries and answer.
-    StoreOnly(Vec<Entry>, u16, String),
+    StoreOnly(Vec<E>, u16, String),
     /// Store nothing and answer: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Never answer.
@@ -70,30 +100,35 @@ pub enum Reply {
     Break(u16),
 }
 
-impl Reply {
-    pub fn status(status: u16, body: &str) -> Reply {
+impl<E> Reply<E> {
+    pub fn status(status: u16, body: &str) -> Self {
         Reply::Answer(status, Vec::new(), body.to_owned())
     }
 }
 
-#[derive(Default)]
-pub struct Seen {
-    pub pushes: Vec<Push>,
+pub struct Seen<C: Content = PushRequest> {
+    pub pushes: Vec<Push<C>>,
     /// In the order of storing.
-    pub stored: Vec<Entry>,
-    known: HashSet<Entry>,
+    pub stored: Vec<C::Item>,
+    known: HashSet<C::Item>,
     pub connections: usize,
 }
 
-type Script = Box<dyn FnMut(&Push) -> Reply + Send>;
+impl<C: Content> Default for Seen<C> {
+    fn default() -> Self {
+        Seen { pushes: Vec::new(), stored: Vec::new(), known: HashSet::new(), connections: 0 }
+    }
+}
 
-pub struct Scripted {
+type Script<C> = Box<dyn FnMut(&Push<C>) -> Reply<<C as Content>::Item> + Send>;
+
+pub struct Scripted<C: Content = PushRequest> {
     pub addr: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Seen<C>>>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Scripted {
+impl<C: Content> Drop for Scripted<C> {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -120,9 +155,24 @@ impl Scripted {
         tls: Option<TlsAcceptor>,
         script: impl FnMut(&Push) -> Reply + Send + 'static,
     ) -> Scripted {
+        Self::listen(listener, tls, script)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/loki/api/v1/push", self.addr)
+    }
+}
+
+impl<C: Content> Scripted<C> {
+    /// Serves on a listener, whatever the requests are.
+    pub fn listen(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        script: impl FnMut(&Push<C>) -> Reply<C::Item> + Send + 'static,
+    ) -> Scripted<C> {
         let addr = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Seen>> = Arc::default();
-        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let seen: Arc<Mutex<Seen<C>>> = Arc::default();
+        let script: Arc<Mutex<Script<C>>> = Arc::new(Mutex::new(Box::new(script)));
         let shared = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             loop {
@@ -143,16 +193,16 @@ impl Scripted {
         Scripted { addr, seen, task }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}/loki/api/v1/push", self.addr)
-    }
-
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub fn seen(&self) -> MutexGuard<'_, Seen<C>> {
         self.seen.lock().unwrap()
     }
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mutex<Seen>>, script: Arc<Mutex<Script>>) {
+async fn connection<S: AsyncRead + AsyncWrite + Unpin, C: Content>(
+    stream: S,
+    seen: Arc<Mutex<Seen<C>>>,
+    script: Arc<Mutex<Script<C>>>,
+) {
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.connections += 1;
@@ -165,7 +215,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
             let raw_bytes = snap::raw::decompress_len(&body).unwrap();
             let push = Push {
-                request: decode_snappy(&body, 1 << 26).unwrap(),
+                request: C::parse(&head.headers, &body),
                 headers: head.headers,
                 uri: head.uri.to_string(),
                 raw_bytes,
@@ -177,7 +227,12 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
             let answer = match reply {
                 Reply::Store => {
                     store = push.entries();
-                    (204, Vec::new(), String::new())
+                    (204, push.request.stored_headers(), String::new())
+                }
+                Reply::StoreLate(told) => {
+                    told.notified().await;
+                    store = push.entries();
+                    (204, push.request.stored_headers(), String::new())
                 }
                 Reply::StoreOnly(entries, status, body) => {
                     store = entries;
@@ -203,7 +258,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: Arc<Mute
             let mut seen = seen.lock().unwrap();
             seen.pushes.push(push);
             for entry in store {
-                if seen.known.insert(entry.clone()) {
+                if seen.known.insert(entry.clone()) || !C::ONCE {
                     seen.stored.push(entry);
                 }
             }
