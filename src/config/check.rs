@@ -59,12 +59,10 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     for DockerSource { settings, .. } in &mut dockers {
         settings.imported = imports.iter().flat_map(|positions| positions.containers.iter().cloned()).collect();
     }
-    // Those of `remote_write`, in its order.
-    let receivers_of_metrics: [&str; 0] = [];
+    let names: Vec<&str> = remote_write.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let outer = raw.labels.clone().unwrap_or_default();
     let metrics = raw.metrics.as_ref();
-    let metrics =
-        metrics.map(|raw| metrics::plan(raw, root.child("metrics"), &outer, &receivers_of_metrics, &mut check));
+    let metrics = metrics.map(|raw| metrics::plan(raw, root.child("metrics"), &outer, &names, &mut check));
     check.completeness(raw, root);
     let goes = files.iter().map(|file| &*file.to).chain(journals.iter().map(|journal| &*journal.to));
     let goes = goes.chain(dockers.iter().map(|docker| &*docker.to));

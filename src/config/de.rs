@@ -127,7 +127,7 @@ fn describe(root: &Node, fault: &Fault) -> Option<Finding> {
 /// Keys of the configuration's plan that this version has no use for yet. Taking them silently would be worse than refusing them.
 fn is_for_later(parent: &str, key: &str) -> bool {
     match parent {
-        "metrics" => matches!(key, "host" | "textfile" | "containers"),
+        "metrics" => key == "containers",
         "loki" => matches!(key, "authorization" | "oauth2" | "queue_config"),
         _ => false,
     }

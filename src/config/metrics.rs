@@ -3,6 +3,7 @@
 //! Promises: intervals and times are in their ranges, and no time is longer than its interval. Leaves to others: the jobs of `scrape`.
 
 use super::check::Check;
+use super::host;
 use super::plan::MetricsPlan;
 use super::raw::{Metrics, OneOrMany};
 use super::scrape;
@@ -47,7 +48,8 @@ pub(super) fn plan(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let scrape = scrape::plan(raw.scrape.as_deref().unwrap_or_default(), node, times, &outer, endpoints, check);
-    MetricsPlan { interval, scrape }
+    let host = host::plan(raw, node, &outer, endpoints, check);
+    MetricsPlan { interval, scrape, host }
 }
 
 /// The endpoints that a source of metrics goes to: those it names, or all. `key`: the `to` of `node`.

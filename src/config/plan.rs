@@ -41,12 +41,27 @@ pub struct Plan {
 }
 
 /// Where metrics come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MetricsPlan {
     /// How often, unless a source says otherwise.
     pub interval: Duration,
     /// Jobs that scrape, each with the endpoints that it goes to: indices into the `remote_write` endpoints, ascending.
     pub scrape: Vec<(source::scrape::settings::Settings, Vec<usize>)>,
+    /// The host itself.
+    pub host: Option<HostPlan>,
+}
+
+/// What is collected of the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostPlan {
+    /// What, and from where.
+    pub settings: source::host::Settings,
+    /// Its labels as a target.
+    pub labels: Vec<(String, String)>,
+    /// What becomes of series. The rules compile.
+    pub series: source::series::Settings,
+    /// Indices into the `remote_write` endpoints, ascending. None: it is collected for those who ask.
+    pub to: Vec<usize>,
 }
 
 /// A file source and the endpoints that it goes to.

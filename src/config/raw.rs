@@ -6,6 +6,7 @@
 //! Promises: an unknown key is an error; secrets are [`Secret`] from here on. Leaves to others: ranges, defaults, meaning.
 
 use super::pipeline::units::GoSize;
+use super::raw_host::{Certificates, Host, Textfile};
 use crate::base::secret::Secret;
 use crate::base::units;
 use serde::Deserialize;
@@ -310,6 +311,9 @@ pub(super) struct Metrics {
     pub(super) interval: Option<Time>,
     pub(super) scrape_timeout: Option<Time>,
     pub(super) scrape: Option<Vec<Scrape>>,
+    pub(super) host: Option<Host>,
+    pub(super) textfile: Option<Textfile>,
+    pub(super) certificates: Option<Certificates>,
 }
 
 /// One `scrape` entry: Prometheus' `scrape_config`.

@@ -345,7 +345,8 @@ const DEFAULT_REGEX: &str = "(.*)";
 const DEFAULT_SEPARATOR: &str = ";";
 const DEFAULT_REPLACEMENT: &str = "$1";
 
-fn is_label_name(name: &str) -> bool {
+/// Whether a label may be called this.
+pub fn is_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= LABEL_NAME_BYTES
         && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
