@@ -61,13 +61,13 @@ fn job(collectors: &[&str], interval: Duration, outputs: &[Arc<Kept>]) -> Job {
     }
 }
 
-#[test]
-fn ticks_come_by_the_clock_and_what_ends_is_marked() {
+#[tokio::test]
+async fn ticks_come_by_the_clock_and_what_ends_is_marked() {
     let (kept, second) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
     let interval = Duration::from_millis(200);
     let both = [Arc::clone(&kept), Arc::clone(&second)];
     let status = Status::new(&Registry::default());
-    let ticker = Ticker::start(job(&["loadavg", "stat"], interval, &both), Clock::System, status).unwrap();
+    let mut ticker = Ticker::start(job(&["loadavg", "stat"], interval, &both), Clock::System, status).unwrap();
     let up = || kept.of("up", ("job", "node"));
     wait_until("five ticks", SOON, || up().len() >= 5);
     let ups = up();
@@ -86,7 +86,7 @@ fn ticks_come_by_the_clock_and_what_ends_is_marked() {
     assert!(kept.of("scrape_samples_scraped", ("job", "node")).iter().all(|(bits, _)| f64::from_bits(*bits) > 10.0));
 
     // Another collector, and one output less.
-    ticker.change(job(&["uname"], interval, &both[..1]));
+    ticker.change(job(&["uname"], interval, &both[..1])).await;
     let is_stale = |points: &[(u64, i64)]| points.last().is_some_and(|(bits, _)| *bits == STALE_BITS);
     wait_until("the other collector", SOON, || !kept.of("node_uname_info", ("job", "node")).is_empty());
     assert!(is_stale(&kept.of("node_load1", ("job", "node"))), "it is not collected any more");
@@ -99,6 +99,15 @@ fn ticks_come_by_the_clock_and_what_ends_is_marked() {
     assert!(status.ticks.get() >= 6 && status.failures().is_empty());
     assert!(ticker.join());
     assert!(!is_stale(&up()));
+
+    let status = Status::new(&Registry::default());
+    let ticker = Ticker::start(job(&["loadavg"], interval, &both[..1]), Clock::System, status).unwrap();
+    let before = up().len();
+    wait_until("a tick", SOON, || up().len() > before);
+    ticker.end().await;
+    for name in ["node_load1", "up"] {
+        assert!(is_stale(&kept.of(name, ("job", "node"))), "{name}: the host is no target any more");
+    }
 }
 
 #[tokio::test]

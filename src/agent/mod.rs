@@ -66,6 +66,9 @@ pub enum StartError {
     /// A source that receives.
     #[error(transparent)]
     Receivers(#[from] ReceiveError),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// No thread could be made.
     #[error("cannot start the thread that receives: {0}")]
     Thread(std::io::Error),
@@ -103,6 +106,7 @@ pub struct Agent {
     receivers_ended: Shutdown,
     /// Raised when a sender has ended.
     sender_ended: Shutdown,
+    metrics: Metrics,
     probe: Probe,
 }
 
@@ -256,6 +260,7 @@ impl Agent {
             journals_ended,
             receivers_ended,
             sender_ended,
+            metrics: Metrics::new(metrics_view),
             probe,
         })
     }

@@ -25,10 +25,23 @@ pub(super) fn sizes(plan: &Plan) -> Vec<u64> {
         let mut all = plan.files.iter().map(|file| &file.to).chain(received());
         all.any(|to| to.len() > 1 && to.contains(&endpoint))
     };
-    let shared = (0..plan.loki.len()).filter(|endpoint| is_shared(*endpoint)).count() as u64;
-    let bytes = plan.spool_bytes / shared.max(1);
+    let shared = (0..plan.loki.len()).filter(|endpoint| is_shared(*endpoint)).count();
+    let bytes = share(plan, shared);
     let size = |endpoint| if is_shared(endpoint) && bytes >= SPOOL_ENDPOINT_BYTES_MIN { bytes } else { 0 };
     (0..plan.loki.len()).map(size).collect()
+}
+
+/// How large the spool of each endpoint of metrics may be, bytes; 0: it has none.
+pub(super) fn of_metrics(plan: &Plan) -> u64 {
+    let shared = sizes(plan).iter().filter(|bytes| **bytes > 0).count();
+    let bytes = share(plan, shared);
+    if bytes >= SPOOL_ENDPOINT_BYTES_MIN { bytes } else { 0 }
+}
+
+/// A part of the room for each endpoint that has a spool: those of metrics always, and so many of logs.
+fn share(plan: &Plan, of_logs: usize) -> u64 {
+    let count = of_logs.saturating_add(plan.remote_write.len());
+    plan.spool_bytes / u64::try_from(count.max(1)).unwrap_or(u64::MAX)
 }
 
 /// The names of a plan's endpoints.

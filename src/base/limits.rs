@@ -797,3 +797,5 @@ pub const SCRAPE_STOP_MS: u64 = 500;
 pub const HOST_ASKED_FRESH_MS: u64 = 1_000;
 /// A collector that goes on failing in the same way is told of again after so many ticks: an hour, at the default interval.
 pub const HOST_SAID_AGAIN_TICKS: u32 = 240;
+/// At a stop endpoints of metrics have so long to take what there is, and their disks to take the rest, milliseconds.
+pub const METRICS_STOP_MS: u64 = 4_000;

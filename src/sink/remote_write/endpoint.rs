@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
+/// The label of its metrics that has its name.
+pub const LABEL: &str = super::status::LABEL;
+
 /// Why an endpoint cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("remote_write endpoint {endpoint}: {error}")]

@@ -9,6 +9,9 @@ use crate::sink::status::{EndpointStatus, Retry, State};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// The label that has the name of an endpoint, as Prometheus' own sender calls it.
+pub(super) const LABEL: &str = "remote_name";
+
 /// Why samples were not sent, or not sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drop {
@@ -72,10 +75,10 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new(name: &str, url: &str, store: Option<Store>, registry: &Registry) -> Self {
-        let label = [("remote_name", name)];
+        let label = [(LABEL, name)];
         let counter = |metric, help| registry.counter(metric, help, &label);
         let gauge = |metric, help| registry.gauge(metric, help, &label);
-        let by = |metric, help, key, value| registry.counter(metric, help, &[("remote_name", name), (key, value)]);
+        let by = |metric, help, key, value| registry.counter(metric, help, &[(LABEL, name), (key, value)]);
         let failed = |reason| {
             by(
                 "lugger_remote_write_failed_samples_total",

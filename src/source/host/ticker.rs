@@ -86,6 +86,7 @@ impl Status {
 pub struct Ticker {
     shared: Arc<Shared>,
     status: Status,
+    common: Arc<Common>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -130,7 +131,9 @@ struct Shared {
 #[derive(Default)]
 struct Orders {
     stop: bool,
-    next: Option<Box<Job>>,
+    /// With `stop`: the host is no target any more.
+    gone: bool,
+    next: Option<(Box<Job>, oneshot::Sender<()>)>,
     asked: Vec<oneshot::Sender<bytes::Bytes>>,
 }
 
@@ -148,6 +151,7 @@ impl Ticker {
     /// A thread cannot be started.
     pub fn start(job: Job, clock: Clock, status: Status) -> io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
+        let common = Arc::clone(&job.common);
         let mut work = Work::new(job, clock, status.clone())?;
         let of_thread = Arc::clone(&shared);
         let run = move || {
@@ -156,15 +160,38 @@ impl Ticker {
             let mut orders = of_thread.lock();
             orders.stop = true;
             orders.asked.clear();
+            orders.next = None;
         };
         let thread = std::thread::Builder::new().name("lugger-host".into()).spawn(run)?;
-        Ok(Ticker { shared, status, thread: Some(thread) })
+        Ok(Ticker { shared, status, common, thread: Some(thread) })
     }
 
-    /// Goes on under another job, from the next tick on. Series that are not in it any more get stale markers.
-    pub fn change(&self, job: Job) {
-        self.shared.lock().next = Some(Box::new(job));
+    /// Goes on under another job. Series that are not in it any more get stale markers with the next tick; outputs that are not have all they get when
+    /// this returns.
+    pub async fn change(&mut self, job: Job) {
+        let (done, is_done) = oneshot::channel();
+        self.common = Arc::clone(&job.common);
+        self.shared.lock().next = Some((Box::new(job), done));
         self.shared.told.notify_one();
+        // An error: the thread has failed, which has been shown.
+        let _ = is_done.await;
+    }
+
+    /// What its series have in common.
+    pub fn common(&self) -> Arc<Common> {
+        Arc::clone(&self.common)
+    }
+
+    /// Ends: the host is no target any more, so that its series get stale markers. They are written when this returns.
+    pub async fn end(mut self) {
+        let mut orders = self.shared.lock();
+        (orders.stop, orders.gone) = (true, true);
+        drop(orders);
+        self.shared.told.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A collector that hangs delays it by a deadline.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
     }
 
     /// How it goes.
@@ -247,6 +274,11 @@ impl Work {
             let mut orders = shared.lock();
             let (job, asked) = loop {
                 if orders.stop {
+                    let is_gone = orders.gone;
+                    drop(orders);
+                    if is_gone {
+                        self.end();
+                    }
                     return;
                 }
                 let job = orders.next.take();
@@ -266,8 +298,10 @@ impl Work {
                 };
             };
             drop(orders);
-            if let Some(job) = job {
+            if let Some((job, done)) = job {
                 self.change(*job);
+                // Whoever waits may have gone.
+                let _ = done.send(());
                 next = self.ticks.after(self.now_ms());
             }
             if !asked.is_empty() {
@@ -282,6 +316,15 @@ impl Work {
                 self.tick(next, now_ms);
                 next = self.ticks.after(self.now_ms());
             }
+        }
+    }
+
+    fn end(&mut self) {
+        let time_ms = self.now_ms().max(self.last_ms.saturating_add(1));
+        self.points.clear();
+        self.series.end(time_ms, &mut self.points);
+        for output in &self.job.outputs {
+            output.write(&self.points);
         }
     }
 

@@ -177,7 +177,29 @@ pub fn start(prepared: Prepared, clock: Clock, registry: &Registry) -> Handle {
     handle
 }
 
+/// Sees how jobs are doing; may outlive them. Cheap to clone.
+#[derive(Clone)]
+pub struct View(Arc<Mutex<Inner>>);
+
+impl View {
+    /// How all is doing, by job and target.
+    pub fn status(&self) -> Vec<JobStatus> {
+        let of = |job: &JobState| JobStatus {
+            job: job.now.settings.job.clone(),
+            targets: job.running.values().map(|running| running.seen.status(&running.target)).collect(),
+            dropped: job.dropped,
+            problems: job.of_files.iter().chain(&job.of_targets).cloned().collect(),
+        };
+        lock(&self.0).jobs.iter().map(of).collect()
+    }
+}
+
 impl Handle {
+    /// What sees it from the outside.
+    pub fn view(&self) -> View {
+        View(Arc::clone(&self.inner))
+    }
+
     /// Goes on with other jobs. Those of the same name and their targets go on, as far as they are the same. Within the runtime of [`start`].
     pub fn change(&self, prepared: Prepared) {
         let mut inner = lock(&self.inner);
@@ -206,13 +228,7 @@ impl Handle {
 
     /// How all is doing, by job and target.
     pub fn status(&self) -> Vec<JobStatus> {
-        let of = |job: &JobState| JobStatus {
-            job: job.now.settings.job.clone(),
-            targets: job.running.values().map(|running| running.seen.status(&running.target)).collect(),
-            dropped: job.dropped,
-            problems: job.of_files.iter().chain(&job.of_targets).cloned().collect(),
-        };
-        lock(&self.inner).jobs.iter().map(of).collect()
+        self.view().status()
     }
 
     /// Ends all loops; a scrape under way is left. What was taken before is with the outputs. There are no stale markers: after a restart the same series go
