@@ -141,7 +141,9 @@ impl Probe {
         };
         let mut notes: Vec<String> = shown.refused.iter().map(note).collect();
         let mut problems: Vec<String> = Vec::new();
-        for Told { name, docker, .. } in &shown.sources {
+        for Told { name, docker, receiver, .. } in &shown.sources {
+            let receives = receiver.as_ref().and_then(|receiver| receiver.degraded());
+            problems.extend(receives.map(|problem| format!("source {name}: {problem}")));
             if let Some(docker) = docker {
                 problems.extend(docker.degraded().map(|problem| format!("source {name}: {problem}")));
                 notes.extend(docker.note().map(|problem| format!("source {name}: {problem}; logs on disk are read")));

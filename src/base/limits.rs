@@ -242,6 +242,8 @@ pub const RECEIVE_CONNECTIONS: usize = 256;
 pub const RECEIVE_SYNC_MS: u64 = 2;
 /// How long a full inlet is waited for before it is asked again, milliseconds.
 pub const RECEIVE_WAIT_MS: u64 = 20;
+/// An inlet that nothing was written to for so long gives its room back when it is delivered, milliseconds.
+pub const INLET_REST_MS: u64 = 10_000;
 /// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.
 pub const RECEIVE_LOOK_MS: u64 = 1_000;
 /// How often it is looked whether all of a stdin that has ended is stored, milliseconds.

@@ -12,7 +12,7 @@ use super::frames::{Found, Frames};
 use super::place::{Catch, Place, Places, STREAMS, Taken, since_ns};
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, QUIET_MS};
+use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, INLET_REST_MS, QUIET_MS};
 use crate::base::metrics::Registry;
 use crate::base::text::head;
 use crate::format::record::{Kind, Pieces, encode};
@@ -127,10 +127,21 @@ impl Tap {
 
     /// Syncs every second while lines come. Never ends.
     pub async fn keep_synced(&self) {
+        let mut rests = false;
         loop {
-            self.dirty.notified().await;
+            tokio::select! {
+                () = self.dirty.notified() => rests = false,
+                // What was delivered gives its room back.
+                () = tokio::time::sleep(Duration::from_millis(INLET_REST_MS)), if !rests => {
+                    rests = self.parts().inlet.rest();
+                    continue;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(DOCKER_SYNC_MS)).await;
             self.sync();
+            if self.parts().inlet.held_bytes() > 0 {
+                self.dirty.notify_one();
+            }
         }
     }
 

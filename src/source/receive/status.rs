@@ -3,6 +3,8 @@
 //! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
 
 use crate::base::metrics::{Counter, Gauge, Registry};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The counters of one receiver. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub struct Status {
     pub handshakes_failed: Counter,
     /// Messages and requests that were not taken, by reason.
     refused: Vec<(&'static str, Counter)>,
+    /// Bytes that were received and that the disk does not take.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Why something is not taken.
@@ -65,15 +69,29 @@ impl Status {
                 &source,
             ),
             refused: refused.to_vec(),
+            waiting: Arc::default(),
         }
     }
 
-    /// What has been lost since the start, one sentence each.
+    /// What has been lost since the start, and what is wrong now, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let dropped = self.kernel_dropped.get();
         let lost = (dropped > 0)
             .then(|| format!("the kernel dropped {dropped} datagrams since the start: raise net.core.rmem_max"));
-        lost.into_iter().collect()
+        self.degraded().into_iter().chain(lost).collect()
+    }
+
+    /// Why what comes is not received as it should be.
+    pub fn degraded(&self) -> Option<String> {
+        let bytes = self.waiting.load(Ordering::Relaxed);
+        (bytes > 0).then(|| {
+            format!("the disk does not take what is received, {bytes} bytes wait in memory: free space under state_dir")
+        })
+    }
+
+    /// So many bytes are received and on no disk.
+    pub(super) fn waits_for_disk(&self, bytes: usize) {
+        self.waiting.store(bytes, Ordering::Relaxed);
     }
 
     /// Counts what is not taken, for one of [`REFUSED`].

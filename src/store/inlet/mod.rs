@@ -7,8 +7,9 @@
 //! Promises:
 //! - A piece that [`Inlet::append`] took is in the files, whole and once, in the order of the calls, unless it is counted as dropped
 //!   ([`Reason`]). [`Kept`] says whether it is in a file already or still in memory. A piece that was refused leaves no trace.
-//! - While an inlet is open its files only grow, until they are dropped: a reader that follows them never sees a byte change. So a write
-//!   that ends halfway is not undone. Its rest is held, and goes on where the disk stopped; nothing is written before it.
+//! - While an inlet is open its files only grow, until they are dropped: a reader that follows them never sees a whole record change. So a
+//!   write that ends halfway is not undone. Its rest is held, and goes on where the disk stopped; nothing is written before it.
+//! - Where the disk is full, the file is finished in front of the record that has begun, so that its room comes back when it is delivered.
 //! - After `kill -9` everything is there that was in a file. After a power loss, everything that was in one at the last
 //!   [`Inlet::sync`] that succeeded. The owner syncs every second. What either tears is cut at the last newline when it is opened, and
 //!   counted.
