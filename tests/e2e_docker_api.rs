@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
 use support::loki::{Loki, Options};
+use support::small_disk::SmallDisk;
 use support::wait::{holds_within, wait_until};
 
 const DRAIN: Duration = Duration::from_secs(120);
@@ -146,6 +147,30 @@ fn only_so_many_logs_are_taken_at_a_time() {
         agent.ask("GET", "/api/status", &[]).body.contains("its own waits until one of them ends")
     });
     assert_eq!(api.asked("/logs"), PLACES + ENDED);
+}
+
+/// A full disk is told, and what waited for it goes on when there is room.
+#[test]
+fn a_full_disk_is_told_and_ends() {
+    let loki = kept();
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let api = FakeApi::start(&[(id('a'), "some")], |path, before| {
+        // Its log begins when the disk is full.
+        path.contains("/logs").then(|| match before {
+            0..=1 => Answer::Whole(500, String::new()),
+            _ => Answer::GoesOn(frame(1, 1, "waits\n")),
+        })
+    });
+    let config = config(&loki, &api.socket(), Some(&api.nowhere()), "", ", refresh_interval: 1s");
+    let agent = rig.start(&config.state_dir(small.path()));
+    agent.wait_ready();
+    let filler = small.fill();
+    let is_told = || agent.ready().unwrap().body.contains("the disk does not take what is received");
+    wait_until("it is told", DRAIN, is_told);
+    std::fs::remove_file(filler).unwrap();
+    wait_lines(&loki, &["waits"]);
+    agent.wait_ready();
 }
 
 #[test]

@@ -252,6 +252,9 @@ pub const END_LOOK_MS: u64 = 50;
 pub const RECEIVE_STOP_MS: u64 = 500;
 /// How long a receiver that stops takes what goes on coming, milliseconds: less than [`RECEIVE_STOP_MS`].
 pub const RECEIVE_LAST_MS: u64 = 250;
+/// Where a disk is full when a receiver stops, what is in memory waits for room so long, milliseconds: what is delivered meanwhile gives some. Twice,
+/// before and after it is held, and together less than [`RECEIVE_END_MS`].
+pub const RECEIVE_ROOM_MS: u64 = 600;
 /// Time that receivers get to end, all of them together, milliseconds. It is more than [`HTTP_STOP_MS`].
 pub const RECEIVE_END_MS: u64 = 1_500;
 /// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed. Of records

@@ -12,4 +12,5 @@ mod problems;
 pub mod receive;
 mod stages;
 pub mod status;
+mod unwritten;
 mod watch;

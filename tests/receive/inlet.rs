@@ -5,13 +5,14 @@ use crate::support::agent::{Agent, Config, FileSource, Rig, free_port};
 use crate::support::ledger::{Book, line};
 use crate::support::loki::Loki;
 use crate::support::random::Random;
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait::{now_ns, wait_until};
 use crate::{DRAIN, agent, source};
 use lugger::format::record::{Kind, Pieces, encode};
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -245,38 +246,19 @@ fn what_is_on_its_way_is_not_counted_as_lost() {
     loki.assert_no_defects();
 }
 
-/// A file system that is small, until it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn at(path: PathBuf, size: &str) -> Small {
-        fs::create_dir_all(&path).unwrap();
-        let size = format!("size={size}");
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
-        assert!(status.unwrap().success(), "mounting a tmpfs takes root");
-        Small(path)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// What inlets hold fills the disk while the endpoint is away. `/ready` tells of it, and when the endpoint is back everything goes on.
 #[test]
 fn a_disk_that_inlets_fill_is_free_again_when_they_are_delivered() {
     const COUNT: u64 = 3_000;
     let rig = Rig::new();
-    let small = Small::at(rig.path().join("small"), "1m");
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
     let loki = Loki::start();
     let book = Book::keep(&loki, "small");
     let (address, of_other) = (free_port(), free_port());
     let first = source("syslog", &format!("{{ listen: \"tcp://{address}\", queue: 64MiB }}"));
     let value = format!("{{ listen: \"tcp://{of_other}\", queue: 64MiB }}");
     let second = FileSource::other("syslog", "second", &value).label("job", "second");
-    let mut agent = rig.start(&Config::new(&loki.url()).state_dir(&small.0).source(first).source(second));
+    let mut agent = rig.start(&Config::new(&loki.url()).state_dir(small.path()).source(first).source(second));
     agent.wait_ready();
     loki.pause();
     let (mut stream, mut idle) = (connect(address), connect(of_other));
@@ -296,7 +278,40 @@ fn a_disk_that_inlets_fill_is_free_again_when_they_are_delivered() {
     book.wait_all(COUNT + 1, DRAIN);
     book.lock().verdict(COUNT + 1).assert_perfect(0);
     agent.wait_ready();
-    wait_until("nothing stays on the disk", DRAIN, || names(&small.0.join("inlets/syslog")).is_empty());
+    wait_until("nothing stays on the disk", DRAIN, || names(&small.path().join("inlets/syslog")).is_empty());
     assert_eq!(dropped(&agent, "disk"), 0);
     assert_eq!(agent.stop(Duration::from_secs(20)).code, Some(0));
+}
+
+/// What waits in memory for a full disk when the agent stops is in the inlet as soon as there is room.
+#[test]
+fn a_stop_waits_a_moment_for_room_on_a_full_disk() {
+    const COUNT: u64 = 500;
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "memory");
+    let address = free_port();
+    let config = Config::new(&loki.url())
+        .state_dir(small.path())
+        .source(source("syslog", &format!("{{ listen: \"tcp://{address}\" }}")));
+    let mut agent = rig.start(&config);
+    agent.wait_ready();
+    let filler = small.fill();
+    let mut stream = connect(address);
+    for n in 0..COUNT {
+        stream.write_all(format!("{}\n", message("memory", n, 500)).as_bytes()).unwrap();
+    }
+    wait_until("they are received", DRAIN, || agent.metric("lugger_receive_messages_total") == Some(COUNT as f64));
+    assert_eq!(agent.ask("GET", "/ready", &[]).status, 503);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("it does not listen any more", DRAIN, || TcpStream::connect(address).is_err());
+            fs::remove_file(&filler).unwrap();
+        });
+        assert_eq!(agent.stop(Duration::from_secs(20)).code, Some(0));
+    });
+    let _agent = rig.start(&config);
+    book.wait_all(COUNT, DRAIN);
+    book.lock().verdict(COUNT).assert_perfect(0);
 }

@@ -35,6 +35,8 @@ pub struct Tap {
     clock: Clock,
     /// Something is to be synced.
     dirty: Notify,
+    /// Told what the disk does not take.
+    status: Status,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Tap {
         clock: Clock,
         registry: &Registry,
         delivered: Delivered,
+        status: &Status,
     ) -> Result<Arc<Self>, InletError> {
         let limits = Limits::new(DOCKER_INLET_BYTES, Policy::Refuse);
         let counters = Counters::new(registry, source);
@@ -91,7 +94,7 @@ impl Tap {
             let _ = std::fs::create_dir_all(parent);
         }
         let parts = Mutex::new(Parts { inlet, places: Places::open(places, clock.now_ns()), is_failing: false });
-        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new() }))
+        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new(), status: status.clone() }))
     }
 
     /// When the source was run for the first time, nanoseconds since 1970; 0: nobody knows.
@@ -112,6 +115,7 @@ impl Tap {
         }
         // The inlet tells of its own errors, and counts them.
         let synced = parts.inlet.sync().is_ok();
+        self.status.unwritten.note(parts.inlet.held_bytes());
         if !synced {
             return;
         }
@@ -155,7 +159,9 @@ impl Tap {
             {
                 let mut parts = self.parts();
                 // Both or neither: nothing waits in between.
-                if records == 0 || parts.inlet.append(piece, records).is_ok() {
+                let is_taken = records == 0 || parts.inlet.append(piece, records).is_ok();
+                self.status.unwritten.note(parts.inlet.held_bytes());
+                if is_taken {
                     if parts.places.of(id) != taken {
                         parts.places.set(id, taken);
                         self.dirty.notify_one();
@@ -170,6 +176,12 @@ impl Tap {
     fn parts(&self) -> MutexGuard<'_, Parts> {
         // A panic between the two leaves a place that is too old: lines come again, as they were.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.status.unwritten.note(0);
     }
 }
 

@@ -24,7 +24,7 @@ pub use socket::BindError;
 pub use tls::TlsError;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{RECEIVE_END_MS, RECEIVE_STOP_MS, RECEIVE_SYNC_MS};
+use crate::base::limits::{RECEIVE_END_MS, RECEIVE_ROOM_MS, RECEIVE_STOP_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
 use crate::base::metrics::Registry;
 use crate::base::secret::Secret;
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -500,8 +500,17 @@ impl Gone {
             let _ = task.await;
             drop(syncing);
         }
+        // What a full disk does not take has no other place: what is delivered now may give it room.
+        let last_at = Instant::now() + Duration::from_millis(RECEIVE_ROOM_MS);
+        loop {
+            let syncing = Arc::clone(&port);
+            let synced = tokio::task::spawn_blocking(move || syncing.sync()).await;
+            if synced.is_err() || !closes || last_at <= Instant::now() || port.held_bytes() == Some(0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
+        }
         let last = move || {
-            port.sync();
             if closes {
                 port.close();
             }

@@ -6,8 +6,8 @@
 use super::status::Status;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    CLOCK_AHEAD_NS, INLET_REST_MS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS,
-    RECEIVE_WAIT_MS,
+    CLOCK_AHEAD_NS, INLET_REST_MS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_ROOM_MS,
+    RECEIVE_SYNC_MS, RECEIVE_WAIT_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
@@ -194,7 +195,7 @@ impl Port {
 
     /// Notes what the disk does not take.
     fn note(&self, inlet: &Option<Inlet>) {
-        self.status.waits_for_disk(inlet.as_ref().map_or(0, Inlet::held_bytes));
+        self.status.unwritten.note(inlet.as_ref().map_or(0, Inlet::held_bytes));
     }
 
     /// What is appended is received.
@@ -206,15 +207,21 @@ impl Port {
         }
     }
 
-    /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound.
+    /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound; a full disk is waited for a moment even so.
     pub(super) async fn append_all(&self, chunk: &mut Chunk, stop: &mut Shutdown) {
         let mut waited = false;
+        let mut last_at: Option<Instant> = None;
         while !chunk.is_empty() {
             match self.append_soon(chunk).await {
                 Ok(_) => break,
-                Err(_) if stop.is_raised() => {
-                    self.append_above(chunk);
-                    break;
+                Err(error) if stop.is_raised() => {
+                    let room = Duration::from_millis(RECEIVE_ROOM_MS);
+                    let last_at = *last_at.get_or_insert_with(|| Instant::now() + room);
+                    if !matches!(error, AppendError::Disk(_)) || last_at <= Instant::now() {
+                        self.append_above(chunk);
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
                 }
                 // Waiting would be for ever.
                 Err(AppendError::TooLarge { .. }) => match chunk.split_first() {

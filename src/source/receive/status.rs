@@ -3,8 +3,7 @@
 //! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
 
 use crate::base::metrics::{Counter, Gauge, Registry};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::source::unwritten::Unwritten;
 
 /// The counters of one receiver. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,8 +26,7 @@ pub struct Status {
     pub handshakes_failed: Counter,
     /// Messages and requests that were not taken, by reason.
     refused: Vec<(&'static str, Counter)>,
-    /// Bytes that were received and that the disk does not take.
-    waiting: Arc<AtomicUsize>,
+    pub(super) unwritten: Unwritten,
 }
 
 /// Why something is not taken.
@@ -69,7 +67,7 @@ impl Status {
                 &source,
             ),
             refused: refused.to_vec(),
-            waiting: Arc::default(),
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -83,15 +81,7 @@ impl Status {
 
     /// Why what comes is not received as it should be.
     pub fn degraded(&self) -> Option<String> {
-        let bytes = self.waiting.load(Ordering::Relaxed);
-        (bytes > 0).then(|| {
-            format!("the disk does not take what is received, {bytes} bytes wait in memory: free space under state_dir")
-        })
-    }
-
-    /// So many bytes are received and on no disk.
-    pub(super) fn waits_for_disk(&self, bytes: usize) {
-        self.waiting.store(bytes, Ordering::Relaxed);
+        self.unwritten.problem()
     }
 
     /// Counts what is not taken, for one of [`REFUSED`].
