@@ -298,8 +298,6 @@ pub const PUSH_RETRY_S: u64 = 2;
 pub const RECORD_PAIRS_BYTES: usize = 64 * 1024;
 /// Sets of labels of received entries that are remembered for a source.
 pub const RECORD_KINDS: usize = 1024;
-/// What is lost in an inlet, or fails, is reported at most this often for each reason, seconds.
-pub const INLET_REPORT_S: i64 = 60;
 /// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.
 pub const SPILL_AGE_MS: u64 = 30_000;
 /// Where memory is short, at least this share of it has to become free for a sync of the spool: 1/16.
@@ -308,8 +306,10 @@ pub const SPILL_SHARE: u64 = 16;
 pub const SPILL_BYTES: u64 = 16 * 1024 * 1024;
 /// Pause after a spool did not take a batch or did not give a frame, milliseconds.
 pub const SPILL_RETRY_MS: u64 = 500;
-/// What is found or lost in a spool is reported at most this often for each reason, seconds.
-pub const SPOOL_REPORT_S: i64 = 60;
+/// A damaged record is believed to be of the time that it says if that is so long ago at most, nanoseconds: Loki takes a week.
+pub const DAMAGED_AGE_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+/// What is found, lost or fails in a spool or an inlet is reported at most this often for each reason, seconds.
+pub const REPORT_S: i64 = 60;
 /// The clock may be this far behind the last chunk's time before the agent follows it back, nanoseconds. Loki refuses
 /// entries more than 10 minutes ahead, so running on without limit would lose them.
 pub const CLOCK_AHEAD_NS: i64 = 300 * 1_000_000_000;

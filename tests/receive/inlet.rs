@@ -6,8 +6,8 @@ use crate::support::ledger::{Book, line};
 use crate::support::loki::Loki;
 use crate::support::random::Random;
 use crate::support::small_disk::SmallDisk;
-use crate::support::wait::{now_ns, wait_until};
-use crate::{DRAIN, agent, source};
+use crate::support::wait::{holds_within, now_ns, wait_until};
+use crate::{DRAIN, agent, kept, source};
 use lugger::format::record::{Kind, Pieces, encode};
 use std::fs;
 use std::io::{Read, Write};
@@ -75,6 +75,36 @@ fn what_an_earlier_run_left_is_read_in_order_and_removed() {
     assert_eq!(dropped(&agent, "torn"), 1);
     assert_eq!(agent.metric("lugger_file_lost_bytes_total"), Some(0.0));
     loki.assert_no_defects();
+}
+
+/// A power loss leaves blocks of zeros, and disks change bits: the records around are whole, and what is damaged is counted, told, and sent as it is. What
+/// an earlier version wrote has no checksum.
+#[test]
+fn what_the_disk_has_changed_is_counted_and_told() {
+    let rig = Rig::new();
+    let loki = kept();
+    let inlet = inlet(&rig);
+    fs::create_dir_all(&inlet).unwrap();
+    let mut bytes = records(0..100, 100);
+    let lines: Vec<usize> = memchr::memchr_iter(b'\n', &bytes).collect();
+    // A bit of a text; an end, so that two are joined; a block in the middle of three, the ends of two of which it has.
+    bytes[lines[10] - 5] ^= 4;
+    bytes[lines[20]] ^= 1;
+    bytes[lines[30] - 50..lines[31] + 50].fill(0);
+    let earlier = format!("s {} - - - - - <14>Aug  1 10:00:00 web app[7]: of an earlier version\n", now_ns());
+    bytes.extend_from_slice(earlier.as_bytes());
+    fs::write(inlet.join("inlet.log.1"), bytes).unwrap();
+    let agent = agent(&rig, &loki, source("syslog", &format!("{{ listen: \"tcp://{}\" }}", free_port())));
+    // Two for the two, one for the three, all others as they were.
+    let _ = holds_within(DRAIN, || loki.lines().len() >= 101 - 1 - 2);
+    assert_eq!(loki.lines().len(), 101 - 1 - 2);
+    assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(3.0));
+    assert_eq!(agent.metric("lugger_source_unparsed_total"), Some(0.0));
+    let odd: Vec<String> = loki.lines().into_iter().filter(|line| !line.starts_with("of ") && line.contains(" - ")).collect();
+    assert_eq!(odd.len(), 3, "{odd:?}");
+    assert!(loki.lines().iter().any(|line| line == "of an earlier version"));
+    let told = agent.stderr();
+    assert_eq!(told.matches("records of what was received are damaged").count(), 1, "{told}");
 }
 
 /// What waits is read as what it was received as, also if its source is of another kind by now.
