@@ -10,6 +10,7 @@ use docker::{docker, docker_alone};
 use docker_api::{Answer, FakeApi, frame, id, inspected, long_ago, said};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
 use support::loki::{Loki, Options};
@@ -122,9 +123,9 @@ fn a_container_that_has_ended_is_not_asked_for_again() {
     assert_eq!(api.asked("/logs"), 1);
 }
 
-/// Connections have a bound; what waits for one is told, and has its turn when another ends.
+/// Connections have a bound: that it is reached is told, and those that wait have their turn although no other one ends.
 #[test]
-fn only_so_many_logs_are_taken_at_a_time() {
+fn where_only_so_many_logs_are_taken_at_a_time_they_take_turns() {
     // Half of the descriptors.
     const PLACES: usize = 64;
     const ENDED: usize = 4;
@@ -132,10 +133,15 @@ fn only_so_many_logs_are_taken_at_a_time() {
     let loki = kept();
     let ids: Vec<String> = (0..PLACES + ENDED + WAITING).map(|n| format!("{n:064x}")).collect();
     let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "many")).collect();
-    let api = FakeApi::start(&of, move |path, _| {
+    let ids_count = ids.len();
+    let said = AtomicBool::new(false);
+    let api = FakeApi::start(&of, move |path, before| {
         let at = ids.iter().position(|id| path.contains(&**id))?;
         if path.contains("/logs") {
-            let line = frame(1, 1 + at as i64, &format!("of {at:03}\n"));
+            let mut line = frame(1, 1 + at as i64, &format!("of {at:03}\n"));
+            if before == 1 && !said.swap(true, Ordering::SeqCst) {
+                line.extend(frame(1, 1_000, "later\n"));
+            }
             return Some(if at < ENDED { Answer::Ends(line) } else { Answer::GoesOn(line) });
         }
         (at < ENDED).then(|| Answer::Whole(200, inspected(&ids[at], "many", false)))
@@ -143,10 +149,16 @@ fn only_so_many_logs_are_taken_at_a_time() {
     let rig = Rig::new().with_descriptors(2 * PLACES as u32);
     let agent = asking(&rig, &loki, &api);
     wait_until("those that have a place", DRAIN, || loki.lines().len() == PLACES + ENDED);
-    wait_until("it to be told", DRAIN, || {
-        agent.ask("GET", "/api/status", &[]).body.contains("its own waits until one of them ends")
-    });
+    wait_until("it to be told", DRAIN, || agent.ask("GET", "/api/status", &[]).body.contains("they take turns"));
     assert_eq!(api.asked("/logs"), PLACES + ENDED);
+    // All have a turn, those that gave way a further one, which gives what was not given before.
+    let _ = holds_within(DRAIN, || loki.lines().len() > ids_count);
+    let mut lines = loki.lines();
+    lines.sort();
+    let mut want: Vec<String> = (0..ids_count).map(|at| format!("of {at:03}")).collect();
+    want.insert(0, "later".into());
+    assert_eq!(lines, want);
+    assert_eq!(agent.stderr().matches("they take turns").count(), 1);
 }
 
 /// A full disk is told, and what waited for it goes on when there is room.

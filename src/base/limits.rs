@@ -630,8 +630,11 @@ pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
 pub const DOCKER_PLACES: usize = 4096;
 /// Steps of places are noted beside them until that takes so much, bytes; then they are noted anew.
 pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
-/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Further ones wait until one ends.
+/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Where there are
+/// more they take turns.
 pub const DOCKER_LOGS: usize = 1000;
+/// A log that is taken keeps its place so long at least, and another one waits so long for it, milliseconds: beginning anew costs a question.
+pub const DOCKER_TURN_MS: u64 = 5_000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.
