@@ -199,7 +199,7 @@ impl Agent {
         let journals = journal::reload::Sources::parse(journals)?;
         // Before anybody reads them: what is torn in inlets is cut.
         let received = joints.receivers(&plan, &store, &[])?;
-        receivers::warn_of_strangers(&plan.state_dir, &receivers::names(&plan));
+        receivers::warn_of_strangers(&plan.state_dir, &receivers::names(&plan), &store);
         import::take_over(&store, &sources, &plan.imports);
         let shares = file_sets.len() + journal_sets.len();
         let group = |reader: Reader, to: Vec<String>| Group { reader, to, budget: budget.share(shares) };

@@ -127,13 +127,13 @@ pub(super) fn names(plan: &Plan) -> Vec<String> {
     receivers.chain(plan.dockers.iter().map(|docker| told_name(&docker.settings))).collect()
 }
 
-/// Says what was received for sources that are not among these. Reads directories, so it blocks.
-pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
-    for (source, bytes) in receive::strangers(state_dir, known) {
+/// Says what was received and is not sent for sources that are not among these. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String], store: &Checkpoints) {
+    for (source, bytes) in receive::strangers(state_dir, known, |source, path| stored(store, source, path)) {
         let path = inlet_path(state_dir, &source);
         tracing::warn!(
             %source, path = %path.display(), size = %format_size(bytes),
-            "there is what was received for a source that is not configured, and may not be sent yet. It is kept: give a source this name and \
+            "there is what was received for a source that is not configured, and is not sent yet. It is kept: give a source this name and \
              it is sent, or remove the directory"
         );
     }

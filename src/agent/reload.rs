@@ -256,9 +256,9 @@ impl Agent {
         self.probe.show(shown, monitors);
         let known = receivers::names(&plan);
         if before.iter().any(|name| !after.contains(name)) {
-            let state_dir = self.joints.state_dir.clone();
+            let (state_dir, store) = (self.joints.state_dir.clone(), self.store.clone());
             // It is merely said, so nobody waits for a disk that does not answer.
-            drop(tokio::task::spawn_blocking(move || receivers::warn_of_strangers(&state_dir, &known)));
+            drop(tokio::task::spawn_blocking(move || receivers::warn_of_strangers(&state_dir, &known, &store)));
         }
         self.warn_of_fixed(&plan);
         Ok(())

@@ -56,14 +56,21 @@ pub fn inlet_path(state_dir: &Path, source: &str) -> PathBuf {
     state_dir.join(NAME).join(source)
 }
 
-/// The names of what lies there for sources that are not among these. Reads directories, so it blocks.
-pub fn strangers(state_dir: &Path, known: &[String]) -> Vec<(String, u64)> {
+/// Sources that are not among these, for which something lies there that is not stored, and how much, bytes. `stored` says how far a file of a source
+/// is. Reads directories, so it blocks.
+pub fn strangers(state_dir: &Path, known: &[String], stored: impl Fn(&str, &Path) -> u64) -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir(state_dir.join(NAME)) else { return Vec::new() };
-    let size = |path: &Path| -> u64 {
+    let unsent = |name: &str, path: &Path| -> u64 {
         let files = std::fs::read_dir(path).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
+        let files = files.filter_map(|file| Some((file.path(), file.metadata().ok()?)));
+        let files = files.filter(|(_, meta)| meta.is_file());
+        files.map(|(path, meta)| meta.len().saturating_sub(stored(name, &path))).sum()
     };
-    let named = entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), size(&entry.path())));
+    let named = entries.flatten().map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let bytes = unsent(&name, &entry.path());
+        (name, bytes)
+    });
     named.filter(|(name, bytes)| *bytes > 0 && !known.contains(name)).collect()
 }
 
