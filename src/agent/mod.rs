@@ -36,7 +36,7 @@ use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
 use crate::source::handle::{Kept, NextOutput};
-use crate::source::receive::{ReceiveError, Receivers, inlet_path};
+use crate::source::receive::{PushMemory, ReceiveError, Receivers, inlet_path};
 use crate::source::{docker, file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -157,6 +157,8 @@ struct Joints {
     /// Raised when a sender ends that was not told to.
     ended: Arc<Trigger>,
     news: News,
+    /// What pushes to all sources hold in memory.
+    pushes: Arc<PushMemory>,
 }
 
 impl Agent {
@@ -183,6 +185,7 @@ impl Agent {
             clock: clock.clone(),
             ended: Arc::new(ended),
             news: News::default(),
+            pushes: Arc::new(PushMemory::new(plan.memory_bytes)),
         };
         let spools = spools::sizes(&plan);
         spools::warn_of_strangers(&plan.state_dir, &spools::names(&plan));

@@ -178,6 +178,7 @@ impl Agent {
             running.handle.queue.disk_first();
         }
         self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
+        self.joints.pushes.resize(plan.memory_bytes);
         let of = |reader, sets: Vec<Vec<String>>| sets.into_iter().map(move |to| (reader, to));
         let sets = of(Reader::Files, file_sets).chain(of(Reader::Journals, journal_sets)).collect();
         let groups = self.share_out(sets);

@@ -288,8 +288,13 @@ pub const PUSH_RECORDS: usize = 2;
 pub const PUSH_RECORDS_BYTES_MIN: usize = 4 * 1024 * 1024;
 /// How long a push waits until others are decoded, milliseconds.
 pub const PUSH_TURN_MS: u64 = 10_000;
-/// Bytes of bodies that a push source reads at the same time, in times its largest one.
-pub const PUSH_BODIES: usize = 2;
+/// Bodies of pushes that are read or wait take this part of `limits.memory` at most, all of them together; so a larger one is refused.
+pub const PUSH_BODIES_SHARE: u64 = 8;
+/// What one push is decoded to takes this part of `limits.memory` at most; one at a time is decoded. With the share of bodies, that of batches under way
+/// (a quarter) and what lugger takes by itself it stays below the whole.
+pub const PUSH_DECODED_SHARE: u64 = 5;
+/// What a stream, an entry or a pair of metadata takes of memory when a push in protobuf is decoded, beside its text, bytes.
+pub const PUSH_MESSAGE_BYTES: usize = 100;
 /// How long a push waits for a disk that takes nothing before it is refused, milliseconds.
 pub const PUSH_HELD_MS: u64 = 5_000;
 /// What a push that finds no room is told to wait, seconds.

@@ -100,7 +100,8 @@ fn what_the_disk_has_changed_is_counted_and_told() {
     assert_eq!(loki.lines().len(), 101 - 1 - 2);
     assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(3.0));
     assert_eq!(agent.metric("lugger_source_unparsed_total"), Some(0.0));
-    let odd: Vec<String> = loki.lines().into_iter().filter(|line| !line.starts_with("of ") && line.contains(" - ")).collect();
+    let odd: Vec<String> =
+        loki.lines().into_iter().filter(|line| !line.starts_with("of ") && line.contains(" - ")).collect();
     assert_eq!(odd.len(), 3, "{odd:?}");
     assert!(loki.lines().iter().any(|line| line == "of an earlier version"));
     let told = agent.stderr();

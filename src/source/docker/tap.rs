@@ -12,7 +12,9 @@ use super::frames::{Found, Frames};
 use super::place::{self, Catch, Place, STREAMS, Taken, since_ns};
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS};
+use crate::base::limits::{
+    DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
+};
 use crate::base::metrics::Registry;
 use crate::base::text::head;
 use crate::format::record::{Kind, Pieces, encode};

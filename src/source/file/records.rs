@@ -96,7 +96,8 @@ impl Decoder {
             self.damaged.add(1);
             if self.told_of_damage.is_due(0, read_ns / 1_000_000_000) {
                 tracing::warn!(
-                    source = self.source, total = self.damaged.get(),
+                    source = self.source,
+                    total = self.damaged.get(),
                     "records of what was received are damaged, and sent as the text that is left: the disk of state_dir or a power loss has \
                      changed them, or somebody else writes to its `inlets`; look into the kernel's log"
                 );

@@ -20,6 +20,7 @@ mod streams;
 mod tls;
 
 pub use judge::Naming;
+pub use push::Memory as PushMemory;
 pub use socket::BindError;
 pub use tls::TlsError;
 
@@ -130,6 +131,7 @@ pub struct Prepared {
     /// Who may push.
     wanted: Option<Secret>,
     judge: Option<Arc<Judge>>,
+    pushes: Arc<PushMemory>,
     wake: Option<Wake>,
 }
 
@@ -153,6 +155,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Registry,
     /// How much of a file of a source's inlet is delivered.
     pub delivered: &'a dyn Fn(&str) -> Delivered,
+    /// What pushes of all sources hold.
+    pub pushes: &'a Arc<PushMemory>,
 }
 
 /// Does all that can fail: binds what is not bound, opens inlets, reads certificates. Blocks for the disk.
@@ -221,7 +225,8 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
-    Ok(Prepared { planned, port, is_new: is_new || is_bound, socket, tls, wanted, judge, wake })
+    let pushes = Arc::clone(around.pushes);
+    Ok(Prepared { planned, port, is_new: is_new || is_bound, socket, tls, wanted, judge, pushes, wake })
 }
 
 /// Who can be held up waits; over UDP the oldest gives way.
@@ -404,7 +409,7 @@ impl Receivers {
     }
 
     fn launch(&self, prepared: Prepared, syncing: Option<Arc<AbortOnDrop>>) -> Running {
-        let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, wake, is_new } =
+        let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, pushes, wake, is_new } =
             prepared;
         if is_new && let Some(socket) = &socket {
             socket.show();
@@ -436,7 +441,7 @@ impl Receivers {
             }
             (_, None) => self.runtime.spawn(async {}),
             (from, Some(socket)) => {
-                let server = Server { tls, wanted, judge };
+                let server = Server { tls, wanted, judge, pushes };
                 let work = work(from.clone(), server, socket.clone(), Arc::clone(&port), leaving, stopping);
                 let name = settings.name.clone();
                 self.runtime.spawn(async move {
@@ -531,6 +536,7 @@ struct Server {
     tls: Option<Arc<ServerConfig>>,
     wanted: Option<Secret>,
     judge: Option<Arc<Judge>>,
+    pushes: Arc<PushMemory>,
 }
 
 /// Receives until it is told to stop.
@@ -542,14 +548,14 @@ async fn work(
     leave: Shutdown,
     stop: Shutdown,
 ) -> io::Result<()> {
-    let Server { tls, wanted, judge } = server;
+    let Server { tls, wanted, judge, pushes } = server;
     // Where connections go on after nobody listens any more, the socket does not stay.
     match (from, socket) {
         (From::Push(push), Socket::Tcp(listener)) => {
             let own = listener.try_clone()?;
             drop(listener);
             let Some(judge) = judge else { return Ok(()) };
-            push::receive(own, (push, wanted, judge), tls, port, leave).await;
+            push::receive(own, (push, wanted, judge), tls, (port, pushes), leave).await;
         }
         (From::Syslog(syslog), Socket::Tcp(listener)) => {
             let source = streams::Source::Tcp(TcpListener::from_std(listener.try_clone()?)?, tls);

@@ -42,10 +42,13 @@ use counters::Report;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The file that is appended to. Finished ones have this name, a dot and their number.
 pub const NAME: &str = "inlet.log";
+/// Digits of the number of a file: there are no more in 64 bits.
+const NUMBER_DIGITS: usize = 20;
 
 /// What gives way when an inlet is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +320,13 @@ impl<D: Disk> Drop for Inlet<D> {
 
 fn finished_name(number: u64) -> String {
     format!("{NAME}.{number}")
+}
+
+/// Globs of an inlet's files and of nothing else: the one that is written to first, as the others were it.
+pub fn patterns(directory: &Path) -> Vec<String> {
+    let directory = globset::escape(&directory.to_string_lossy());
+    let numbered = (0..NUMBER_DIGITS).map(|more| format!("{directory}/{NAME}.[1-9]{}", "[0-9]".repeat(more)));
+    std::iter::once(format!("{directory}/{NAME}")).chain(numbered).collect()
 }
 
 /// The number of the finished file that has this name. Other names in an inlet's directory are none of ours.
