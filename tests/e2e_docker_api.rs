@@ -161,6 +161,23 @@ fn where_only_so_many_logs_are_taken_at_a_time_they_take_turns() {
     assert_eq!(agent.stderr().matches("they take turns").count(), 1);
 }
 
+/// What somebody else put beside the inlet is neither sent nor removed.
+#[test]
+fn foreign_files_beside_the_inlet_are_left_alone() {
+    let loki = kept();
+    let rig = Rig::new();
+    let inlet = rig.state().join("inlets/docker:api");
+    std::fs::create_dir_all(&inlet).unwrap();
+    std::fs::write(inlet.join("inlet.log.old"), "foreign\n").unwrap();
+    let api = FakeApi::start(&[(id('a'), "some")], |path, _| {
+        path.contains("/logs").then(|| Answer::GoesOn(frame(1, 1, "own\n")))
+    });
+    let agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["own"]);
+    assert!(inlet.join("inlet.log.old").exists());
+    assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(0.0));
+}
+
 /// A full disk is told, and what waited for it goes on when there is room.
 #[test]
 fn a_full_disk_is_told_and_ends() {
