@@ -214,6 +214,8 @@ impl Agent {
         let (alive, worker_ended) = shutdown::channel();
         let kept = Kept::new(&registry, clock.clone());
         let (journals_alive, journals_ended) = shutdown::channel();
+        let (files_begin, files_begun) = shutdown::channel();
+        let (journals_begin, journals_begun) = shutdown::channel();
         let journals = journal::worker::start(journal::worker::Parts {
             next: journal::reload::Next::new(journals, outputs(&journal_groups)),
             store: store.clone(),
@@ -222,6 +224,7 @@ impl Agent {
             registry: registry.clone(),
             kept: kept.list(),
             alive: journals_alive,
+            begun: journals_begin,
         })?;
         let worker = worker::start(worker::Parts {
             next: Next::new(sources, outputs(&groups)),
@@ -231,6 +234,7 @@ impl Agent {
             registry: registry.clone(),
             kept: kept.list(),
             alive,
+            begun: files_begin,
         })?;
         let (receiving, receivers_ended) = shutdown::channel();
         let mut receivers = Receivers::start(receiving).map_err(StartError::Thread)?;
@@ -240,7 +244,8 @@ impl Agent {
         let dockers = containers::listen(dockers, Vec::new(), &clock);
         let shown = probe::sources(&worker.status, &journals.status, &dockers, &receivers.status());
         let ended = vec![worker_ended.clone(), journals_ended.clone(), receivers_ended.clone()];
-        let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
+        let begun = vec![files_begun, journals_begun];
+        let probe = Probe::new(registry, clock, budget, shown, monitors, probe::Threads { ended, begun });
         Ok(Agent {
             worker,
             journals,

@@ -27,8 +27,16 @@ struct Parts {
     started_s: i64,
     budget: Budget,
     shown: Mutex<Shown>,
-    /// Raised when a thread that reads has ended.
-    ended: Vec<Shutdown>,
+    threads: Threads,
+}
+
+/// What is known of the threads that read.
+#[derive(Debug)]
+pub(super) struct Threads {
+    /// Each is raised when a thread has ended.
+    pub ended: Vec<Shutdown>,
+    /// Each is raised when a thread has looked at all its sources for the first time.
+    pub begun: Vec<Shutdown>,
 }
 
 /// What a source tells of itself.
@@ -92,12 +100,12 @@ impl Probe {
         budget: Budget,
         sources: Vec<Told>,
         endpoints: Vec<Monitor>,
-        ended: Vec<Shutdown>,
+        threads: Threads,
     ) -> Self {
         let config_ns = clock.now_ns();
         let started_s = config_ns / 1_000_000_000;
         let shown = Mutex::new(Shown { sources, endpoints, config_ns, refused: None });
-        Probe(Arc::new(Parts { registry, started_s, budget, shown, ended }))
+        Probe(Arc::new(Parts { registry, started_s, budget, shown, threads }))
     }
 
     /// Shows these from now on.
@@ -150,7 +158,10 @@ impl Probe {
             }
         }
         drop(shown);
-        if parts.ended.iter().any(Shutdown::is_raised) {
+        if !parts.threads.begun.iter().all(Shutdown::is_raised) {
+            problems.push("starting: the sources are looked at for the first time".into());
+        }
+        if parts.threads.ended.iter().any(Shutdown::is_raised) {
             let ended = "files or journals are not read, or nothing is received any more: the agent is stopping, or has failed and must be restarted";
             problems.insert(0, ended.into());
         }
@@ -209,5 +220,35 @@ fn endpoint(monitor: &Monitor) -> Endpoint {
         retries: status.retries,
         last_success_s: status.last_success_s,
         error: status.error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::metrics::Gauge;
+    use crate::base::shutdown;
+
+    #[test]
+    fn it_is_ready_when_all_sources_were_looked_at_and_none_has_ended() {
+        let (files_begin, files_begun) = shutdown::channel();
+        let (journals_begin, journals_begun) = shutdown::channel();
+        let (alive, ended) = shutdown::channel();
+        let threads = Threads { ended: vec![ended], begun: vec![files_begun, journals_begun] };
+        let probe = Probe::new(
+            Registry::default(),
+            Clock::default(),
+            Budget::new(1, Gauge::default()),
+            Vec::new(),
+            Vec::new(),
+            threads,
+        );
+        let problems = || probe.snapshot().problems;
+        files_begin.raise();
+        assert!(problems().first().is_some_and(|p| p.starts_with("starting")) && !probe.snapshot().ready);
+        drop(journals_begin);
+        assert!(probe.snapshot().ready, "{:?}", problems());
+        alive.raise();
+        assert!(!probe.snapshot().ready && problems().len() == 1);
     }
 }
