@@ -10,9 +10,11 @@ use docker::{docker, docker_alone};
 use docker_api::{Answer, FakeApi, frame, id, inspected, long_ago, said};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
 use support::loki::{Loki, Options};
+use support::small_disk::SmallDisk;
 use support::wait::{holds_within, wait_until};
 
 const DRAIN: Duration = Duration::from_secs(120);
@@ -121,9 +123,9 @@ fn a_container_that_has_ended_is_not_asked_for_again() {
     assert_eq!(api.asked("/logs"), 1);
 }
 
-/// Connections have a bound; what waits for one is told, and has its turn when another ends.
+/// Connections have a bound: that it is reached is told, and those that wait have their turn although no other one ends.
 #[test]
-fn only_so_many_logs_are_taken_at_a_time() {
+fn where_only_so_many_logs_are_taken_at_a_time_they_take_turns() {
     // Half of the descriptors.
     const PLACES: usize = 64;
     const ENDED: usize = 4;
@@ -131,10 +133,15 @@ fn only_so_many_logs_are_taken_at_a_time() {
     let loki = kept();
     let ids: Vec<String> = (0..PLACES + ENDED + WAITING).map(|n| format!("{n:064x}")).collect();
     let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "many")).collect();
-    let api = FakeApi::start(&of, move |path, _| {
+    let ids_count = ids.len();
+    let said = AtomicBool::new(false);
+    let api = FakeApi::start(&of, move |path, before| {
         let at = ids.iter().position(|id| path.contains(&**id))?;
         if path.contains("/logs") {
-            let line = frame(1, 1 + at as i64, &format!("of {at:03}\n"));
+            let mut line = frame(1, 1 + at as i64, &format!("of {at:03}\n"));
+            if before == 1 && !said.swap(true, Ordering::SeqCst) {
+                line.extend(frame(1, 1_000, "later\n"));
+            }
             return Some(if at < ENDED { Answer::Ends(line) } else { Answer::GoesOn(line) });
         }
         (at < ENDED).then(|| Answer::Whole(200, inspected(&ids[at], "many", false)))
@@ -142,10 +149,57 @@ fn only_so_many_logs_are_taken_at_a_time() {
     let rig = Rig::new().with_descriptors(2 * PLACES as u32);
     let agent = asking(&rig, &loki, &api);
     wait_until("those that have a place", DRAIN, || loki.lines().len() == PLACES + ENDED);
-    wait_until("it to be told", DRAIN, || {
-        agent.ask("GET", "/api/status", &[]).body.contains("its own waits until one of them ends")
-    });
+    wait_until("it to be told", DRAIN, || agent.ask("GET", "/api/status", &[]).body.contains("they take turns"));
     assert_eq!(api.asked("/logs"), PLACES + ENDED);
+    // All have a turn, those that gave way a further one, which gives what was not given before.
+    let _ = holds_within(DRAIN, || loki.lines().len() > ids_count);
+    let mut lines = loki.lines();
+    lines.sort();
+    let mut want: Vec<String> = (0..ids_count).map(|at| format!("of {at:03}")).collect();
+    want.insert(0, "later".into());
+    assert_eq!(lines, want);
+    assert_eq!(agent.stderr().matches("they take turns").count(), 1);
+}
+
+/// What somebody else put beside the inlet is neither sent nor removed.
+#[test]
+fn foreign_files_beside_the_inlet_are_left_alone() {
+    let loki = kept();
+    let rig = Rig::new();
+    let inlet = rig.state().join("inlets/docker:api");
+    std::fs::create_dir_all(&inlet).unwrap();
+    std::fs::write(inlet.join("inlet.log.old"), "foreign\n").unwrap();
+    let api = FakeApi::start(&[(id('a'), "some")], |path, _| {
+        path.contains("/logs").then(|| Answer::GoesOn(frame(1, 1, "own\n")))
+    });
+    let agent = asking(&rig, &loki, &api);
+    wait_lines(&loki, &["own"]);
+    assert!(inlet.join("inlet.log.old").exists());
+    assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(0.0));
+}
+
+/// A full disk is told, and what waited for it goes on when there is room.
+#[test]
+fn a_full_disk_is_told_and_ends() {
+    let loki = kept();
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let api = FakeApi::start(&[(id('a'), "some")], |path, before| {
+        // Its log begins when the disk is full.
+        path.contains("/logs").then(|| match before {
+            0..=1 => Answer::Whole(500, String::new()),
+            _ => Answer::GoesOn(frame(1, 1, "waits\n")),
+        })
+    });
+    let config = config(&loki, &api.socket(), Some(&api.nowhere()), "", ", refresh_interval: 1s");
+    let agent = rig.start(&config.state_dir(small.path()));
+    agent.wait_ready();
+    let filler = small.fill();
+    let is_told = || agent.ready().unwrap().body.contains("the disk does not take what is received");
+    wait_until("it is told", DRAIN, is_told);
+    std::fs::remove_file(filler).unwrap();
+    wait_lines(&loki, &["waits"]);
+    agent.wait_ready();
 }
 
 #[test]

@@ -267,12 +267,13 @@ impl World {
         for id in &present {
             assert!(self.taken.contains(id), "record {id} was not taken");
         }
-        // Whoever has a file open by its inode sees the same bytes at the same places.
+        // Whoever has a file open by its inode sees the same records at the same places.
         let files = self.disk.files();
         let shrunk = self.before.iter().filter(|(_, was)| {
             let first = was.split_inclusive(|byte| *byte == b'\n').find(|line| line.ends_with(b"\n"));
             let heir = files.values().find(|now| first.is_some_and(|first| now.starts_with(first)));
-            heir.is_some_and(|now| !now.starts_with(was) && !self.unrepaired)
+            let whole = was.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            heir.is_some_and(|now| !now.starts_with(&was[..whole]) && !self.unrepaired)
         });
         assert_eq!(shrunk.count(), 0, "a file lost bytes that could be read");
         self.before = files;
@@ -319,16 +320,43 @@ fn a_write_that_stops_halfway_goes_on_there_when_the_disk_has_room() {
     let (mut inlet, counters) = open(&disk, limits);
     disk.set_room(Some(5));
     assert_eq!(inlet.append(b"abc\ndef\nghi\n", 3).unwrap(), Kept::Held);
-    assert_eq!(disk.files()["inlet.log"], b"abc\nd");
+    // Finished where the last whole record ends, so that it can be read to its end.
+    assert_eq!(disk.files()["inlet.log.1"], b"abc\n");
     assert_eq!(inlet.append(b"jkl\n", 1).unwrap(), Kept::Held);
+    assert_eq!(disk.files()["inlet.log"], b"d");
     assert!(inlet.sync().is_err());
     assert_eq!(inlet.held_bytes(), 11);
     assert_eq!(inlet.bytes(), 16);
     disk.set_room(None);
     assert_eq!(inlet.append(b"mno\n", 1).unwrap(), Kept::Written);
-    assert_eq!(disk.files()["inlet.log.1"], b"abc\ndef\nghi\njkl\n");
+    assert_eq!(disk.files()["inlet.log.2"], b"def\nghi\njkl\n");
     assert_eq!(disk.files()["inlet.log"], b"mno\n");
     assert_eq!(counters.all_dropped(), 0);
+}
+
+/// What fills the disk is the inlet's own file, all of which is delivered: it is finished, and when its reader has removed it there is room.
+#[test]
+fn a_file_that_fills_the_disk_is_finished_so_that_it_can_be_removed() {
+    let disk = FaultyDisk::default();
+    let limits = Limits { bytes: 1 << 20, policy: Policy::Refuse, file_bytes: 1 << 19 };
+    let (mut inlet, counters) = open(&disk, limits);
+    disk.set_room(Some(10));
+    inlet.append(b"abc\ndef\n", 2).unwrap();
+    assert_eq!(inlet.append(b"ghij\n", 1).unwrap(), Kept::Held);
+    assert_eq!(disk.files()["inlet.log.1"], b"abc\ndef\n");
+    assert_eq!(inlet.append(b"k\n", 1).unwrap(), Kept::Held);
+    disk.take_away("inlet.log.1");
+    inlet.sync().unwrap();
+    assert_eq!(disk.files()["inlet.log"], b"ghij\nk\n");
+    assert_eq!((inlet.held_bytes(), inlet.bytes(), counters.all_dropped()), (0, 7, 0));
+    // In peace it is the same, one file at a time.
+    assert!(inlet.rest());
+    assert_eq!(disk.files().keys().collect::<Vec<_>>(), ["inlet.log.2"]);
+    inlet.append(b"l\n", 1).unwrap();
+    assert!(!inlet.rest(), "the one before is not read yet");
+    disk.take_away("inlet.log.2");
+    assert!(inlet.rest());
+    assert_eq!(disk.files()["inlet.log.3"], b"l\n");
 }
 
 #[test]

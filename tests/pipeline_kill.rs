@@ -126,10 +126,10 @@ impl World {
             owners: None,
             records: None,
         };
-        let (alive, _) = shutdown::channel();
+        let ((alive, _), (begun, _)) = (shutdown::channel(), shutdown::channel());
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
         let kept = handle::Kept::new(&registry, clock.clone()).list();
-        self.agent = Some(worker::start(Parts { next, store, wake, clock, kept, registry, alive }).unwrap());
+        self.agent = Some(worker::start(Parts { next, store, wake, clock, kept, registry, alive, begun }).unwrap());
     }
 
     /// What `kill -9` does: nothing counts from this moment on, and the next agent finds the files of the state as they are now.

@@ -68,7 +68,12 @@ async fn start_at(address: &str, reload: Option<mpsc::Sender<ReloadRequest>>) ->
     let (trigger, stopping) = shutdown::channel();
     let snapshot = Arc::new(Mutex::new(snapshot()));
     let (registry, shared) = (Registry::default(), snapshot.clone());
-    let view = View { snapshot: Arc::new(move || shared.lock().unwrap().clone()), registry: registry.clone(), reload };
+    let view = View {
+        snapshot: Arc::new(move || shared.lock().unwrap().clone()),
+        registry: registry.clone(),
+        host: Arc::new(|| None),
+        reload,
+    };
     let task = tokio::spawn(web.serve(view, stopping));
     Server { address, trigger, task, snapshot, registry }
 }

@@ -100,7 +100,7 @@ impl Joints {
                 let (store, source, place) = (store.clone(), name.clone(), directory.clone());
                 let delivered = Box::new(move |file: &str| stored(&store, &source, &place.join(file)));
                 let places = self.state_dir.join(PLACES).join(format!("{}.json", settings.name));
-                Some(Tap::open((&directory, places), &name, self.clock.clone(), &self.registry, delivered)?)
+                Some(Tap::open((&directory, places), &name, self.clock.clone(), &self.registry, delivered, &status)?)
             }
         };
         let before = before.map(|before| &**before);

@@ -146,9 +146,9 @@ impl Metrics {
         }
         let (joints_there, age) = (joints.clone(), plan.spool_age);
         let prepare = move || -> Result<Vec<_>, PrepareError> {
-            let prepared = wanted.into_iter().map(|(settings, is_there)| {
-                Ok((Prepared::new(settings.clone())?, settings, is_there))
-            });
+            let prepared = wanted
+                .into_iter()
+                .map(|(settings, is_there)| Ok((Prepared::new(settings.clone())?, settings, is_there)));
             let prepared = prepared.collect::<Result<Vec<_>, PrepareError>>()?;
             let with_spool = prepared.into_iter().map(|(prepared, settings, is_there)| {
                 let spool = (!is_there).then(|| joints_there.metrics_spool(&settings.name, bytes, age));
@@ -174,10 +174,12 @@ impl Metrics {
             .filter_map(|settings| there().find(|running| running.settings.name == settings.name))
             .map(|running| running.handle.output())
             .collect();
-        let of = |to: &[usize]| -> Vec<Arc<dyn Output>> { to.iter().filter_map(|at| outputs.get(*at).cloned()).collect() };
+        let of =
+            |to: &[usize]| -> Vec<Arc<dyn Output>> { to.iter().filter_map(|at| outputs.get(*at).cloned()).collect() };
         let jobs = metrics.map(|metrics| metrics.scrape.as_slice()).unwrap_or_default();
         if !jobs.is_empty() || self.scrape.is_some() {
-            let jobs = jobs.iter().map(|(settings, to)| scrape::Job { settings: settings.clone(), outputs: of(to) }).collect();
+            let jobs =
+                jobs.iter().map(|(settings, to)| scrape::Job { settings: settings.clone(), outputs: of(to) }).collect();
             match scrape::Prepared::new(jobs, self.scrape.as_ref()) {
                 Ok(prepared) => next.scrape = Some(prepared),
                 Err(error) => {
@@ -210,7 +212,13 @@ impl Metrics {
     }
 
     /// Takes over what was prepared. An error is that of a thread that cannot be started; everything else has been taken over then.
-    pub(super) async fn change(&mut self, next: Next, plan: &Plan, bytes: u64, joints: &Joints) -> Result<(), MetricsError> {
+    pub(super) async fn change(
+        &mut self,
+        next: Next,
+        plan: &Plan,
+        bytes: u64,
+        joints: &Joints,
+    ) -> Result<(), MetricsError> {
         let Next { changed, launched, scrape, host } = next;
         self.endpoints.extend(launched);
         for (settings, prepared) in changed {
@@ -221,26 +229,29 @@ impl Metrics {
         }
         match (scrape, &self.scrape) {
             (Some(prepared), Some(handle)) => handle.change(prepared),
-            (Some(prepared), None) => self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry)),
+            (Some(prepared), None) => {
+                self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry))
+            }
             (None, _) => {}
         }
-        let started = match (host, &self.ticker) {
-            (Some(job), Some(ticker)) => {
+        let mut started = Ok(());
+        match (host, self.ticker.take()) {
+            (Some(job), Some(mut ticker)) => {
                 ticker.change(job).await;
-                Ok(())
+                self.ticker = Some(ticker);
             }
-            (Some(job), None) => Ticker::start(job, joints.clock.clone(), self.view.host.clone()).map(|ticker| self.ticker = Some(ticker)),
-            (None, _) => {
-                if let Some(ticker) = self.ticker.take() {
-                    ticker.end().await;
-                }
-                Ok(())
-            }
-        };
+            (Some(job), None) => match Ticker::start(job, joints.clock.clone(), self.view.host.clone()) {
+                Ok(ticker) => self.ticker = Some(ticker),
+                Err(error) => started = Err(error),
+            },
+            (None, Some(ticker)) => ticker.end().await,
+            (None, None) => {}
+        }
         // What went there is written by now: stale markers, too.
         let place = |name: &str| plan.remote_write.iter().position(|settings| settings.name == name);
-        let (mut stay, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.endpoints).into_iter().partition(|running| place(&running.settings.name).is_some());
+        let (mut stay, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
+            .into_iter()
+            .partition(|running| place(&running.settings.name).is_some());
         stay.sort_by_key(|running| place(&running.settings.name));
         for running in &stay {
             running.spool.resize(bytes, plan.spool_age.as_secs());
@@ -262,9 +273,9 @@ impl Metrics {
         };
     }
 
-    /// How many endpoints there are.
-    pub(super) fn is_idle(&self) -> bool {
-        self.endpoints.is_empty() && self.ticker.is_none() && self.scrape.is_none()
+    /// What sees it from the outside.
+    pub(super) fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Stops collecting, lets endpoints send what there is or put it on disk, and ends.

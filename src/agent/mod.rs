@@ -4,6 +4,7 @@
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
 mod containers;
+pub mod metrics;
 mod probe;
 mod receivers;
 mod reload;
@@ -15,6 +16,7 @@ pub use probe::Probe;
 pub use reload::ReloadError;
 
 use containers::Listening;
+use metrics::{Metrics, MetricsError};
 use routes::Routes;
 
 use crate::base::clock::Clock;
@@ -36,7 +38,7 @@ use crate::source::file::import;
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::worker;
 use crate::source::handle::{Kept, NextOutput};
-use crate::source::receive::{ReceiveError, Receivers, inlet_path};
+use crate::source::receive::{PushMemory, ReceiveError, Receivers, inlet_path};
 use crate::source::{docker, file, journal};
 use crate::store::checkpoint::{Checkpoints, StoreError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -161,11 +163,13 @@ struct Joints {
     /// Raised when a sender ends that was not told to.
     ended: Arc<Trigger>,
     news: News,
+    /// What pushes to all sources hold in memory.
+    pushes: Arc<PushMemory>,
 }
 
 impl Agent {
     /// Starts everything that the plan names. Must be called within a tokio runtime.
-    pub fn start(plan: Plan, registry: Registry) -> Result<Self, StartError> {
+    pub async fn start(plan: Plan, registry: Registry) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let clock = Clock::System;
         let store = Checkpoints::open(&plan.state_dir, clock.clone(), &registry)?;
@@ -187,6 +191,7 @@ impl Agent {
             clock: clock.clone(),
             ended: Arc::new(ended),
             news: News::default(),
+            pushes: Arc::new(PushMemory::new(plan.memory_bytes)),
         };
         let spools = spools::sizes(&plan);
         spools::warn_of_strangers(&plan.state_dir, &spools::names(&plan));
@@ -196,6 +201,9 @@ impl Agent {
             let spool = joints.spool(&settings.name, bytes, plan.spool_age);
             endpoints.push(joints.launch(prepared, settings.clone(), spool));
         }
+        let mut metrics = Metrics::new(metrics::View::new(&registry));
+        let room = spools::of_metrics(&plan);
+        let collected = metrics.prepare(&plan, room, &joints).await?;
         let arranged = joints.arrange(&plan, &[], &store)?;
         let routes = Routes::new(&arranged);
         let Arranged { files, file_sets, journals, journal_sets, dockers } = arranged;
@@ -203,7 +211,7 @@ impl Agent {
         let journals = journal::reload::Sources::parse(journals)?;
         // Before anybody reads them: what is torn in inlets is cut.
         let received = joints.receivers(&plan, &store, &[])?;
-        receivers::warn_of_strangers(&plan.state_dir, &receivers::names(&plan));
+        receivers::warn_of_strangers(&plan.state_dir, &receivers::names(&plan), &store);
         import::take_over(&store, &sources, &plan.imports);
         let shares = file_sets.len() + journal_sets.len();
         let group = |reader: Reader, to: Vec<String>| Group { reader, to, budget: budget.share(shares) };
@@ -215,6 +223,8 @@ impl Agent {
         let (alive, worker_ended) = shutdown::channel();
         let kept = Kept::new(&registry, clock.clone());
         let (journals_alive, journals_ended) = shutdown::channel();
+        let (files_begin, files_begun) = shutdown::channel();
+        let (journals_begin, journals_begun) = shutdown::channel();
         let journals = journal::worker::start(journal::worker::Parts {
             next: journal::reload::Next::new(journals, outputs(&journal_groups)),
             store: store.clone(),
@@ -223,6 +233,7 @@ impl Agent {
             registry: registry.clone(),
             kept: kept.list(),
             alive: journals_alive,
+            begun: journals_begin,
         })?;
         let worker = worker::start(worker::Parts {
             next: Next::new(sources, outputs(&groups)),
@@ -232,16 +243,21 @@ impl Agent {
             registry: registry.clone(),
             kept: kept.list(),
             alive,
+            begun: files_begin,
         })?;
         let (receiving, receivers_ended) = shutdown::channel();
         let mut receivers = Receivers::start(receiving).map_err(StartError::Thread)?;
         receivers.begin(received);
+        metrics.change(collected, &plan, room, &joints).await?;
         let reloads = reload::Outcomes::new(&registry, &clock);
         let monitors = endpoints.iter().map(|endpoint| endpoint.handle.monitor()).collect();
         let dockers = containers::listen(dockers, Vec::new(), &clock);
         let shown = probe::sources(&worker.status, &journals.status, &dockers, &receivers.status());
         let ended = vec![worker_ended.clone(), journals_ended.clone(), receivers_ended.clone()];
-        let probe = Probe::new(registry, clock, budget, shown, monitors, ended);
+        let begun = vec![files_begun, journals_begun];
+        let metrics_view = metrics.view();
+        let threads = probe::Threads { ended, begun };
+        let probe = Probe::new(registry, clock, budget, shown, monitors, threads, metrics_view);
         Ok(Agent {
             worker,
             journals,
@@ -260,7 +276,7 @@ impl Agent {
             journals_ended,
             receivers_ended,
             sender_ended,
-            metrics: Metrics::new(metrics_view),
+            metrics,
             probe,
         })
     }
@@ -285,6 +301,8 @@ impl Agent {
     /// Stops reading, lets what is under way be stored, and ends: within 5 s, and sooner when no endpoint takes anything. What only some
     /// endpoints have goes to the spools of the others, at once if there is little hope for them.
     pub async fn stop(self) {
+        // Beside all the rest: they share nothing with logs.
+        let metrics = tokio::spawn(self.metrics.stop());
         // First, so that what is received by now can still be sent.
         self.receivers.stop().await;
         containers::stop(self.dockers).await;
@@ -339,6 +357,8 @@ impl Agent {
                 );
             }
         }
+        // An error is a panic, which has been shown.
+        let _ = metrics.await;
         if !is_ended {
             tracing::warn!(
                 "a file system does not answer; what was read and not stored is read again at the next start"

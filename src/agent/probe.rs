@@ -4,6 +4,7 @@
 //! stopped, too. Leaves to others: showing it.
 
 use super::containers::Listening;
+use super::metrics::View;
 use super::status::{Endpoint, Snapshot, Source, Spool};
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
@@ -11,11 +12,16 @@ use crate::base::shutdown::Shutdown;
 use crate::format::civil::format_rfc3339_ms;
 use crate::model::budget::Budget;
 use crate::sink::endpoint::Monitor;
-use crate::sink::status::State;
+use crate::sink::status::{EndpointStatus, State};
 use crate::source::docker::told_name;
+use crate::source::host::ticker::Asker;
+use crate::source::scrape::JobStatus;
 use crate::source::status::Common;
 use crate::source::{docker, file, journal, receive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Targets whose errors are shown, of a job.
+const SHOWN_TARGETS: usize = 8;
 
 /// A view of the agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,8 +33,17 @@ struct Parts {
     started_s: i64,
     budget: Budget,
     shown: Mutex<Shown>,
-    /// Raised when a thread that reads has ended.
-    ended: Vec<Shutdown>,
+    threads: Threads,
+    metrics: View,
+}
+
+/// What is known of the threads that read.
+#[derive(Debug)]
+pub(super) struct Threads {
+    /// Each is raised when a thread has ended.
+    pub ended: Vec<Shutdown>,
+    /// Each is raised when a thread has looked at all its sources for the first time.
+    pub begun: Vec<Shutdown>,
 }
 
 /// What a source tells of itself.
@@ -92,12 +107,13 @@ impl Probe {
         budget: Budget,
         sources: Vec<Told>,
         endpoints: Vec<Monitor>,
-        ended: Vec<Shutdown>,
+        threads: Threads,
+        metrics: View,
     ) -> Self {
         let config_ns = clock.now_ns();
         let started_s = config_ns / 1_000_000_000;
         let shown = Mutex::new(Shown { sources, endpoints, config_ns, refused: None });
-        Probe(Arc::new(Parts { registry, started_s, budget, shown, ended }))
+        Probe(Arc::new(Parts { registry, started_s, budget, shown, threads, metrics }))
     }
 
     /// Shows these from now on.
@@ -127,12 +143,18 @@ impl Probe {
         &self.0.registry
     }
 
+    /// Who collects the host's metrics for those who ask; `None`: nobody.
+    pub fn host(&self) -> Option<Asker> {
+        self.0.metrics.asker()
+    }
+
     /// The agent at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let parts = &*self.0;
         let shown = self.shown();
         let sources: Vec<Source> = shown.sources.iter().map(source).collect();
-        let endpoints: Vec<Endpoint> = shown.endpoints.iter().map(endpoint).collect();
+        let endpoints: Vec<Endpoint> =
+            shown.endpoints.iter().map(|monitor| endpoint(monitor.status(), "loki")).collect();
         let note = |error: &String| {
             let since = format_rfc3339_ms(shown.config_ns);
             // The whole report is in the log.
@@ -141,14 +163,24 @@ impl Probe {
         };
         let mut notes: Vec<String> = shown.refused.iter().map(note).collect();
         let mut problems: Vec<String> = Vec::new();
-        for Told { name, docker, .. } in &shown.sources {
+        let mut sources = sources;
+        sources.extend(host(&parts.metrics));
+        sources.extend(parts.metrics.jobs().iter().map(job));
+        let mut endpoints = endpoints;
+        endpoints.extend(parts.metrics.endpoints().iter().map(|monitor| endpoint(monitor.status(), "remote_write")));
+        for Told { name, docker, receiver, .. } in &shown.sources {
+            let receives = receiver.as_ref().and_then(|receiver| receiver.degraded());
+            problems.extend(receives.map(|problem| format!("source {name}: {problem}")));
             if let Some(docker) = docker {
                 problems.extend(docker.degraded().map(|problem| format!("source {name}: {problem}")));
                 notes.extend(docker.note().map(|problem| format!("source {name}: {problem}; logs on disk are read")));
             }
         }
         drop(shown);
-        if parts.ended.iter().any(Shutdown::is_raised) {
+        if !parts.threads.begun.iter().all(Shutdown::is_raised) {
+            problems.push("starting: the sources are looked at for the first time".into());
+        }
+        if parts.threads.ended.iter().any(Shutdown::is_raised) {
             let ended = "files or journals are not read, or nothing is received any more: the agent is stopping, or has failed and must be restarted";
             problems.insert(0, ended.into());
         }
@@ -192,11 +224,47 @@ fn source(Told { name, kind, status, docker, receiver }: &Told) -> Source {
     told
 }
 
-fn endpoint(monitor: &Monitor) -> Endpoint {
-    let status = monitor.status();
+/// The host's metrics as a source: its samples stand for lines.
+fn host(metrics: &View) -> Option<Source> {
+    let status = metrics.host()?;
+    let failures = status.failures().into_iter();
+    let errors = failures.map(|failure| format!("collector {}: {}", failure.collector, failure.what));
+    Some(Source {
+        name: "host".to_owned(),
+        kind: "host",
+        followed: 1,
+        bytes: 0,
+        lines: status.collected.get(),
+        lag_bytes: 0,
+        lag_s: 0.0,
+        errors: errors.collect(),
+    })
+}
+
+/// A job that scrapes as a source: its targets stand for files.
+fn job(job: &JobStatus) -> Source {
+    let down = job.targets.iter().filter_map(|target| Some(format!("{}: {}", target.url, target.error.as_ref()?)));
+    let mut errors: Vec<String> = job.problems.iter().cloned().chain(down.take(SHOWN_TARGETS)).collect();
+    let count = job.targets.iter().filter(|target| target.error.is_some()).count();
+    if count > SHOWN_TARGETS {
+        errors.push(format!("… and {} more targets", count - SHOWN_TARGETS));
+    }
+    Source {
+        name: job.job.clone(),
+        kind: "scrape",
+        followed: job.targets.len() as u64,
+        bytes: 0,
+        lines: job.targets.iter().map(|target| target.samples).sum(),
+        lag_bytes: 0,
+        lag_s: 0.0,
+        errors,
+    }
+}
+
+fn endpoint(status: EndpointStatus, kind: &'static str) -> Endpoint {
     Endpoint {
         name: status.name,
-        kind: "loki",
+        kind,
         url: status.url,
         state: status.state.as_str(),
         queued: status.queued,
@@ -207,5 +275,36 @@ fn endpoint(monitor: &Monitor) -> Endpoint {
         retries: status.retries,
         last_success_s: status.last_success_s,
         error: status.error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::metrics::Gauge;
+    use crate::base::shutdown;
+
+    #[test]
+    fn it_is_ready_when_all_sources_were_looked_at_and_none_has_ended() {
+        let (files_begin, files_begun) = shutdown::channel();
+        let (journals_begin, journals_begun) = shutdown::channel();
+        let (alive, ended) = shutdown::channel();
+        let threads = Threads { ended: vec![ended], begun: vec![files_begun, journals_begun] };
+        let probe = Probe::new(
+            Registry::default(),
+            Clock::default(),
+            Budget::new(1, Gauge::default()),
+            Vec::new(),
+            Vec::new(),
+            threads,
+            View::new(&Registry::default()),
+        );
+        let problems = || probe.snapshot().problems;
+        files_begin.raise();
+        assert!(problems().first().is_some_and(|p| p.starts_with("starting")) && !probe.snapshot().ready);
+        drop(journals_begin);
+        assert!(probe.snapshot().ready, "{:?}", problems());
+        alive.raise();
+        assert!(!probe.snapshot().ready && problems().len() == 1);
     }
 }

@@ -12,21 +12,15 @@ use crate::source::docker::told_name;
 use crate::source::file::{settings::Settings, stored, taken};
 use crate::source::receive::{self, Naming, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
 use crate::store::checkpoint::Checkpoints;
-use crate::store::inlet::{Delivered, NAME};
+use crate::store::inlet::{Delivered, patterns};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Digits of the number of an inlet's file: there are no more in 64 bits.
-const NUMBER_DIGITS: usize = 20;
-
 /// What the file source is told of a receiver's inlet.
 pub(super) fn inlet_of(state_dir: &Path, receiver: &Receiver) -> Settings {
     let directory = inlet_path(state_dir, &receiver.settings.name);
-    let directory = globset::escape(&directory.to_string_lossy());
-    // The file that is written to first: the others were it. Those have numbers; whatever else lies there is not ours.
-    let numbered = (0..NUMBER_DIGITS).map(|more| format!("{directory}/{NAME}.[1-9]{}", "[0-9]".repeat(more)));
-    let include = std::iter::once(format!("{directory}/{NAME}")).chain(numbered).collect();
+    let include = patterns(&directory);
     Settings { include, ..receiver.records.clone() }
 }
 
@@ -69,6 +63,7 @@ impl Preparation {
             clock: joints.clock.clone(),
             registry: &joints.registry,
             delivered: &delivered,
+            pushes: &joints.pushes,
         };
         receive::prepare(planned, there, &around)
     }
@@ -127,13 +122,13 @@ pub(super) fn names(plan: &Plan) -> Vec<String> {
     receivers.chain(plan.dockers.iter().map(|docker| told_name(&docker.settings))).collect()
 }
 
-/// Says what was received for sources that are not among these. Reads directories, so it blocks.
-pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
-    for (source, bytes) in receive::strangers(state_dir, known) {
+/// Says what was received and is not sent for sources that are not among these. Reads directories, so it blocks.
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String], store: &Checkpoints) {
+    for (source, bytes) in receive::strangers(state_dir, known, |source, path| stored(store, source, path)) {
         let path = inlet_path(state_dir, &source);
         tracing::warn!(
             %source, path = %path.display(), size = %format_size(bytes),
-            "there is what was received for a source that is not configured, and may not be sent yet. It is kept: give a source this name and \
+            "there is what was received for a source that is not configured, and is not sent yet. It is kept: give a source this name and \
              it is sent, or remove the directory"
         );
     }

@@ -7,6 +7,7 @@
 //! as it was; an endpoint that is gone gets what it should have had by then if it comes back, as far as its spool took it, and the rest is
 //! counted; series of what is gone go as well; the runtime's thread does not wait for the disk. Leaves to others: reading the configuration.
 
+use super::metrics::MetricsError;
 use super::receivers::Preparation;
 use super::routes::Routes;
 use super::{Agent, Arranged, Group, Reader, containers, probe, receivers, spools};
@@ -42,6 +43,9 @@ pub enum ReloadError {
     /// A source that receives.
     #[error(transparent)]
     Receivers(#[from] ReceiveError),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The directory of an endpoint that is to come back.
     #[error(
         "endpoint {0}: its spool is still in use since it was removed, as the disk does not answer; reload again when it does"
@@ -164,6 +168,9 @@ impl Agent {
             opened.push((prepared, settings, spool));
         }
 
+        let room = spools::of_metrics(&plan);
+        let collected = self.metrics.prepare(&plan, room, &self.joints).await?;
+
         // From here on nothing fails, unless the agent is stopping. Endpoints start first: outputs need their queues.
         let mut changed = Vec::new();
         for (prepared, settings, spool) in opened {
@@ -178,6 +185,7 @@ impl Agent {
             running.handle.queue.disk_first();
         }
         self.joints.budget.resize(plan.memory_bytes / IN_FLIGHT_SHARE);
+        self.joints.pushes.resize(plan.memory_bytes);
         let of = |reader, sets: Vec<Vec<String>>| sets.into_iter().map(move |to| (reader, to));
         let sets = of(Reader::Files, file_sets).chain(of(Reader::Journals, journal_sets)).collect();
         let groups = self.share_out(sets);
@@ -256,11 +264,12 @@ impl Agent {
         self.probe.show(shown, monitors);
         let known = receivers::names(&plan);
         if before.iter().any(|name| !after.contains(name)) {
-            let state_dir = self.joints.state_dir.clone();
+            let (state_dir, store) = (self.joints.state_dir.clone(), self.store.clone());
             // It is merely said, so nobody waits for a disk that does not answer.
-            drop(tokio::task::spawn_blocking(move || receivers::warn_of_strangers(&state_dir, &known)));
+            drop(tokio::task::spawn_blocking(move || receivers::warn_of_strangers(&state_dir, &known, &store)));
         }
         self.warn_of_fixed(&plan);
+        self.metrics.change(collected, &plan, room, &self.joints).await?;
         Ok(())
     }
 

@@ -242,6 +242,8 @@ pub const RECEIVE_CONNECTIONS: usize = 256;
 pub const RECEIVE_SYNC_MS: u64 = 2;
 /// How long a full inlet is waited for before it is asked again, milliseconds.
 pub const RECEIVE_WAIT_MS: u64 = 20;
+/// An inlet that nothing was written to for so long gives its room back when it is delivered, milliseconds.
+pub const INLET_REST_MS: u64 = 10_000;
 /// How often the kernel is asked what it dropped of a socket that receives, and how often an inlet is synced that is written to, milliseconds.
 pub const RECEIVE_LOOK_MS: u64 = 1_000;
 /// How often it is looked whether all of a stdin that has ended is stored, milliseconds.
@@ -250,6 +252,9 @@ pub const END_LOOK_MS: u64 = 50;
 pub const RECEIVE_STOP_MS: u64 = 500;
 /// How long a receiver that stops takes what goes on coming, milliseconds: less than [`RECEIVE_STOP_MS`].
 pub const RECEIVE_LAST_MS: u64 = 250;
+/// Where a disk is full when a receiver stops, what is in memory waits for room so long, milliseconds: what is delivered meanwhile gives some. Twice,
+/// before and after it is held, and together less than [`RECEIVE_END_MS`].
+pub const RECEIVE_ROOM_MS: u64 = 600;
 /// Time that receivers get to end, all of them together, milliseconds. It is more than [`HTTP_STOP_MS`].
 pub const RECEIVE_END_MS: u64 = 1_500;
 /// Bytes of messages that have begun and not ended, of all connections of a source. Above it those that hold more than their share are closed. Of records
@@ -283,8 +288,13 @@ pub const PUSH_RECORDS: usize = 2;
 pub const PUSH_RECORDS_BYTES_MIN: usize = 4 * 1024 * 1024;
 /// How long a push waits until others are decoded, milliseconds.
 pub const PUSH_TURN_MS: u64 = 10_000;
-/// Bytes of bodies that a push source reads at the same time, in times its largest one.
-pub const PUSH_BODIES: usize = 2;
+/// Bodies of pushes that are read or wait take this part of `limits.memory` at most, all of them together; so a larger one is refused.
+pub const PUSH_BODIES_SHARE: u64 = 8;
+/// What one push is decoded to takes this part of `limits.memory` at most; one at a time is decoded. With the share of bodies, that of batches under way
+/// (a quarter) and what lugger takes by itself it stays below the whole.
+pub const PUSH_DECODED_SHARE: u64 = 5;
+/// What a stream, an entry or a pair of metadata takes of memory when a push in protobuf is decoded, beside its text, bytes.
+pub const PUSH_MESSAGE_BYTES: usize = 100;
 /// How long a push waits for a disk that takes nothing before it is refused, milliseconds.
 pub const PUSH_HELD_MS: u64 = 5_000;
 /// What a push that finds no room is told to wait, seconds.
@@ -293,8 +303,6 @@ pub const PUSH_RETRY_S: u64 = 2;
 pub const RECORD_PAIRS_BYTES: usize = 64 * 1024;
 /// Sets of labels of received entries that are remembered for a source.
 pub const RECORD_KINDS: usize = 1024;
-/// What is lost in an inlet, or fails, is reported at most this often for each reason, seconds.
-pub const INLET_REPORT_S: i64 = 60;
 /// A batch that another endpoint has stored goes to the spool when it waits this long, even if there is room in memory, milliseconds.
 pub const SPILL_AGE_MS: u64 = 30_000;
 /// Where memory is short, at least this share of it has to become free for a sync of the spool: 1/16.
@@ -303,8 +311,10 @@ pub const SPILL_SHARE: u64 = 16;
 pub const SPILL_BYTES: u64 = 16 * 1024 * 1024;
 /// Pause after a spool did not take a batch or did not give a frame, milliseconds.
 pub const SPILL_RETRY_MS: u64 = 500;
-/// What is found or lost in a spool is reported at most this often for each reason, seconds.
-pub const SPOOL_REPORT_S: i64 = 60;
+/// A damaged record is believed to be of the time that it says if that is so long ago at most, nanoseconds: Loki takes a week.
+pub const DAMAGED_AGE_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+/// What is found, lost or fails in a spool or an inlet is reported at most this often for each reason, seconds.
+pub const REPORT_S: i64 = 60;
 /// The clock may be this far behind the last chunk's time before the agent follows it back, nanoseconds. Loki refuses
 /// entries more than 10 minutes ahead, so running on without limit would lose them.
 pub const CLOCK_AHEAD_NS: i64 = 300 * 1_000_000_000;
@@ -625,8 +635,11 @@ pub const DOCKER_REFRESH_MS_RANGE: (u64, u64) = (1_000, 24 * 3600 * 1000);
 pub const DOCKER_PLACES: usize = 4096;
 /// Steps of places are noted beside them until that takes so much, bytes; then they are noted anew.
 pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
-/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Further ones wait until one ends.
+/// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Where there are
+/// more they take turns.
 pub const DOCKER_LOGS: usize = 1000;
+/// A log that is taken keeps its place so long at least, and another one waits so long for it, milliseconds: beginning anew costs a question.
+pub const DOCKER_TURN_MS: u64 = 5_000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod expression;
 pub mod limits;
 pub mod metrics;
+pub mod pem;
 pub mod rate;
 pub mod secret;
 pub mod serve;

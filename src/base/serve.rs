@@ -335,7 +335,9 @@ pub async fn read_body<B: Body<Data = Bytes> + Unpin>(
     // A client that is still sending does not read the answer: somewhat too large a body is drained, not kept.
     let drain = max.saturating_mul(4);
     let read = async {
-        let mut kept = BytesMut::new();
+        let mut kept = BytesMut::with_capacity(
+            body.size_hint().exact().and_then(|len| usize::try_from(len).ok()).unwrap_or(0).min(max),
+        );
         let mut held: Option<OwnedSemaphorePermit> = None;
         let mut seen = 0usize;
         while let Some(frame) = body.frame().await {

@@ -6,35 +6,20 @@
 //! name override (whoever connects does so under the other name).
 
 use super::access::Tls;
+use super::pem::{PemError, certificates, private_key};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why TLS cannot be set up; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("tls_config: cannot read {path}: {error}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// A file has no certificate or key.
-    #[error("tls_config: {path} has no valid {what} in PEM form: {why}")]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// What should be in it.
-        what: &'static str,
-        /// What was found.
-        why: String,
-    },
+    /// A file of certificates or a key.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// The host has no authorities.
     #[error(
         "this host has no certificate authorities to check the endpoint with: install the package ca-certificates, \
@@ -100,7 +85,7 @@ fn authorities(tls: &Tls) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     if let Some(path) = &tls.ca_file {
         for certificate in certificates(path)? {
-            store.add(certificate).map_err(|error| TlsError::Pem {
+            store.add(certificate).map_err(|error| PemError::Form {
                 path: path.clone(),
                 what: "certificate",
                 why: error.to_string(),
@@ -114,26 +99,6 @@ fn authorities(tls: &Tls) -> Result<RootCertStore, TlsError> {
         return Err(TlsError::NoAuthorities);
     }
     Ok(store)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let fail = |why: String| TlsError::Pem { path: path.to_owned(), what: "certificate", why };
-    let pem = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| fail(error.to_string()))?;
-    if found.is_empty() { Err(fail("none found".to_owned())) } else { Ok(found) }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| TlsError::Pem {
-        path: path.to_owned(),
-        what: "private key",
-        why: error.to_string(),
-    })
 }
 
 /// For `insecure_skip_verify`: any certificate will do, but the peer must hold its key.

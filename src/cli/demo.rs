@@ -63,7 +63,7 @@ async fn demo(options: &Options) -> anyhow::Result<ExitCode> {
     let server = tokio::spawn(receiver.serve(stopping));
     let web = bind_status().await?;
     let status = web.address();
-    let agent = Agent::start(plan, Registry::default())?;
+    let agent = Agent::start(plan, Registry::default()).await?;
     let (stop_web, stopping) = shutdown::channel();
     let shown = view(&agent, None);
     let web = tokio::spawn(web.serve(shown.clone(), stopping));

@@ -226,7 +226,7 @@ pub(super) async fn files(plan: Plan, inspect: bool) -> anyhow::Result<ExitCode>
     let plan = diverted(plan, address, &state)?;
     let (stop, stopping) = shutdown::channel();
     let server = tokio::spawn(receiver.serve(stopping));
-    let agent = Agent::start(plan, Registry::default())?;
+    let agent = Agent::start(plan, Registry::default()).await?;
     tracing::info!("dry run: nothing is sent and no cursor moves; Ctrl-C ends it");
     let mut tick = tokio::time::interval(TICK);
     loop {

@@ -70,7 +70,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let (sources, endpoints) = (plan.sources(), plan.loki.len());
-    let mut agent = Agent::start(plan, Registry::default())?;
+    let mut agent = Agent::start(plan, Registry::default()).await?;
     let (stop_web, stopping) = shutdown::channel();
     let (ask, mut asked) = mpsc::channel(1);
     let http = web.as_ref().map(Web::address);

@@ -28,5 +28,7 @@ pub fn load(path: &Path) -> anyhow::Result<Plan> {
 pub fn view(agent: &Agent, reload: Option<mpsc::Sender<ReloadRequest>>) -> View {
     let probe = agent.probe();
     let registry = probe.registry().clone();
-    View { snapshot: Arc::new(move || probe.snapshot()), registry, reload }
+    let of_host = probe.clone();
+    let host = Arc::new(move || of_host.host());
+    View { snapshot: Arc::new(move || probe.snapshot()), registry, host, reload }
 }

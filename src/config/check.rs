@@ -397,18 +397,45 @@ impl<'a> Check<'a> {
         };
         let logs = empty("logs", raw.logs.as_ref().map(Vec::len));
         let loki = empty("loki", raw.loki.as_ref().map(Vec::len));
-        if logs {
+        let metrics = raw.metrics.is_none() && !root.has_lost("metrics");
+        if logs && metrics {
             self.error(
                 root.key_span("logs"),
                 "there is nothing to do: `logs` is missing or empty",
-                "say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`",
+                "say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`, or metrics, such as `metrics: { host: {} }`",
             );
         }
-        if loki {
+        if loki && (!logs || metrics) {
             self.error(
                 root.key_span("loki"),
                 "there is nowhere to send logs to: `loki` is missing or empty",
                 "say where logs go, such as `loki: [{ url: \"http://127.0.0.1:3100\" }]`",
+            );
+        }
+        let remote_write = empty("remote_write", raw.remote_write.as_ref().map(Vec::len));
+        let scrapes = raw
+            .metrics
+            .as_ref()
+            .is_some_and(|metrics| metrics.scrape.as_ref().is_some_and(|scrape| !scrape.is_empty()));
+        if remote_write && scrapes {
+            self.error(
+                root.child("metrics").key_span("scrape"),
+                "there is nowhere to send what is scraped to: `remote_write` is missing or empty",
+                "say where metrics go, such as `remote_write: [{ url: \"http://127.0.0.1:9090/api/v1/write\" }]`",
+            );
+        }
+        if metrics && !remote_write {
+            self.error(
+                root.key_span("remote_write"),
+                "there is nothing to send to it: `metrics` is missing",
+                "say what to measure, such as `metrics: { host: {} }`, or remove it",
+            );
+        }
+        if logs && !loki && !metrics {
+            self.warn(
+                root.key_span("loki"),
+                "nothing goes there: `logs` is missing or empty",
+                "say where logs come from, or remove it",
             );
         }
     }

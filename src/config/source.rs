@@ -5,6 +5,9 @@
 
 use crate::base::limits::CONFIG_EXCERPT_CHARS;
 
+/// What may stand before a text without being of it.
+const OPENING: [char; 6] = ['"', '\'', '{', '[', '(', ','];
+
 /// What stands in the place of a secret.
 const MASK: &str = "<secret>";
 
@@ -167,17 +170,20 @@ impl<'a> Source<'a> {
         Excerpt { text: text.trim_end().to_owned(), before: first, width: last - first }
     }
 
-    /// What stands between `://` and `@`: user and password of a URL, wherever one is written.
+    /// What stands between `://` and `@`: user and password of a URL, wherever one is written. Without a scheme, what has a colon before its `@`.
     fn url_credentials(&self) -> Vec<Span> {
         let mut found = Vec::new();
         for (i, line) in self.lines.iter().enumerate() {
             let mut column = 1;
             for word in line.split(char::is_whitespace) {
                 // The last `@`: a password may have one that somebody forgot to encode.
-                if let Some(start) = word.find("://").map(|at| at + 3)
-                    && let Some(end) = word.rfind('@')
-                    && start < end
-                {
+                let end = word.rfind('@').unwrap_or(0);
+                let before = word.get(..end).unwrap_or("");
+                let start = match word.find("://") {
+                    Some(at) => Some(at + 3),
+                    None => before.contains(':').then(|| end - before.trim_start_matches(OPENING).len()),
+                };
+                if let Some(start) = start.filter(|start| *start < end) {
                     let place = |byte: usize| {
                         let before = word.get(..byte).unwrap_or("").chars().count();
                         Pos { line: i + 1, column: column + before }
@@ -214,6 +220,8 @@ mod tests {
         assert_eq!(source.excerpt(span(1, 6, 9)), Excerpt { text: "p: <secret> x".to_owned(), before: 3, width: 8 });
         let source = Source::new("url: http://me:pa@ss@host/");
         assert_eq!(source.excerpt(span(1, 1, 4)).text, "url: http://<secret>@host/");
+        let source = Source::new("{ listen: \"me:pa@ss@host\" } # mail@host:1");
+        assert_eq!(source.excerpt(span(1, 1, 4)).text, "{ listen: \"<secret>@host\" } # mail@host:1");
     }
 
     #[test]

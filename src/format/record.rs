@@ -1,23 +1,24 @@
 //! A received message as one line of text, as it waits in an inlet until the file worker reads it.
 //!
 //! ```text
-//! s 1785578405000000000 - acme 10.0.0.1 job=syslog,site=b - <30>Aug  1 10:00:00 web app: text
+//! S98501b17 1785578405000000000 - acme 10.0.0.1 job=syslog,site=b - <30>Aug  1 10:00:00 web app: text
 //! ```
 //!
-//! Eight fields with one space between them: the kind (a letter), when it was received and its own time (nanoseconds since 1970), tenant,
+//! Eight fields with one space between them: the kind (a capital letter) with the CRC-32 of all behind its space, when it was received and its own time (nanoseconds since 1970), tenant,
 //! peer, labels and metadata (`name=value` with commas), and the message, which goes to the end of the line. `-` is a field that there is
 //! not. A backslash begins an escape: `\n` `\r` `\0` `\\`; in fields `\s` `\c` `\e` (blank, comma, equals sign) and `\-`; in messages
-//! `\x`, `\y` and `\z` with two, four and six hexadecimal digits for a sequence of one to three bytes that is not UTF-8.
+//! `\x`, `\y` and `\z` with two, four and six hexadecimal digits for a sequence of one to three bytes that is not UTF-8. What earlier versions
+//! wrote has a small letter for its kind, and no checksum.
 //!
-//! Promises: any bytes in any piece come back as they were; the line is UTF-8, has no control character that a reader of lines would
+//! Promises: any bytes in any piece come back as they were; a line that is not as it was written is no record, but for one case in four billion; the line is UTF-8, has no control character that a reader of lines would
 //! repair or take for an end, and is at most [`EXPANSION`] times as long as its pieces, plus [`OVERHEAD`] and two bytes a pair. Decoding
-//! allocates nothing, and looks at the message once. Leaves to others: appending it to a file, a line that was cut there.
+//! allocates nothing, and looks at the message twice. Leaves to others: appending it to a file, what becomes of a line that is no record.
 
 use std::borrow::Cow;
 
 /// How much longer a piece can become, times: a byte that is not UTF-8 becomes four.
 pub const EXPANSION: usize = 4;
-/// What a line has beside its pieces, bytes at most: kind, two times, separators, newline.
+/// What a line has beside its pieces, bytes at most: kind, checksum, two times, separators, newline.
 pub const OVERHEAD: usize = 64;
 
 /// What the message of a record is.
@@ -46,6 +47,9 @@ const KINDS: [(Kind, u8); 6] = [
     (Kind::Docker, b'd'),
 ];
 
+/// Hexadecimal digits of the checksum.
+const SUM_DIGITS: usize = 8;
+
 /// The pieces of a record that is to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Pieces<'a> {
@@ -70,7 +74,7 @@ pub struct Pieces<'a> {
 /// let pieces = Pieces { kind: Kind::Line, received_ns: 7, time_ns: None, tenant: None, peer: None, message: b"a\nb" };
 /// let mut line = Vec::new();
 /// encode(&pieces, [("job", "x y")], [], &mut line);
-/// assert_eq!(line, b"l 7 - - - job=x\\sy - a\\nb\n");
+/// assert_eq!(line, b"L47ece67f 7 - - - job=x\\sy - a\\nb\n");
 /// let line = std::str::from_utf8(&line).unwrap().trim_end_matches('\n');
 /// assert_eq!(decode(line).unwrap().message.text(), "a\nb");
 /// ```
@@ -80,7 +84,10 @@ pub fn encode<'p>(
     metadata: impl IntoIterator<Item = (&'p str, &'p str)>,
     to: &mut Vec<u8>,
 ) {
-    to.push(KINDS.iter().find(|(kind, _)| *kind == pieces.kind).map_or(b'l', |(_, letter)| *letter));
+    let letter = KINDS.iter().find(|(kind, _)| *kind == pieces.kind).map_or(b'l', |(_, letter)| *letter);
+    to.push(letter.to_ascii_uppercase());
+    let sum_at = to.len();
+    to.extend_from_slice(&[0; SUM_DIGITS]);
     to.push(b' ');
     write_number(pieces.received_ns, to);
     to.push(b' ');
@@ -101,7 +108,27 @@ pub fn encode<'p>(
     write_pairs(metadata, to);
     to.push(b' ');
     write_message(pieces.message, to);
+    let sum = sum(letter, to.get(sum_at + SUM_DIGITS + 1..).unwrap_or_default());
+    if let Some(place) = to.get_mut(sum_at..sum_at + SUM_DIGITS) {
+        place.copy_from_slice(&sum);
+    }
     to.push(b'\n');
+}
+
+/// The checksum as it is written, of a kind and what is behind it.
+fn sum(letter: u8, bytes: &[u8]) -> [u8; SUM_DIGITS] {
+    let mut hasher = crc32fast::Hasher::new_with_initial(u32::from(letter));
+    hasher.update(bytes);
+    let mut digits = [0; SUM_DIGITS];
+    for (place, byte) in digits.chunks_exact_mut(2).zip(hasher.finalize().to_be_bytes()) {
+        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    digits
+}
+
+/// A value below 16 as a hexadecimal digit.
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 fn write_pairs<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>, to: &mut Vec<u8>) {
@@ -159,7 +186,6 @@ fn write_invalid(bytes: &[u8], to: &mut Vec<u8>) {
         _ => b'z',
     };
     to.extend_from_slice(&[b'\\', letter]);
-    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
     to.extend(bytes.iter().take(3).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
@@ -236,16 +262,24 @@ pub struct Record<'a> {
 #[error("not a record: its {0} is missing or malformed")]
 pub struct Malformed(pub &'static str);
 
-/// Takes a line apart, without its newline.
+/// Takes a line apart, without its newline. One that is damaged is none.
 pub fn decode(line: &str) -> Result<Record<'_>, Malformed> {
-    let mut rest = line;
+    let (first, mut rest) = line.split_once(' ').ok_or(Malformed("kind"))?;
+    let (letter, written) = first.as_bytes().split_first().ok_or(Malformed("kind"))?;
+    let is_kind = |(_, known): &&(Kind, u8)| *known == letter.to_ascii_lowercase();
+    let (kind, known) = *KINDS.iter().find(is_kind).ok_or(Malformed("kind"))?;
+    if letter.is_ascii_uppercase() {
+        if *written != sum(known, rest.as_bytes()) {
+            return Err(Malformed("checksum"));
+        }
+    } else if !written.is_empty() {
+        return Err(Malformed("kind"));
+    }
     let mut field = |name: &'static str| {
         let (field, after) = rest.split_once(' ').ok_or(Malformed(name))?;
         rest = after;
         Ok(field)
     };
-    let kind = field("kind")?;
-    let kind = KINDS.iter().find(|(_, letter)| kind.as_bytes() == [*letter]).ok_or(Malformed("kind"))?.0;
     let received_ns = field("time of receipt")?.parse().map_err(|_| Malformed("time of receipt"))?;
     let time_ns = match field("time")? {
         "-" => None,
@@ -412,10 +446,15 @@ mod tests {
         String::from_utf8(line).unwrap()
     }
 
+    /// As an earlier version wrote it.
+    fn unsummed(line: &str) -> String {
+        line[..1].to_lowercase() + &line[1 + SUM_DIGITS..]
+    }
+
     #[test]
     fn lines() {
         let plain = pieces(b"<13>Aug  1 10:00:00 web app: x");
-        assert_eq!(line(&plain, &[]), "s 5 - - - - - <13>Aug  1 10:00:00 web app: x\n");
+        assert_eq!(line(&plain, &[]), "S2c81d942 5 - - - - - <13>Aug  1 10:00:00 web app: x\n");
         let full = Pieces {
             kind: Kind::Push,
             received_ns: i64::MIN,
@@ -426,16 +465,22 @@ mod tests {
         };
         let text = line(&full, &[("job", "x=1,2"), ("", "")]);
         assert_eq!(
-            text,
+            unsummed(&text),
             "p -9223372036854775808 9223372036854775807 a\\sb ::1 job=x\\e1\\c2,= -  a\\\\b\\r\\n\\0\\xffä \n"
         );
         let dash = Pieces { tenant: Some("-"), peer: Some(""), ..pieces(b"") };
-        assert_eq!(line(&dash, &[]), "s 5 - \\-  - - \n");
+        assert_eq!(unsummed(&line(&dash, &[])), "s 5 - \\-  - - \n");
         let text = line(&dash, &[]);
         let found = decode(text.trim_end_matches('\n')).unwrap();
         assert_eq!(found.tenant.map(Text::text).as_deref(), Some("-"));
         assert_eq!(found.peer.map(Text::text).as_deref(), Some(""));
         assert_eq!(found.message.plain(), Some(""));
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let found = decode("s 5 - acme - a=b - x").unwrap();
+        assert_eq!((found.kind, found.received_ns, found.message.plain()), (Kind::Syslog, 5, Some("x")));
     }
 
     #[test]
@@ -452,6 +497,9 @@ mod tests {
             ("s 5 - - -", "peer"),
             ("s 5 - - - -", "labels"),
             ("s 5 - - - - -", "metadata"),
+            ("s00000000 5 - - - - - x", "kind"),
+            ("S 5 - - - - - x", "checksum"),
+            ("S00000000 5 - - - - - x", "checksum"),
         ] {
             assert_eq!(decode(bad), Err(Malformed(field)), "{bad}");
         }
@@ -517,6 +565,23 @@ mod tests {
             found.message.write_bytes(&mut bytes);
             prop_assert_eq!(&bytes, &message);
             prop_assert_eq!(found.message.text(), String::from_utf8_lossy(&message));
+        }
+
+        #[test]
+        fn what_is_damaged_is_no_record(message in "\\PC{0,60}", bit in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>()) {
+            let labels = [("job", "x")];
+            let whole = line(&pieces(message.as_bytes()), &labels);
+            let whole = whole.trim_end_matches('\n');
+            prop_assert!(decode(whole).is_ok());
+            let mut bytes = whole.as_bytes().to_vec();
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&String::from_utf8_lossy(&bytes)).is_err());
+            // What is torn is joined with the next one.
+            let at = cut.index(whole.len());
+            let torn = String::from_utf8_lossy(&whole.as_bytes()[..at]).into_owned();
+            prop_assert!(decode(&torn).is_err());
+            prop_assert!(decode(&(torn + whole)).is_err() || at == 0);
         }
 
         #[test]

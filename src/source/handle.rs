@@ -32,6 +32,8 @@ pub struct Parts<N> {
     pub kept: KeptOfThread,
     /// Raised when the thread ends, however it ends.
     pub alive: Trigger,
+    /// Raised when all sources have been looked at for the first time: from then on what happens to them is followed.
+    pub begun: Trigger,
 }
 
 /// A running thread that takes sets of sources `N` and shows a status `S` for each source.

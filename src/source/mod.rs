@@ -16,4 +16,5 @@ pub mod series;
 mod stages;
 pub mod status;
 mod ticks;
+mod unwritten;
 mod watch;

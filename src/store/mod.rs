@@ -10,5 +10,6 @@ mod files;
 mod frame;
 pub mod inlet;
 mod record;
+pub mod seldom;
 mod shared;
 pub mod spool;

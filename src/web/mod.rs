@@ -9,6 +9,8 @@ use crate::agent::status::Snapshot;
 use crate::base::metrics::Registry;
 use crate::base::serve::{self, FromThisHost, ListenError, Listener, Reply};
 use crate::base::shutdown::Shutdown;
+use crate::format::prometheus::text::CONTENT_TYPE;
+use crate::source::host::ticker::Asker;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, header};
 use process::Process;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-const PATHS: &str = "/, /ready, /metrics, /api/status, /-/reload";
+const PATHS: &str = "/, /ready, /metrics, /metrics/host, /api/status, /-/reload";
 
 /// Asks for the configuration to be read again. The answer: a line that says so, or why it is not used.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct View {
     pub snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
     /// The agent's own metrics.
     pub registry: Registry,
+    /// Gives who collects the host's metrics for those who ask, if somebody does.
+    pub host: Arc<dyn Fn() -> Option<Asker> + Send + Sync>,
     /// Who reads the configuration again; `None`: nobody.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
@@ -56,6 +60,7 @@ impl Web {
             async move {
                 match &view.reload {
                     Some(ask) if request.uri().path() == "/-/reload" => reload(ask, address, &request).await,
+                    _ if request.uri().path() == "/metrics/host" => host(&view, &request).await,
                     _ => route(&view, &process, address, &request),
                 }
             }
@@ -84,6 +89,21 @@ async fn reload<B>(ask: &mpsc::Sender<ReloadRequest>, address: SocketAddr, reque
     match result {
         Some(Ok(words)) => serve::text(StatusCode::OK, &words),
         Some(Err(words)) => serve::text(StatusCode::INTERNAL_SERVER_ERROR, &words),
+        None => serve::text(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+    }
+}
+
+/// The host's metrics, collected now.
+async fn host<B>(view: &View, request: &Request<B>) -> Reply {
+    if !serve::is_read(request.method()) {
+        return serve::wrong_method("GET, HEAD");
+    }
+    let Some(asker) = (view.host)() else {
+        let words = "the host's metrics are not collected: add `metrics: { host: {} }` to the configuration";
+        return serve::text(StatusCode::NOT_FOUND, words);
+    };
+    match asker.text().await {
+        Some(text) => serve::reply(StatusCode::OK, CONTENT_TYPE, text),
         None => serve::text(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
     }
 }

@@ -109,7 +109,7 @@ fn chunks(json: bool, stages: &str) -> Vec<(usize, u64)> {
     let settings = settings(files.path(), json, plan.files[0].settings.stages.clone());
     let registry = Registry::default();
     let (sender, receiver) = channel();
-    let (alive, _) = shutdown::channel();
+    let ((alive, _), (begun, _)) = (shutdown::channel(), shutdown::channel());
     let output = NextOutput::New(Box::new(Sink { streams: 0, chunks: sender }));
     let handle = start(Parts {
         next: Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![output]),
@@ -119,6 +119,7 @@ fn chunks(json: bool, stages: &str) -> Vec<(usize, u64)> {
         kept: Kept::new(&registry, Clock::System).list(),
         registry,
         alive,
+        begun,
     })
     .unwrap();
     let (mut seen, mut found, mut before) = (0, Vec::new(), 0);

@@ -262,3 +262,31 @@ fn the_longest_message_changes_with_a_reload() {
     loki.wait_for("all of it by syslog", DRAIN, |line| line == text);
     assert_eq!(refused(), Some(1.0));
 }
+
+/// Of a source that was removed it is told what is not sent, and nothing if all of it is.
+#[test]
+fn what_is_left_of_a_removed_source_is_told_if_it_is_not_sent() {
+    const TOLD: &str = "is not configured, and is not sent yet";
+    let rig = Rig::new();
+    let loki = kept();
+    let (sent, unsent) = (free_port(), free_port());
+    let file = FileSource::new("app", rig.log("*.log"));
+    let none = Config::new(&loki.url()).source(file.clone());
+    let listens = |name, port: std::net::SocketAddr| none.clone().source(syslog(name, &format!("tcp://{port}"), ""));
+    let send = |to, text: &str| connect(to).write_all(format!("<14>Aug  1 10:00:00 h p: {text}\n").as_bytes()).unwrap();
+    let mut agent = rig.start(&listens("first", sent));
+    send(sent, "one");
+    loki.wait_for("it", DRAIN, |line| line == "one");
+    rig.change(&agent, &listens("second", unsent));
+    loki.pause();
+    send(unsent, "two");
+    wait_until("it is received", DRAIN, || {
+        agent.metric("lugger_receive_messages_total{source=\"second\"}") == Some(1.0)
+    });
+    assert_eq!(agent.stop(Duration::from_secs(20)).code, Some(0));
+    assert!(rig.state().join("inlets/first/inlet.log").exists(), "there is something of it");
+    let agent = rig.start(&none);
+    wait_until("the second is told", DRAIN, || agent.stderr().contains(TOLD));
+    let told: Vec<String> = agent.stderr().lines().filter(|line| line.contains(TOLD)).map(str::to_owned).collect();
+    assert!(told.len() == 1 && told[0].contains("source=second"), "{told:?}");
+}

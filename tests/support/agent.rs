@@ -375,7 +375,7 @@ impl Rig {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// Starts the agent and waits until it serves /metrics.
+    /// Starts the agent and waits until it serves /metrics and has looked at all sources.
     #[track_caller]
     pub fn start(&self, config: &Config) -> Agent {
         self.wait_up(self.spawn(config))
@@ -390,7 +390,7 @@ impl Rig {
 
     #[track_caller]
     fn wait_up(&self, mut agent: Agent) -> Agent {
-        let up = holds_within(START, || agent.has_exited() || agent.is_up());
+        let up = holds_within(START, || agent.has_exited() || agent.has_begun());
         assert!(up.is_some() && !agent.has_exited(), "the agent did not come up");
         agent
     }
@@ -472,6 +472,11 @@ impl Agent {
     /// Whether it serves /metrics.
     pub fn is_up(&self) -> bool {
         pusher::get(self.http, "/metrics").is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Whether it serves its pages and has looked at all sources once: what happens to files from now on is followed.
+    pub fn has_begun(&self) -> bool {
+        self.is_up() && self.ready().is_some_and(|answer| !answer.body.contains("for the first time"))
     }
 
     /// Whether /ready says yes.

@@ -12,6 +12,7 @@ pub mod loki;
 pub mod pusher;
 pub mod random;
 pub mod rules;
+pub mod small_disk;
 pub mod wait;
 pub mod wire;
 pub mod writer;

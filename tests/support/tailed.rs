@@ -171,10 +171,10 @@ impl World {
             owners: None,
             records: None,
         };
-        let (alive, _) = shutdown::channel();
+        let ((alive, _), (begun, _)) = (shutdown::channel(), shutdown::channel());
         let next = Next::new(Sources::parse(vec![(settings, 0)]).unwrap(), vec![NextOutput::New(output)]);
         let kept = Kept::new(&registry, clock.clone()).list();
-        let parts = Parts { next, store, wake, clock, registry, kept, alive };
+        let parts = Parts { next, store, wake, clock, registry, kept, alive, begun };
         self.agent = Some(worker::start(parts).unwrap());
     }
 

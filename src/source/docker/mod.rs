@@ -33,7 +33,7 @@ use super::file;
 use super::owner::SharedOwners;
 use crate::model::labels::Labels;
 use crate::pipeline::settings::Stage;
-use crate::store::inlet::NAME;
+use crate::store::inlet::patterns;
 use containers::Containers;
 use file::settings::{Meaning, Records};
 use settings::Settings;
@@ -69,7 +69,6 @@ pub fn told_name(settings: &Settings) -> String {
 
 /// What the file source is told, to read the inlet in this directory.
 pub fn told(settings: &Settings, directory: &Path) -> file::settings::Settings {
-    let directory = globset::escape(&directory.to_string_lossy());
     let records = Records {
         meaning: Meaning::Text,
         // Each record has them.
@@ -83,7 +82,7 @@ pub fn told(settings: &Settings, directory: &Path) -> file::settings::Settings {
     };
     file::settings::Settings {
         name: told_name(settings),
-        include: vec![format!("{directory}/{NAME}"), format!("{directory}/{NAME}.*")],
+        include: patterns(directory),
         exclude: Vec::new(),
         start_at: file::settings::StartAt::Beginning,
         encoding: file::encoding::Encoding::default(),

@@ -2,6 +2,7 @@
 
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::source::problems::Problems;
+use crate::source::unwritten::Unwritten;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,8 @@ pub struct Status {
     pub said: Counter,
     api: Arc<Mutex<Api>>,
     containers_failing: Problems,
+    /// Of the inlet for what the API tells.
+    pub(super) unwritten: Unwritten,
 }
 
 #[derive(Debug, Default)]
@@ -53,19 +56,20 @@ impl Status {
             ),
             api: Arc::default(),
             containers_failing: Problems::default(),
+            unwritten: Unwritten::default(),
         }
     }
 
     /// What is wrong now, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let api = self.api().problem.clone();
-        api.into_iter().chain(self.containers_failing.list()).collect()
+        api.into_iter().chain(self.unwritten.problem()).chain(self.containers_failing.list()).collect()
     }
 
-    /// Why nothing at all is read.
+    /// Why nothing at all is read, or not what the API tells.
     pub fn degraded(&self) -> Option<String> {
         let api = self.api();
-        api.problem.clone().filter(|_| api.is_needed)
+        api.problem.clone().filter(|_| api.is_needed).or_else(|| self.unwritten.problem())
     }
 
     /// Why not everything is known, although logs are read.

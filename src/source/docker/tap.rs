@@ -9,10 +9,12 @@
 use super::api::{Api, ApiError};
 use super::description::Description;
 use super::frames::{Found, Frames};
-use super::place::{Catch, Place, Places, STREAMS, Taken, since_ns};
+use super::place::{self, Catch, Place, STREAMS, Taken, since_ns};
 use super::status::Status;
 use crate::base::clock::Clock;
-use crate::base::limits::{DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, QUIET_MS};
+use crate::base::limits::{
+    DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
+};
 use crate::base::metrics::Registry;
 use crate::base::text::head;
 use crate::format::record::{Kind, Pieces, encode};
@@ -22,7 +24,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// What the daemon says is cut to so much, bytes.
@@ -35,12 +37,14 @@ pub struct Tap {
     clock: Clock,
     /// Something is to be synced.
     dirty: Notify,
+    /// Told what the disk does not take.
+    status: Status,
 }
 
 #[derive(Debug)]
 struct Parts {
     inlet: Inlet,
-    places: Places,
+    places: place::Places,
     /// The last attempt to make it last failed.
     is_failing: bool,
 }
@@ -72,6 +76,46 @@ pub(super) enum End {
     Unreadable(String),
     /// The stream ended while the container runs, or the API is gone.
     Broken,
+    /// Another one has its place now.
+    Turn,
+}
+
+/// Places for logs that are taken at a time. Who waits for one gets it from the log that is silent for the longest time.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Semaphore,
+    /// How many wait and have not been given way to.
+    wishes: Semaphore,
+}
+
+impl Places {
+    /// So many.
+    pub(super) fn new(count: usize) -> Self {
+        Places { free: Semaphore::new(count), wishes: Semaphore::new(0) }
+    }
+
+    /// A place, in turn; `crowded` is called if it has to be waited for. `None`: never, as they are not closed.
+    pub(super) async fn take(&self, crowded: impl FnOnce()) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.free.try_acquire() {
+            return Some(place);
+        }
+        crowded();
+        let mut place = std::pin::pin!(self.free.acquire());
+        tokio::select! {
+            place = &mut place => return place.ok(),
+            // Who waits is as patient as who is waited for, so that not all go round and round.
+            () = tokio::time::sleep(Duration::from_millis(DOCKER_TURN_MS)) => self.wishes.add_permits(1),
+        }
+        place.await.ok()
+    }
+
+    /// Waits until somebody wants a place. Those that wait here longest, since nothing comes that would make them begin anew, are asked first.
+    async fn wanted(&self) {
+        match self.wishes.acquire().await {
+            Ok(wish) => wish.forget(),
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 impl Tap {
@@ -82,6 +126,7 @@ impl Tap {
         clock: Clock,
         registry: &Registry,
         delivered: Delivered,
+        status: &Status,
     ) -> Result<Arc<Self>, InletError> {
         let limits = Limits::new(DOCKER_INLET_BYTES, Policy::Refuse);
         let counters = Counters::new(registry, source);
@@ -90,8 +135,8 @@ impl Tap {
             // What cannot be made shows when places are saved.
             let _ = std::fs::create_dir_all(parent);
         }
-        let parts = Mutex::new(Parts { inlet, places: Places::open(places, clock.now_ns()), is_failing: false });
-        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new() }))
+        let parts = Mutex::new(Parts { inlet, places: place::Places::open(places, clock.now_ns()), is_failing: false });
+        Ok(Arc::new(Tap { parts, clock, dirty: Notify::new(), status: status.clone() }))
     }
 
     /// When the source was run for the first time, nanoseconds since 1970; 0: nobody knows.
@@ -112,6 +157,7 @@ impl Tap {
         }
         // The inlet tells of its own errors, and counts them.
         let synced = parts.inlet.sync().is_ok();
+        self.status.unwritten.note(parts.inlet.held_bytes());
         if !synced {
             return;
         }
@@ -127,10 +173,21 @@ impl Tap {
 
     /// Syncs every second while lines come. Never ends.
     pub async fn keep_synced(&self) {
+        let mut rests = false;
         loop {
-            self.dirty.notified().await;
+            tokio::select! {
+                () = self.dirty.notified() => rests = false,
+                // What was delivered gives its room back.
+                () = tokio::time::sleep(Duration::from_millis(INLET_REST_MS)), if !rests => {
+                    rests = self.parts().inlet.rest();
+                    continue;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(DOCKER_SYNC_MS)).await;
             self.sync();
+            if self.parts().inlet.held_bytes() > 0 {
+                self.dirty.notify_one();
+            }
         }
     }
 
@@ -144,7 +201,9 @@ impl Tap {
             {
                 let mut parts = self.parts();
                 // Both or neither: nothing waits in between.
-                if records == 0 || parts.inlet.append(piece, records).is_ok() {
+                let is_taken = records == 0 || parts.inlet.append(piece, records).is_ok();
+                self.status.unwritten.note(parts.inlet.held_bytes());
+                if is_taken {
                     if parts.places.of(id) != taken {
                         parts.places.set(id, taken);
                         self.dirty.notify_one();
@@ -162,11 +221,16 @@ impl Tap {
     }
 }
 
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.status.unwritten.note(0);
+    }
+}
+
 /// Takes a container's log until it ends.
-pub(super) async fn take(api: &Api, tap: &Tap, status: &Status, container: &Tapped) -> End {
-    match Taking::new(tap, status, container).run(api).await {
-        Ok(true) => End::Over,
-        Ok(false) => End::Broken,
+pub(super) async fn take(api: &Api, tap: &Tap, status: &Status, container: &Tapped, places: &Places) -> End {
+    match Taking::new(tap, status, container).run(api, places).await {
+        Ok(end) => end,
         Err(error) if error.is_not_found() => End::Gone,
         Err(error) if error.is_of_one() => End::Unreadable(error.to_string()),
         Err(_) => End::Broken,
@@ -205,8 +269,10 @@ impl<'a> Taking<'a> {
         }
     }
 
-    /// Takes it until it ends. False: the container runs on.
-    async fn run(mut self, api: &Api) -> Result<bool, ApiError> {
+    /// Takes it until it ends, or another one is to have its place.
+    async fn run(mut self, api: &Api, places: &Places) -> Result<End, ApiError> {
+        let turn_ends = Instant::now() + Duration::from_millis(DOCKER_TURN_MS);
+        let mut is_wanted = false;
         let id = &self.container.id;
         let mut stream = api.logs(id, since_ns(&self.before).unwrap_or(self.container.since_ns)).await?;
         // A problem of before is none any more.
@@ -221,6 +287,12 @@ impl<'a> Taking<'a> {
                     self.put().await;
                     continue;
                 }
+                () = places.wanted(), if !is_wanted => {
+                    is_wanted = true;
+                    continue;
+                }
+                // What is half taken is asked for again, as after a kill.
+                () = sleep_until(Some(turn_ends)), if is_wanted => return Ok(End::Turn),
             };
             let Some(bytes) = bytes else { break };
             let fed = self.read(|frames, take| frames.feed(&bytes, take));
@@ -239,7 +311,7 @@ impl<'a> Taking<'a> {
             }
             self.put().await;
         }
-        Ok(!is_running)
+        Ok(if is_running { End::Broken } else { End::Over })
     }
 
     /// What has waited for too long is given as it is.

@@ -10,7 +10,7 @@ use super::api::{Api, ApiError, Event};
 use super::containers::Containers;
 use super::description::{Description, networks};
 use super::settings::Host;
-use super::tap::{self, End, Tapped};
+use super::tap::{self, End, Places, Tapped};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{DOCKER_LOG_RETRY_MS, DOCKER_LOGS, DOCKER_RETRY_MS};
@@ -22,12 +22,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// The driver that keeps nothing.
 const NOWHERE: &str = "none";
+/// What it is noted under that there are more logs than places.
+const CROWDED: &str = "places";
 /// What problems with networks are noted under.
 const NETWORKS: &str = "networks";
 
@@ -68,7 +69,9 @@ struct Session<'a> {
     /// A task for each log that is taken, with its container; dropping the session ends them.
     tasks: JoinSet<(Tapped, End)>,
     /// Places for those that are connected.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// How many there are.
+    room: usize,
     /// Containers that were asked about, and what is done about their logs.
     known: HashMap<String, Log>,
 }
@@ -95,8 +98,9 @@ async fn listen(containers: &Containers, since_ns: &mut i64, backoff: &mut Backo
     let mut events = api.events(*since_ns).await?;
     let api = Arc::new(api);
     let descriptors = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most / 2).ok());
-    let places = Arc::new(Semaphore::new(descriptors.unwrap_or(DOCKER_LOGS).min(DOCKER_LOGS)));
-    let mut session = Session { api, containers, tasks: JoinSet::new(), places, known: HashMap::new() };
+    let room = descriptors.unwrap_or(DOCKER_LOGS).clamp(1, DOCKER_LOGS);
+    let places = Arc::new(Places::new(room));
+    let mut session = Session { api, containers, tasks: JoinSet::new(), places, room, known: HashMap::new() };
     session.refresh().await?;
     backoff.reset();
     if containers.status().works() {
@@ -224,31 +228,37 @@ impl Session<'_> {
         let log = self.known.entry(tapped.id.clone()).or_default();
         (log.is_taken, log.again, log.begun) = (true, false, Some(Instant::now() + pause));
         let (api, status) = (Arc::clone(&self.api), self.containers.status().clone());
-        let places = Arc::clone(&self.places);
+        let (places, room) = (Arc::clone(&self.places), self.room);
+        let source = self.containers.settings().name.clone();
         self.tasks.spawn(async move {
             tokio::time::sleep(pause).await;
-            // It is never closed. Whether there is room is known only here: those that begin with this one may have been quicker.
-            let _place = match places.try_acquire() {
-                Ok(place) => Ok(place),
-                Err(_) => {
-                    let problem = "as many logs are taken from Docker's API as lugger takes at a time; its own waits until one of them ends";
-                    let problem = format!("container {}: {problem}", tapped.name);
-                    if status.container_fails(&tapped.id, &problem) {
-                        tracing::warn!("{problem}");
-                    }
-                    places.acquire().await
+            let crowded = || {
+                let problem = format!(
+                    "lugger takes {room} logs from Docker's API at a time, and more containers have some: they take turns, and lines come late. \
+                     {DOCKER_LOGS} is the most; fewer are half of the limit of open files (LimitNOFILE)"
+                );
+                if status.container_fails(CROWDED, &problem) {
+                    tracing::warn!(source, "{problem}");
                 }
             };
-            let end = tap::take(&api, &tap, &status, &tapped).await;
+            // Whether there is room is known only here: those that begin with this one may have been quicker.
+            let place = places.take(crowded).await;
+            let end = tap::take(&api, &tap, &status, &tapped, &places).await;
+            drop(place);
             (tapped, end)
         });
     }
 
     /// A log was taken to its end, or as far as it is told now.
     fn ended(&mut self, tapped: Tapped, end: End) {
+        // Those that take turns are begun again, and counted, below.
+        if self.tasks.len() < self.room {
+            self.containers.status().container_works(CROWDED);
+        }
         let Some(log) = self.known.get_mut(&tapped.id) else { return };
         log.is_taken = false;
         match end {
+            End::Turn => self.begin(tapped, Duration::ZERO),
             // Started again while the last of it was taken.
             End::Over if log.again => self.begin(tapped, Duration::ZERO),
             End::Over | End::Gone => {}

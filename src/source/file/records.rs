@@ -4,21 +4,22 @@
 //! with equal labels are of one **kind**, which is looked up by the values that the rules read, so that values that were met before cost
 //! no allocation.
 //!
-//! Promises: what comes out depends on the record alone, so that reading it again gives the same entry; what is not understood is sent as the
-//! text that it is, and counted; memory is bounded, however many labels there are. Leaves to others: receiving, stages, streams.
+//! Promises: what comes out depends on the record alone, so that reading it again gives the same entry; what is not understood, or damaged, is sent as
+//! the text that it is, and counted; memory is bounded, however many labels there are. Leaves to others: receiving, stages, streams.
 
 use super::settings::{Meaning, Records};
-use crate::base::limits::RECORD_KINDS;
+use crate::base::limits::{DAMAGED_AGE_NS, RECORD_KINDS};
 use crate::base::metrics::{Counter, Registry};
 use crate::format::record::{self, Record, Text};
 use crate::format::syslog::{self, Message};
 use crate::format::{gelf, json};
 use crate::model::labels::Labels;
 use crate::model::value::Value;
-use crate::pipeline::entry::Work;
+use crate::pipeline::entry::{Entry, Work};
 use crate::pipeline::label_map::LabelMap;
 use crate::pipeline::relabel::{RelabelError, Rules, Scratch};
 use crate::source::stages::{Form, Outlet, Pipeline, Strand, dropped};
+use crate::store::seldom::Seldom;
 use foldhash::{HashMap, HashMapExt};
 
 /// What is known of a source's records.
@@ -36,6 +37,9 @@ pub(super) struct Decoder {
     wants_data: bool,
     name: String,
     unparsed: Counter,
+    damaged: Counter,
+    told_of_damage: Seldom<1>,
+    source: String,
     relabelled_away: (Counter, Counter),
 }
 
@@ -57,6 +61,11 @@ impl Decoder {
             "Received messages that are not of their format and are sent as the text that they are.",
             &[("source", source)],
         );
+        let damaged = registry.counter(
+            "lugger_inlet_damaged_records_total",
+            "Lines of an inlet that are not as they were written, and are sent as the text that is left. One may have been several records.",
+            &[("source", source)],
+        );
         Ok(Box::new(Decoder {
             wanted: fields.map(|(name, _)| kinds.wants(name)),
             wants_address: kinds.wants(syslog::CONNECTION_IP_ADDRESS),
@@ -68,6 +77,9 @@ impl Decoder {
             gelf: Gelf::default(),
             name: String::new(),
             unparsed,
+            damaged,
+            told_of_damage: Seldom::default(),
+            source: source.to_owned(),
             relabelled_away: dropped(registry, source, "relabel"),
         }))
     }
@@ -81,10 +93,21 @@ impl Decoder {
         outlet: &mut Outlet<'_>,
     ) {
         let Ok(record) = record::decode(line) else {
-            // Somebody else has written it.
-            self.unparsed.add(1);
+            self.damaged.add(1);
+            if self.told_of_damage.is_due(0, read_ns / 1_000_000_000) {
+                tracing::warn!(
+                    source = self.source,
+                    total = self.damaged.get(),
+                    "records of what was received are damaged, and sent as the text that is left: the disk of state_dir or a power loss has \
+                     changed them, or somebody else writes to its `inlets`; look into the kernel's log"
+                );
+            }
             let Some(work) = self.kinds.of(&[], pipeline, outlet.form) else { return };
-            strand.line(pipeline, work, (line, at, read_ns), outlet);
+            let mut prepare = |entry: &mut Entry<'_>| {
+                // Those around it are of that time. Where a stream has something much later, Loki takes nothing of before any more.
+                entry.time_ns = time_left(line, read_ns).unwrap_or(entry.time_ns);
+            };
+            strand.prepared_line(pipeline, work, (line, at, read_ns), &mut prepare, outlet);
             return;
         };
         let Decoder { settings, kinds, text, tenant, gelf, .. } = self;
@@ -157,7 +180,7 @@ impl Decoder {
                 let is_used = settings.use_incoming_timestamp && meaning == settings.meaning;
                 let time_ns = time_ns.filter(|_| is_used).unwrap_or(record.received_ns);
                 let tenant = record.tenant.map(|text| unescaped(text, tenant));
-                let mut prepare = |entry: &mut crate::pipeline::entry::Entry<'_>| {
+                let mut prepare = |entry: &mut Entry<'_>| {
                     entry.time_ns = time_ns;
                     entry.tenant = tenant.map(|tenant| entry.push(tenant));
                     give(&record, entry);
@@ -173,8 +196,14 @@ impl Decoder {
     }
 }
 
+/// When what is left of a damaged record was received, if it says so still: nanoseconds since 1970.
+fn time_left(line: &str, read_ns: i64) -> Option<i64> {
+    let time_ns = line.split(' ').nth(1)?.parse().ok()?;
+    (read_ns.saturating_sub(DAMAGED_AGE_NS)..=read_ns).contains(&time_ns).then_some(time_ns)
+}
+
 /// The metadata of a record.
-fn give(record: &Record<'_>, entry: &mut crate::pipeline::entry::Entry<'_>) {
+fn give(record: &Record<'_>, entry: &mut Entry<'_>) {
     for (name, value) in record.metadata.iter() {
         entry.give(&name.text(), &value.text());
     }

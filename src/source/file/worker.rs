@@ -23,6 +23,7 @@ use super::tree::Tree;
 use crate::base::limits::{PACE_MS, SWEEP_MS};
 use crate::base::metrics::{Counter, Registry};
 use crate::base::rate::{Allowance, WhenOver};
+use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Chunk, Ledger, Note, Output, Receipt};
 use crate::model::labels::{Labels, MERGED, Repairs};
@@ -75,7 +76,7 @@ pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the files of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { next, store, wake, clock, registry, kept, alive } = parts;
+    let Parts { next, store, wake, clock, registry, kept, alive, begun } = parts;
     let (planned, rules, outputs) = next.into_parts();
     let names: Vec<String> = planned.iter().map(|planned| planned.name().to_owned()).collect();
     let tree = Tree::new(rules, new_watcher());
@@ -117,7 +118,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     worker.show_kept();
     let run = move || {
         let _alive = alive;
-        worker.run();
+        worker.run(begun);
     };
     let thread = std::thread::Builder::new().name("lugger-files".into()).spawn(run).map_err(StartError::Thread)?;
     Ok(Handle::new(status, stop, orders, wake, thread))
@@ -159,8 +160,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const DANGLING: Duration = Duration::from_millis(100);
 
 impl Worker {
-    fn run(mut self) {
+    fn run(mut self, begun: Trigger) {
         self.follow.start();
+        begun.raise();
         self.follow.store.flush();
         let mut timers = Timers::new(Instant::now());
         loop {

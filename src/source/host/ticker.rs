@@ -44,6 +44,8 @@ pub struct Status {
     pub ticks: Counter,
     /// Ticks that were left out, as one before took too long.
     pub missed: Counter,
+    /// Samples of all ticks.
+    pub collected: Counter,
     /// Samples of the last tick.
     pub samples: Gauge,
     /// How long the last one took, seconds.
@@ -61,6 +63,7 @@ impl Status {
                 "Collections that were left out, as one before took too long.",
                 &[],
             ),
+            collected: registry.counter("lugger_host_samples_total", "Samples of the host's metrics.", &[]),
             samples: registry.gauge(
                 "lugger_host_samples",
                 "Samples of the last collection of the host's metrics.",
@@ -379,6 +382,7 @@ impl Work {
         self.last_ms = time_ms;
         self.status.ticks.add(1);
         self.status.missed.add(self.ticks.missed(took));
+        self.status.collected.add(self.samples.len() as u64);
         self.status.samples.set(self.samples.len() as f64);
         self.status.duration_s.set(duration_s);
     }

@@ -21,6 +21,7 @@ use crate::base::limits::{
 };
 use crate::base::metrics::Registry;
 use crate::base::rate::WhenOver;
+use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::Output;
 use crate::pipeline::CompileError;
@@ -61,7 +62,7 @@ pub type Handle = handle::Handle<Next, Status>;
 
 /// Starts the thread that reads the journals of all sources.
 pub fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { next, store, wake, clock, registry, kept, alive } = parts;
+    let Parts { next, store, wake, clock, registry, kept, alive, begun } = parts;
     let (stop, orders) = (Arc::new(Stop::default()), Arc::new(Orders::default()));
     let mut worker = Worker {
         sources: Vec::new(),
@@ -81,7 +82,7 @@ pub fn start(parts: Parts) -> Result<Handle, StartError> {
     let status = worker.statuses();
     let run = move || {
         let _alive = alive;
-        worker.run();
+        worker.run(begun);
     };
     let thread = std::thread::Builder::new().name("lugger-journal".into()).spawn(run).map_err(StartError::Thread)?;
     Ok(Handle::new(status, stop, orders, wake, thread))
@@ -109,8 +110,9 @@ const TURNS: usize = 16;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 impl Worker {
-    fn run(mut self) {
+    fn run(mut self, begun: Trigger) {
         let mut timers = Timers::new(Instant::now());
+        let mut begun = Some(begun);
         while !self.stop.is_stopping() {
             if self.obey() {
                 timers = Timers::new(Instant::now());
@@ -125,6 +127,8 @@ impl Worker {
             }
             let due = self.tick(now);
             let progress = self.read_all(now);
+            // Dropping it raises it.
+            drop(begun.take());
             let held_until = self.release_due();
             self.switch_later(now);
             if progress {

@@ -20,11 +20,12 @@ mod streams;
 mod tls;
 
 pub use judge::Naming;
+pub use push::Memory as PushMemory;
 pub use socket::BindError;
 pub use tls::TlsError;
 
 use crate::base::clock::Clock;
-use crate::base::limits::{RECEIVE_END_MS, RECEIVE_STOP_MS, RECEIVE_SYNC_MS};
+use crate::base::limits::{RECEIVE_END_MS, RECEIVE_ROOM_MS, RECEIVE_STOP_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS};
 use crate::base::metrics::Registry;
 use crate::base::secret::Secret;
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -56,14 +57,21 @@ pub fn inlet_path(state_dir: &Path, source: &str) -> PathBuf {
     state_dir.join(NAME).join(source)
 }
 
-/// The names of what lies there for sources that are not among these. Reads directories, so it blocks.
-pub fn strangers(state_dir: &Path, known: &[String]) -> Vec<(String, u64)> {
+/// Sources that are not among these, for which something lies there that is not stored, and how much, bytes. `stored` says how far a file of a source
+/// is. Reads directories, so it blocks.
+pub fn strangers(state_dir: &Path, known: &[String], stored: impl Fn(&str, &Path) -> u64) -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir(state_dir.join(NAME)) else { return Vec::new() };
-    let size = |path: &Path| -> u64 {
+    let unsent = |name: &str, path: &Path| -> u64 {
         let files = std::fs::read_dir(path).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).filter(|file| file.is_file()).map(|file| file.len()).sum()
+        let files = files.filter_map(|file| Some((file.path(), file.metadata().ok()?)));
+        let files = files.filter(|(_, meta)| meta.is_file());
+        files.map(|(path, meta)| meta.len().saturating_sub(stored(name, &path))).sum()
     };
-    let named = entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), size(&entry.path())));
+    let named = entries.flatten().map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let bytes = unsent(&name, &entry.path());
+        (name, bytes)
+    });
     named.filter(|(name, bytes)| *bytes > 0 && !known.contains(name)).collect()
 }
 
@@ -123,6 +131,7 @@ pub struct Prepared {
     /// Who may push.
     wanted: Option<Secret>,
     judge: Option<Arc<Judge>>,
+    pushes: Arc<PushMemory>,
     wake: Option<Wake>,
 }
 
@@ -146,6 +155,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Registry,
     /// How much of a file of a source's inlet is delivered.
     pub delivered: &'a dyn Fn(&str) -> Delivered,
+    /// What pushes of all sources hold.
+    pub pushes: &'a Arc<PushMemory>,
 }
 
 /// Does all that can fail: binds what is not bound, opens inlets, reads certificates. Blocks for the disk.
@@ -214,7 +225,8 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
-    Ok(Prepared { planned, port, is_new: is_new || is_bound, socket, tls, wanted, judge, wake })
+    let pushes = Arc::clone(around.pushes);
+    Ok(Prepared { planned, port, is_new: is_new || is_bound, socket, tls, wanted, judge, pushes, wake })
 }
 
 /// Who can be held up waits; over UDP the oldest gives way.
@@ -397,7 +409,7 @@ impl Receivers {
     }
 
     fn launch(&self, prepared: Prepared, syncing: Option<Arc<AbortOnDrop>>) -> Running {
-        let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, wake, is_new } =
+        let Prepared { planned: Planned { settings, labels }, port, socket, tls, wanted, judge, pushes, wake, is_new } =
             prepared;
         if is_new && let Some(socket) = &socket {
             socket.show();
@@ -429,7 +441,7 @@ impl Receivers {
             }
             (_, None) => self.runtime.spawn(async {}),
             (from, Some(socket)) => {
-                let server = Server { tls, wanted, judge };
+                let server = Server { tls, wanted, judge, pushes };
                 let work = work(from.clone(), server, socket.clone(), Arc::clone(&port), leaving, stopping);
                 let name = settings.name.clone();
                 self.runtime.spawn(async move {
@@ -500,8 +512,17 @@ impl Gone {
             let _ = task.await;
             drop(syncing);
         }
+        // What a full disk does not take has no other place: what is delivered now may give it room.
+        let last_at = Instant::now() + Duration::from_millis(RECEIVE_ROOM_MS);
+        loop {
+            let syncing = Arc::clone(&port);
+            let synced = tokio::task::spawn_blocking(move || syncing.sync()).await;
+            if synced.is_err() || !closes || last_at <= Instant::now() || port.held_bytes() == Some(0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
+        }
         let last = move || {
-            port.sync();
             if closes {
                 port.close();
             }
@@ -515,6 +536,7 @@ struct Server {
     tls: Option<Arc<ServerConfig>>,
     wanted: Option<Secret>,
     judge: Option<Arc<Judge>>,
+    pushes: Arc<PushMemory>,
 }
 
 /// Receives until it is told to stop.
@@ -526,14 +548,14 @@ async fn work(
     leave: Shutdown,
     stop: Shutdown,
 ) -> io::Result<()> {
-    let Server { tls, wanted, judge } = server;
+    let Server { tls, wanted, judge, pushes } = server;
     // Where connections go on after nobody listens any more, the socket does not stay.
     match (from, socket) {
         (From::Push(push), Socket::Tcp(listener)) => {
             let own = listener.try_clone()?;
             drop(listener);
             let Some(judge) = judge else { return Ok(()) };
-            push::receive(own, (push, wanted, judge), tls, port, leave).await;
+            push::receive(own, (push, wanted, judge), tls, (port, pushes), leave).await;
         }
         (From::Syslog(syslog), Socket::Tcp(listener)) => {
             let source = streams::Source::Tcp(TcpListener::from_std(listener.try_clone()?)?, tls);

@@ -6,7 +6,8 @@
 use super::status::Status;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    CLOCK_AHEAD_NS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_SYNC_MS, RECEIVE_WAIT_MS,
+    CLOCK_AHEAD_NS, INLET_REST_MS, RECEIVE_CHUNK_BYTES, RECEIVE_CONNECTIONS, RECEIVE_LOOK_MS, RECEIVE_ROOM_MS,
+    RECEIVE_SYNC_MS, RECEIVE_WAIT_MS,
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
@@ -160,7 +162,10 @@ impl Port {
 
     /// Appends a chunk, if the inlet takes it.
     pub(super) fn append(&self, chunk: &Chunk) -> Result<Kept, AppendError> {
-        let kept = append(&mut self.lock(), chunk);
+        let mut inlet = self.lock();
+        let kept = append(&mut inlet, chunk);
+        self.note(&inlet);
+        drop(inlet);
         self.count(chunk, kept.is_ok());
         kept
     }
@@ -173,6 +178,7 @@ impl Port {
             Err(TryLockError::WouldBlock) => return None,
         };
         let kept = append(&mut inlet, chunk);
+        self.note(&inlet);
         self.count(chunk, kept.is_ok());
         Some(kept)
     }
@@ -187,6 +193,11 @@ impl Port {
         }
     }
 
+    /// Notes what the disk does not take.
+    fn note(&self, inlet: &Option<Inlet>) {
+        self.status.unwritten.note(inlet.as_ref().map_or(0, Inlet::held_bytes));
+    }
+
     /// What is appended is received.
     fn count(&self, chunk: &Chunk, is_kept: bool) {
         if is_kept {
@@ -196,15 +207,21 @@ impl Port {
         }
     }
 
-    /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound.
+    /// Appends a chunk, and waits for room. What was read before a stop is appended even above the bound; a full disk is waited for a moment even so.
     pub(super) async fn append_all(&self, chunk: &mut Chunk, stop: &mut Shutdown) {
         let mut waited = false;
+        let mut last_at: Option<Instant> = None;
         while !chunk.is_empty() {
             match self.append_soon(chunk).await {
                 Ok(_) => break,
-                Err(_) if stop.is_raised() => {
-                    self.append_above(chunk);
-                    break;
+                Err(error) if stop.is_raised() => {
+                    let room = Duration::from_millis(RECEIVE_ROOM_MS);
+                    let last_at = *last_at.get_or_insert_with(|| Instant::now() + room);
+                    if !matches!(error, AppendError::Disk(_)) || last_at <= Instant::now() {
+                        self.append_above(chunk);
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(RECEIVE_WAIT_MS)).await;
                 }
                 // Waiting would be for ever.
                 Err(AppendError::TooLarge { .. }) => match chunk.split_first() {
@@ -265,7 +282,10 @@ impl Port {
 
     /// Makes what is in files last. The inlet takes more while the disk is waited for.
     pub(super) fn sync(&self) -> bool {
-        let pending = self.lock().as_mut().map(Inlet::begin_sync);
+        let mut inlet = self.lock();
+        let pending = inlet.as_mut().map(Inlet::begin_sync);
+        self.note(&inlet);
+        drop(inlet);
         let Some(synced) = pending.map(Pending::run) else { return true };
         // What fails is counted and told by the inlet.
         self.lock().as_mut().is_none_or(|inlet| inlet.end_sync(synced).is_ok())
@@ -277,10 +297,20 @@ impl Port {
         drop(inlet);
     }
 
-    /// Syncs every second for as long as anything is written, beside the thread that receives.
+    /// Syncs every second for as long as anything is written, beside the thread that receives. Where nothing is, what was delivered gives its room back.
     pub(super) async fn keep_synced(self: Arc<Self>) {
+        let mut rests = false;
         loop {
-            self.written.notified().await;
+            let rest = tokio::time::sleep(Duration::from_millis(INLET_REST_MS));
+            tokio::select! {
+                () = self.written.notified() => rests = false,
+                () = rest, if !rests => {
+                    let port = Arc::clone(&self);
+                    let rested = move || port.lock().as_mut().is_none_or(Inlet::rest);
+                    rests = tokio::task::spawn_blocking(rested).await.unwrap_or(true);
+                    continue;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(RECEIVE_LOOK_MS)).await;
             let port = Arc::clone(&self);
             if tokio::task::spawn_blocking(move || port.sync()).await.ok() != Some(true) {

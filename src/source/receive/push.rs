@@ -2,8 +2,8 @@
 //!
 //! Promises: an answer of 204 says that all of a push is in the inlet, whatever happens to the process afterwards; any other answer that none of it
 //! is, but for a disk that takes nothing (503), where some of it may come twice if it is sent again. A push that finds no room is answered with 429 and
-//! a time to wait; one with entries that have no labels with 400, as they could not be stored. Pushes are decoded one at a time and beside the thread that
-//! receives: what one takes of memory is bounded, however well it is compressed. Leaves to others: labels and stages (`file/records`), HTTP
+//! a time to wait; one with entries that have no labels with 400, as they could not be stored. Pushes of all sources are decoded one at a time and
+//! beside the thread that receives: what they take of memory is a share of `limits.memory`, however well they are compressed. Leaves to others: labels and stages (`file/records`), HTTP
 //! (`base/serve`).
 
 use super::judge::{Judge, Judging};
@@ -11,13 +11,13 @@ use super::port::{Chunk, Port};
 use super::settings::{Password, Push};
 use crate::base::base64;
 use crate::base::limits::{
-    PUSH_BODIES, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_MESSAGES, PUSH_RECORDS, PUSH_RECORDS_BYTES_MIN, PUSH_RETRY_S,
-    PUSH_TURN_MS, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS, RECORD_PAIRS_BYTES,
+    PUSH_BODIES_SHARE, PUSH_DECODED_SHARE, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_MESSAGE_BYTES, PUSH_MESSAGES, PUSH_RECORDS,
+    PUSH_RECORDS_BYTES_MIN, PUSH_RETRY_S, PUSH_TURN_MS, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS, RECORD_PAIRS_BYTES,
 };
 use crate::base::secret::Secret;
 use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
 use crate::base::shutdown::Shutdown;
-use crate::format::loki::{DecodeError, decode_snappy_within, parse_labels};
+use crate::format::loki::{DecodeError, EntryAdapter, decode_snappy_within, parse_labels};
 use crate::format::push_json::{Decoder, Found};
 use crate::format::record::{Kind, Pieces, encode};
 use crate::model::labels::{LabelCaps, LabelError, check_name};
@@ -28,13 +28,110 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use rustls::ServerConfig;
-use std::io::Read;
-use std::sync::Arc;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
+/// Why not more is taken than fits into the share of memory.
+const OF_MEMORY: &str = "which is what `limits.memory` allows: send smaller ones, or raise it";
 const PATHS: &str = "/loki/api/v1/push, /api/v1/raw (also as /promtail/api/v1/raw), /ready";
+
+/// What pushes of all sources may hold in memory together: bodies that are read or wait to be decoded, and what is decoded.
+#[derive(Debug)]
+pub struct Memory {
+    /// For bodies, as they are sent, bytes.
+    room: Arc<Semaphore>,
+    /// How much there is of it.
+    room_bytes: AtomicUsize,
+    /// For what is decoded, bytes.
+    decoded_bytes: AtomicUsize,
+    /// One push is decoded at a time.
+    turn: Arc<Semaphore>,
+    /// The thread that decodes, once there is something for it: one, as an allocator keeps some memory for each that had much. It ends with this.
+    thread: Mutex<Option<Sender<Work>>>,
+}
+
+/// What is done beside the thread that receives.
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Memory {
+    /// A share of `memory_bytes`.
+    pub fn new(memory_bytes: u64) -> Self {
+        let memory = Memory {
+            thread: Mutex::new(None),
+            room: Arc::new(Semaphore::new(0)),
+            room_bytes: AtomicUsize::new(0),
+            decoded_bytes: AtomicUsize::new(0),
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        memory.resize(memory_bytes);
+        memory
+    }
+
+    /// Starts the thread that decodes.
+    fn begin() -> io::Result<Sender<Work>> {
+        let (thread, work) = mpsc::channel::<Work>();
+        std::thread::Builder::new().name("lugger-push".into()).spawn(move || {
+            for work in work {
+                // A panic has been shown; who asked for it is told by its answer, which does not come.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+            }
+        })?;
+        Ok(thread)
+    }
+
+    /// Does something on the thread that decodes. `None`: it panicked, or there is no thread to be had.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        // Who hangs up wants no answer.
+        let work = Box::new(move || _ = answer.send(work()));
+        {
+            let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            let thread = match &mut *thread {
+                Some(thread) => thread,
+                none => none.insert(Memory::begin().ok()?),
+            };
+            thread.send(work).ok()?;
+        }
+        answered.await.ok()
+    }
+
+    /// Another share, from the next push on. Where bodies take more at this moment, their part shrinks with the next change.
+    pub fn resize(&self, memory_bytes: u64) {
+        let share = |part: u64| usize::try_from(memory_bytes / part).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let (before, after) = (self.room_bytes.load(Ordering::Relaxed), share(PUSH_BODIES_SHARE));
+        self.room.add_permits(after.saturating_sub(before));
+        let gone = self.room.forget_permits(before.saturating_sub(after));
+        self.room_bytes.store(before.max(after).saturating_sub(gone), Ordering::Relaxed);
+        self.decoded_bytes.store(share(PUSH_DECODED_SHARE), Ordering::Relaxed);
+    }
+}
+
+impl Memory {
+    /// Waits for room for a body before it is read, if its length is known, so that none is given up in the middle. Gives what it is taken from.
+    async fn reserve(
+        &self,
+        headers: &HeaderMap,
+        max: usize,
+    ) -> Result<(Option<OwnedSemaphorePermit>, Arc<Semaphore>), Refusal> {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let Some(length) = length.map(|length| length.min(max)) else { return Ok((None, Arc::clone(&self.room))) };
+        let count = u32::try_from(length).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(count);
+        match timeout(Duration::from_millis(PUSH_TURN_MS), room).await {
+            Ok(Ok(room)) => Ok((Some(room), Arc::new(Semaphore::new(length)))),
+            _ => {
+                let why = "as many bodies are read as memory allows: try again".to_owned();
+                Err(Refusal("full", StatusCode::SERVICE_UNAVAILABLE, why))
+            }
+        }
+    }
+}
 
 /// Who answers.
 #[derive(Debug)]
@@ -43,9 +140,7 @@ struct Server {
     /// Who may push: what their header says.
     wanted: Option<Secret>,
     port: Arc<Port>,
-    room: Arc<Semaphore>,
-    /// One push is decoded at a time.
-    turn: Arc<Semaphore>,
+    memory: Arc<Memory>,
     judge: Arc<Judge>,
 }
 
@@ -67,7 +162,7 @@ pub(super) async fn receive(
     socket: std::net::TcpListener,
     (settings, wanted, judge): (Push, Option<Secret>, Arc<Judge>),
     tls: Option<Arc<ServerConfig>>,
-    port: Arc<Port>,
+    (port, memory): (Arc<Port>, Arc<Memory>),
     leave: Shutdown,
 ) {
     let failed = port.status.handshakes_failed.clone();
@@ -79,9 +174,7 @@ pub(super) async fn receive(
         Some(config) => listener.with_tls(config, failed),
         None => listener,
     };
-    let room = Arc::new(Semaphore::new(settings.body_bytes.saturating_mul(PUSH_BODIES)));
-    let turn = Arc::new(Semaphore::new(1));
-    let server = Arc::new(Server { settings, wanted, port, room, turn, judge });
+    let server = Arc::new(Server { settings, wanted, port, memory, judge });
     let handler = move |request| {
         let server = Arc::clone(&server);
         async move { server.answer(request).await }
@@ -132,10 +225,15 @@ impl Server {
             let why = "this source wants a user's name and password (basic authentication)";
             return Err(Refusal("unauthorized", StatusCode::UNAUTHORIZED, why.to_owned()));
         }
-        let max = self.settings.body_bytes;
+        let of_memory = self.memory.room_bytes.load(Ordering::Relaxed);
+        let max = self.settings.body_bytes.min(of_memory);
+        let (reserved, own) = self.memory.reserve(&head.headers, max).await?;
         // The second value keeps the room for as long as the body is there.
-        let (body, room) = read_body(body, max, &self.room).await.map_err(|error| {
+        let (body, room) = read_body(body, max, &own).await.map_err(|error| {
             let status = error.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE && max < self.settings.body_bytes {
+                return Refusal::large(format!("the push has more than {max} bytes, {OF_MEMORY}"));
+            }
             let reason = match status {
                 StatusCode::PAYLOAD_TOO_LARGE => "too_large",
                 StatusCode::SERVICE_UNAVAILABLE => "full",
@@ -143,7 +241,7 @@ impl Server {
             };
             Refusal(reason, status, error.to_string())
         })?;
-        let turn = timeout(Duration::from_millis(PUSH_TURN_MS), Arc::clone(&self.turn).acquire_owned()).await;
+        let turn = timeout(Duration::from_millis(PUSH_TURN_MS), Arc::clone(&self.memory.turn).acquire_owned()).await;
         let Ok(turn) = turn else {
             let why = "other pushes take too long: try again".to_owned();
             return Err(Refusal("full", StatusCode::SERVICE_UNAVAILABLE, why));
@@ -153,6 +251,7 @@ impl Server {
         let waits = Arc::new(());
         let is_waited_for = Arc::downgrade(&waits);
         // Others of this thread would have to wait for it. The room and the turn are kept until the memory is given back.
+        let room = (reserved, room);
         let work = move || {
             let chunk = server.decode(&head.headers, &body, is_raw)?;
             let kept = if chunk.is_empty() || is_waited_for.strong_count() == 0 {
@@ -163,9 +262,14 @@ impl Server {
             drop((chunk, body, room, turn));
             kept.map_err(|error| server.refused(&error))
         };
-        let failed =
-            |_| Refusal("disk", StatusCode::INTERNAL_SERVER_ERROR, "decoding failed, which is a bug".to_owned());
-        let kept = tokio::task::spawn_blocking(work).await.map_err(failed)??;
+        let failed = || {
+            Refusal(
+                "disk",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "decoding failed: there is no thread for it, or a bug".to_owned(),
+            )
+        };
+        let kept = self.memory.work(work).await.ok_or_else(failed)??;
         drop(waits);
         self.keep(kept).await
     }
@@ -218,9 +322,14 @@ impl Server {
             return Err(Refusal::bad(why));
         }
         let encoding = word(headers, header::CONTENT_ENCODING)?.trim().to_ascii_lowercase();
-        let max = self.settings.body_bytes;
+        // What is left of what this push may take.
+        let mut left = self.memory.decoded_bytes.load(Ordering::Relaxed);
         let body = match encoding.as_str() {
-            "gzip" => Bytes::from(gunzip(body, max)?),
+            "gzip" => {
+                let unpacked = gunzip(body, self.settings.body_bytes, left)?;
+                left = left.saturating_sub(unpacked.len());
+                Bytes::from(unpacked)
+            }
             "" | "identity" => body.clone(),
             "snappy" if !is_json && !is_raw => body.clone(),
             _ => {
@@ -239,8 +348,13 @@ impl Server {
             server: self,
             tenant: Some(tenant).filter(|tenant| !tenant.is_empty()),
             judging: self.judge.of_push(),
-            most: max.saturating_mul(PUSH_RECORDS).max(PUSH_RECORDS_BYTES_MIN),
-            chunk: Chunk::default(),
+            most: self.settings.body_bytes.saturating_mul(PUSH_RECORDS).max(PUSH_RECORDS_BYTES_MIN),
+            left,
+            // One piece of memory, mostly: those that it would grow out of stay with the process.
+            chunk: Chunk {
+                bytes: Vec::with_capacity(body.len().saturating_add(body.len() / 2).min(left)),
+                ..Chunk::default()
+            },
         };
         if is_raw {
             into.lines(&body)?;
@@ -286,6 +400,8 @@ struct Gathered<'a> {
     judging: Judging<'a>,
     /// The longest chunk, bytes; an entry may come on top.
     most: usize,
+    /// What may be taken of memory, bytes; an entry may come on top.
+    left: usize,
     chunk: Chunk,
 }
 
@@ -329,10 +445,20 @@ impl Gathered<'_> {
         if snap::raw::decompress_len(body).is_ok_and(|len| len > max) {
             return Err(Refusal::large(format!("the push has more than {max} bytes after decompression")));
         }
-        let request = decode_snappy_within(body, max, PUSH_MESSAGES).map_err(|error| match error {
+        // While it is decoded it is there twice.
+        let bytes = snap::raw::decompress_len(body).unwrap_or(0);
+        let of_memory = self.left.saturating_sub(bytes.saturating_mul(2)) / PUSH_MESSAGE_BYTES;
+        let request = decode_snappy_within(body, max, PUSH_MESSAGES.min(of_memory)).map_err(|error| match error {
+            DecodeError::TooLong { .. } if of_memory < PUSH_MESSAGES => {
+                Refusal::large(format!("the push takes too much memory when it is decoded, {OF_MEMORY}"))
+            }
             DecodeError::TooLong { .. } => Refusal::large(error.to_string()),
             _ => Refusal::bad(error.to_string()),
         })?;
+        let pairs = |entry: &EntryAdapter| entry.structured_metadata.len().saturating_add(1);
+        let messages: usize =
+            request.streams.iter().map(|stream| stream.entries.iter().map(pairs).sum::<usize>() + 1).sum();
+        self.left = self.left.saturating_sub(bytes).saturating_sub(messages.saturating_mul(PUSH_MESSAGE_BYTES));
         for (i, stream) in request.streams.iter().enumerate() {
             let labels =
                 parse_labels(&stream.labels).map_err(|error| Refusal::bad(format!("streams[{i}]: {error}")))?;
@@ -386,6 +512,9 @@ impl Gathered<'_> {
             );
             return Err(Refusal::large(why));
         }
+        if self.chunk.bytes.len() > self.left {
+            return Err(Refusal::large(format!("the push takes too much memory when it is decoded, {OF_MEMORY}")));
+        }
         let port = &self.server.port;
         self.chunk.message_bytes = self.chunk.message_bytes.saturating_add(line.len() as u64);
         let cut = port.cut(line, 0);
@@ -402,13 +531,20 @@ fn is_name(name: &str) -> bool {
     !matches!(check_name(name, LabelCaps::default()), Err(LabelError::Name(_)))
 }
 
-fn gunzip(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
-    let mut out = Vec::new();
-    let most = (max as u64).saturating_add(1);
+/// Unpacks at most `max` bytes, and no more than memory allows.
+fn gunzip(body: &[u8], max: usize, of_memory: usize) -> Result<Vec<u8>, Refusal> {
+    // Gzip says at its end how long it was: believed only as far as it may be.
+    let said = body.last_chunk().map_or(0, |said| u32::from_le_bytes(*said) as usize);
+    let mut out = Vec::with_capacity(said.min(max).min(of_memory).saturating_add(1));
+    let most = (max.min(of_memory) as u64).saturating_add(1);
     let read = flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut out);
     read.map_err(|error| Refusal::bad(format!("the body is not valid gzip: {error}")))?;
     if out.len() > max {
         return Err(Refusal::large(format!("the push has more than {max} bytes after decompression")));
+    }
+    if out.len() > of_memory {
+        let why = format!("the push has more than {of_memory} bytes after decompression, {OF_MEMORY}");
+        return Err(Refusal::large(why));
     }
     Ok(out)
 }

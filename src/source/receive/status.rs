@@ -3,6 +3,7 @@
 //! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
 
 use crate::base::metrics::{Counter, Gauge, Registry};
+use crate::source::unwritten::Unwritten;
 
 /// The counters of one receiver. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +26,7 @@ pub struct Status {
     pub handshakes_failed: Counter,
     /// Messages and requests that were not taken, by reason.
     refused: Vec<(&'static str, Counter)>,
+    pub(super) unwritten: Unwritten,
 }
 
 /// Why something is not taken.
@@ -65,15 +67,21 @@ impl Status {
                 &source,
             ),
             refused: refused.to_vec(),
+            unwritten: Unwritten::default(),
         }
     }
 
-    /// What has been lost since the start, one sentence each.
+    /// What has been lost since the start, and what is wrong now, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let dropped = self.kernel_dropped.get();
         let lost = (dropped > 0)
             .then(|| format!("the kernel dropped {dropped} datagrams since the start: raise net.core.rmem_max"));
-        lost.into_iter().collect()
+        self.degraded().into_iter().chain(lost).collect()
+    }
+
+    /// Why what comes is not received as it should be.
+    pub fn degraded(&self) -> Option<String> {
+        self.unwritten.problem()
     }
 
     /// Counts what is not taken, for one of [`REFUSED`].

@@ -3,9 +3,8 @@
 //! Promises: what is missing or does not fit is said with its file. Leaves to others: connections.
 
 use super::settings::Tls;
+use crate::base::pem::{PemError, certificates, private_key};
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
@@ -14,24 +13,9 @@ use std::sync::Arc;
 /// Why TLS cannot be set up; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("tls_config: cannot read {path}: {error}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// A file has no certificate or key.
-    #[error("tls_config: {path} has no valid {what} in PEM form: {why}")]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// What should be in it.
-        what: &'static str,
-        /// What was found.
-        why: String,
-    },
+    /// A file of certificates or a key.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// Certificate and key do not go together, or a client's authority is none.
     #[error("tls_config: {path} cannot be used: {why}")]
     Unusable {
@@ -76,23 +60,4 @@ pub(super) fn server_config(tls: &Tls, protocols: &[&str]) -> Result<Arc<ServerC
         })?;
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let fail = |why: String| TlsError::Pem { path: path.to_owned(), what: "certificate", why };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let found = found.map_err(|error| fail(error.to_string()))?;
-    if found.is_empty() { Err(fail("none found".to_owned())) } else { Ok(found) }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| TlsError::Pem {
-        path: path.to_owned(),
-        what: "private key",
-        why: error.to_string(),
-    })
 }

@@ -3,8 +3,8 @@
 //! Promises: no record is lost without a count by reason; each kind of loss and failure is logged when it is first met and then at most
 //! once a minute. Leaves to others: showing the numbers.
 
-use crate::base::limits::INLET_REPORT_S;
 use crate::base::metrics::{Counter, Registry};
+use crate::store::seldom::Seldom;
 use std::io;
 
 /// Why records were given up.
@@ -131,9 +131,8 @@ impl Counters {
 pub(super) struct Report {
     counters: Counters,
     place: String,
-    /// When each kind was reported last, seconds.
-    reasons: [Option<i64>; Reason::ALL.len()],
-    errors: [Option<i64>; Operation::ALL.len()],
+    reasons: Seldom<{ Reason::ALL.len() }>,
+    errors: Seldom<{ Operation::ALL.len() }>,
 }
 
 impl Report {
@@ -152,7 +151,7 @@ impl Report {
         if let Some(counter) = self.counters.dropped.get(reason as usize) {
             counter.add(records);
         }
-        if is_due(self.reasons.get_mut(reason as usize), now_s) {
+        if self.reasons.is_due(reason as usize, now_s) {
             let total = self.counters.dropped(reason);
             tracing::warn!(
                 inlet = self.place,
@@ -168,20 +167,11 @@ impl Report {
         if let Some(counter) = self.counters.errors.get(operation as usize) {
             counter.add(1);
         }
-        if is_due(self.errors.get_mut(operation as usize), now_s) {
+        if self.errors.is_due(operation as usize, now_s) {
             tracing::warn!(
                 inlet = self.place, operation = operation.label(), %error,
                 "the inlet cannot use the disk: {}; free space or repair it", operation.consequence()
             );
         }
     }
-}
-
-fn is_due(last: Option<&mut Option<i64>>, now_s: i64) -> bool {
-    let Some(last) = last else { return false };
-    let due = last.is_none_or(|then| now_s.saturating_sub(then) >= INLET_REPORT_S || now_s < then);
-    if due {
-        *last = Some(now_s);
-    }
-    due
 }

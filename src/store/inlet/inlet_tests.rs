@@ -147,3 +147,25 @@ fn nothing_is_asked_of_the_disk_while_nothing_comes() {
     inlet.append(b"2\n", 1).unwrap();
     assert_eq!(fs::read(dir.path().join("inlet.log")).unwrap(), b"2\n", "but before the next write it is");
 }
+
+/// What lies beside an inlet's files is not read as such.
+#[test]
+fn patterns_are_of_its_own_files_alone() {
+    let mut set = globset::GlobSetBuilder::new();
+    for pattern in patterns(Path::new("/s/in[l]ets/a")) {
+        set.add(globset::GlobBuilder::new(&pattern).literal_separator(true).build().unwrap());
+    }
+    let set = set.build().unwrap();
+    for (name, is_own) in [
+        ("inlet.log", true),
+        ("inlet.log.1", true),
+        ("inlet.log.18446744073709551615", true),
+        ("inlet.log.0", false),
+        ("inlet.log.07", false),
+        ("inlet.log.bak", false),
+        ("inlet.log.1.gz", false),
+        ("inlet.log.", false),
+    ] {
+        assert_eq!(set.is_match(Path::new("/s/in[l]ets/a").join(name)), is_own, "{name}");
+    }
+}

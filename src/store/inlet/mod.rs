@@ -7,8 +7,9 @@
 //! Promises:
 //! - A piece that [`Inlet::append`] took is in the files, whole and once, in the order of the calls, unless it is counted as dropped
 //!   ([`Reason`]). [`Kept`] says whether it is in a file already or still in memory. A piece that was refused leaves no trace.
-//! - While an inlet is open its files only grow, until they are dropped: a reader that follows them never sees a byte change. So a write
-//!   that ends halfway is not undone. Its rest is held, and goes on where the disk stopped; nothing is written before it.
+//! - While an inlet is open its files only grow, until they are dropped: a reader that follows them never sees a whole record change. So a
+//!   write that ends halfway is not undone. Its rest is held, and goes on where the disk stopped; nothing is written before it.
+//! - Where the disk is full, the file is finished in front of the record that has begun, so that its room comes back when it is delivered.
 //! - After `kill -9` everything is there that was in a file. After a power loss, everything that was in one at the last
 //!   [`Inlet::sync`] that succeeded. The owner syncs every second. What either tears is cut at the last newline when it is opened, and
 //!   counted.
@@ -41,10 +42,13 @@ use counters::Report;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The file that is appended to. Finished ones have this name, a dot and their number.
 pub const NAME: &str = "inlet.log";
+/// Digits of the number of a file: there are no more in 64 bits.
+const NUMBER_DIGITS: usize = 20;
 
 /// What gives way when an inlet is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +320,13 @@ impl<D: Disk> Drop for Inlet<D> {
 
 fn finished_name(number: u64) -> String {
     format!("{NAME}.{number}")
+}
+
+/// Globs of an inlet's files and of nothing else: the one that is written to first, as the others were it.
+pub fn patterns(directory: &Path) -> Vec<String> {
+    let directory = globset::escape(&directory.to_string_lossy());
+    let numbered = (0..NUMBER_DIGITS).map(|more| format!("{directory}/{NAME}.[1-9]{}", "[0-9]".repeat(more)));
+    std::iter::once(format!("{directory}/{NAME}")).chain(numbered).collect()
 }
 
 /// The number of the finished file that has this name. Other names in an inlet's directory are none of ours.

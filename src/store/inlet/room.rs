@@ -4,7 +4,8 @@
 
 use super::counters::{Operation, Reason};
 use super::{Finished, Inlet, NAME, Policy, finished_name, scan};
-use crate::store::spool::disk::{Disk, DiskFile};
+use crate::store::spool::disk::{Disk, DiskFile, read_full};
+use rustix::io::Errno;
 use std::io;
 
 impl<D: Disk> Inlet<D> {
@@ -32,7 +33,58 @@ impl<D: Disk> Inlet<D> {
 
     /// Finishes the file that is appended to. False if there is nothing to finish, or not yet: what is held belongs into it.
     pub(super) fn rotate(&mut self) -> bool {
-        if self.writer.is_none() || self.written == 0 || !self.held.bytes.is_empty() {
+        self.held.bytes.is_empty() && self.finish()
+    }
+
+    /// A disk that is full: the file that is appended to gives its room back when it is delivered, and so it is finished. One at a time, so that many
+    /// small ones do not gather.
+    pub(super) fn finish_full(&mut self, error: &io::Error) {
+        let full = [Errno::NOSPC, Errno::DQUOT].map(|errno| Some(errno.raw_os_error()));
+        if !full.contains(&error.raw_os_error()) || !self.finished.is_empty() {
+            return;
+        }
+        match self.take_back() {
+            Ok(true) => _ = self.finish(),
+            Ok(false) => {}
+            Err(error) => self.failed(Operation::Rotate, &error),
+        }
+    }
+
+    /// Finishes the file that is appended to if nothing else waits to be read, so that what is delivered does not stay on the disk. False if a file is
+    /// left that may be finished later.
+    pub fn rest(&mut self) -> bool {
+        self.recount();
+        if self.finished.is_empty() && self.written > 0 && self.open_writer().is_ok() {
+            self.rotate();
+        }
+        self.written == 0 && self.held.bytes.is_empty()
+    }
+
+    /// Takes the record that has begun in the file back to what is held. False if the file cannot be finished.
+    fn take_back(&mut self) -> io::Result<bool> {
+        let Some(file) = self.writer.clone() else { return Ok(false) };
+        let whole = scan::whole_bytes(&*file, self.written)?;
+        // A write that failed may have left whole records that are not known of, and that were read by now: they stay where they are.
+        if whole == 0 || file.bytes()? != self.written {
+            return Ok(false);
+        }
+        let mut begun = vec![0; usize::try_from(self.written.saturating_sub(whole)).unwrap_or_default()];
+        if read_full(&*file, &mut begun, whole)? < begun.len() {
+            return Ok(false);
+        }
+        if !begun.is_empty() {
+            // Nobody has taken it for a record: it has no end.
+            file.truncate(whole)?;
+            self.held.bytes.splice(..0, begun);
+            self.held.begun = false;
+            self.written = whole;
+            self.dirty = true;
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self) -> bool {
+        if self.writer.is_none() || self.written == 0 {
             return false;
         }
         let number = self.next_number;

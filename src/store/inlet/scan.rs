@@ -17,7 +17,7 @@ pub(super) fn repair<F: DiskFile>(file: &F) -> io::Result<(u64, bool)> {
 }
 
 /// Length up to and with the last newline among the first `end` bytes.
-fn whole_bytes<F: DiskFile>(file: &F, mut end: u64) -> io::Result<u64> {
+pub(super) fn whole_bytes<F: DiskFile>(file: &F, mut end: u64) -> io::Result<u64> {
     // Nearly every file ends with a newline: its last byte says so.
     let mut block = vec![0; 1];
     while end > 0 {

@@ -61,6 +61,7 @@ impl<D: Disk> Inlet<D> {
         self.held.bytes.extend_from_slice(rest);
         self.held.records = records.saturating_sub(scan::newlines(before));
         self.held.begun = before.last().is_some_and(|last| *last != b'\n');
+        self.finish_full(&error);
         Ok(Kept::Held)
     }
 
@@ -93,6 +94,7 @@ impl<D: Disk> Inlet<D> {
             self.held.begun = before.last().is_some_and(|last| *last != b'\n');
             self.held.bytes.drain(..done);
         }
+        self.finish_full(&error);
         Err(error)
     }
 

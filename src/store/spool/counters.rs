@@ -3,8 +3,8 @@
 //! Promises: no frame is lost without a count by reason; each kind of finding is logged when it is first met and then at most once a
 //! minute. Leaves to others: showing the numbers.
 
-use crate::base::limits::SPOOL_REPORT_S;
 use crate::base::metrics::{Counter, Registry};
+use crate::store::seldom::Seldom;
 use std::fmt::Display;
 
 /// Why frames were given up.
@@ -179,10 +179,9 @@ impl Counters {
 pub(super) struct Report {
     counters: Counters,
     place: String,
-    /// When each kind was reported last, seconds.
-    reasons: [Option<i64>; Reason::ALL.len()],
-    findings: [Option<i64>; Finding::ALL.len()],
-    errors: [Option<i64>; Operation::ALL.len()],
+    reasons: Seldom<{ Reason::ALL.len() }>,
+    findings: Seldom<{ Finding::ALL.len() }>,
+    errors: Seldom<{ Operation::ALL.len() }>,
 }
 
 impl Report {
@@ -207,7 +206,7 @@ impl Report {
         if let Some(counter) = self.counters.entries.get(reason as usize) {
             counter.add(entries);
         }
-        if is_due(self.reasons.get_mut(reason as usize), now_s) {
+        if self.reasons.is_due(reason as usize, now_s) {
             let total = self.counters.frames(reason);
             let why = match reason {
                 Reason::Full => "there is no room for more; give the spool more room, or see why the endpoint is away",
@@ -225,7 +224,7 @@ impl Report {
         if let Some(counter) = self.counters.findings.get(finding as usize) {
             counter.add(1);
         }
-        if is_due(self.findings.get_mut(finding as usize), now_s) {
+        if self.findings.is_due(finding as usize, now_s) {
             tracing::warn!(spool = self.place, kind = finding.label(), %detail, "the spool's directory is not in order; no request is lost by it");
         }
     }
@@ -234,7 +233,7 @@ impl Report {
         if let Some(counter) = self.counters.errors.get(operation as usize) {
             counter.add(1);
         }
-        if is_due(self.errors.get_mut(operation as usize), now_s) {
+        if self.errors.is_due(operation as usize, now_s) {
             let consequence = match operation {
                 Operation::Append => "a request could not be kept",
                 Operation::Read => "it is tried again",
@@ -248,13 +247,4 @@ impl Report {
             );
         }
     }
-}
-
-fn is_due(last: Option<&mut Option<i64>>, now_s: i64) -> bool {
-    let Some(last) = last else { return false };
-    let due = last.is_none_or(|then| now_s.saturating_sub(then) >= SPOOL_REPORT_S || now_s < then);
-    if due {
-        *last = Some(now_s);
-    }
-    due
 }
