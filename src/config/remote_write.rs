@@ -152,7 +152,7 @@ fn message(raw: &RemoteWrite, node: &Node, check: &mut Check<'_>) -> Message {
             check.error(
                 node.child("protobuf_message").span,
                 format!("{other:?} is no message of remote write"),
-                suggest(other, "the choices are", [FIRST, SECOND, AUTO].into_iter()),
+                suggest(other, "the choices are", [FIRST, SECOND, AUTO]),
             );
             Message::V1
         }

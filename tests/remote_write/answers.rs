@@ -22,6 +22,7 @@ async fn what_is_sent_and_one_connection_for_many_requests() {
         rig.write(&points(&[("x", at * 1000, 1.5), ("y", at * 1000, f64::NAN)]));
         rig.settled((at as u64 + 1) * 2).await;
     }
+    rig.until("the request is finished", |rig| rig.handle.is_idle()).await;
     let seen = receiver.seen();
     assert_eq!((seen.connections, seen.pushes.len()), (1, 11));
     let push = &seen.pushes[0];
@@ -40,7 +41,6 @@ async fn what_is_sent_and_one_connection_for_many_requests() {
     assert_eq!((status.entries, status.refused, status.retries, status.queued), (20, 0, 1, 0));
     assert_eq!(status.state, State::Ok);
     assert!(status.last_success_s > 0 && status.bytes > 0 && status.error.is_none() && status.spool.is_none());
-    rig.until("the request is finished", |rig| rig.handle.is_idle()).await;
     let metrics = rig.registry.render();
     for line in [
         "lugger_remote_write_samples_total{remote_name=\"prom\"} 20",
