@@ -263,16 +263,19 @@ fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
 
 impl Collector for Cpu {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        self.tell_info(out)?;
         let count = self.times()?;
         self.tell_times(out);
+        let info = match self.tell_info(out) {
+            Err(Fail::NoData) => Ok(()),
+            info => info,
+        };
         let looked = if self.looked_at == Some(count) { Ok(()) } else { self.look() };
         self.looked_at = looked.is_ok().then_some(count);
         // Each is told whatever the others say.
         let isolated = self.tell_isolated(out);
         let online = self.tell_online(out);
         let throttles = self.tell_throttles(out);
-        looked.and(isolated).and(online).and(throttles)
+        looked.and(info).and(isolated).and(online).and(throttles)
     }
 }
 
