@@ -1,15 +1,19 @@
 //! The host's metrics from trees of the tests' own making: what this host does not have, what is malformed, and a systemd that is none.
 
 mod support;
+#[path = "support/host_tree.rs"]
+mod tree;
 
 use lugger::format::prometheus::text::Writer;
 use lugger::model::samples::Samples;
 use lugger::source::host::{Host, Roots, Settings};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use support::exposition;
+use tree::Tree;
 
 fn write(root: &Path, files: &[(&str, &str)]) {
     for (name, content) in files {
@@ -45,6 +49,133 @@ fn told(files: &[(&str, &str)], collector: &str, expected: &[&str]) {
     for line in expected {
         assert!(text.lines().any(|found| found == *line), "{line}\n{text}");
     }
+}
+
+/// Series of a server that has everything, of hardware and file systems that hosts of tests have not.
+const OF_TREE: &[&str] = &[
+    "node_hwmon_chip_names{chip=\"platform_coretemp_0\",chip_name=\"coretemp\"} 1",
+    "node_hwmon_sensor_label{chip=\"platform_coretemp_0\",label=\"Physical id 0\",sensor=\"temp1\"} 1",
+    "node_hwmon_temp_celsius{chip=\"platform_coretemp_0\",sensor=\"temp1\"} 55",
+    "node_hwmon_temp_crit_alarm_celsius{chip=\"platform_coretemp_0\",sensor=\"temp1\"} 0",
+    "node_hwmon_temp_crit_hyst_celsius{chip=\"nct6779\",sensor=\"temp2\"} 77",
+    "node_hwmon_fan_rpm{chip=\"nct6779\",sensor=\"fan2\"} 1098",
+    "node_hwmon_fan_min_rpm{chip=\"nct6779\",sensor=\"fan2\"} 0",
+    "node_hwmon_in_volts{chip=\"nct6779\",sensor=\"in0\"} 0.792",
+    "node_hwmon_energy_joule_total{chip=\"nct6779\",sensor=\"energy1\"} 12.5",
+    "node_nvme_info{cntlid=\"1997\",device=\"nvme0\",firmware_revision=\"1B2QEXP7\",model=\"Samsung SSD 970 PRO 512GB\",serial=\"S680HF8N190894I\",state=\"live\"} 1",
+    "node_nvme_namespace_used_bytes{device=\"nvme0\",nsid=\"1\"} 2e+12",
+    "node_md_state{device=\"md1\",state=\"recovering\"} 1",
+    "node_md_disks{device=\"md1\",state=\"failed\"} 1",
+    "node_md_disks{device=\"md1\",state=\"spare\"} 1",
+    "node_md_disks_required{device=\"md1\"} 3",
+    "node_md_degraded{device=\"md1\"} 1",
+    "node_md_blocks_synced{device=\"md1\"} 1.6775552e+07",
+    "node_edac_correctable_errors_total{controller=\"0\"} 1",
+    "node_edac_csrow_uncorrectable_errors_total{controller=\"0\",csrow=\"unknown\"} 6",
+    "node_edac_channel_correctable_errors_total{channel=\"0\",controller=\"0\",csrow=\"0\",dimm_label=\"CPU_SrcID0_MC0_Chan0_DIMM0\"} 7",
+    "node_power_supply_online{power_supply=\"AC\"} 1",
+    "node_power_supply_voltage_volt{power_supply=\"BAT0\"} 12.229",
+    "node_power_supply_info{power_supply=\"BAT0\",status=\"Discharging\",type=\"Battery\"} 1",
+    "node_bonding_active{master=\"bond0\"} 1",
+    "node_bonding_slaves{master=\"bond0\"} 2",
+    "node_btrfs_used_bytes{block_group_type=\"data\",mode=\"raid0\",uuid=\"0abb23a9-579b-43e6-ad30-227ef47fcb9d\"} 8.08189952e+08",
+    "node_btrfs_allocation_ratio{block_group_type=\"metadata\",mode=\"raid1\",uuid=\"0abb23a9-579b-43e6-ad30-227ef47fcb9d\"} 2",
+    "node_btrfs_device_size_bytes{device=\"loop25\",uuid=\"0abb23a9-579b-43e6-ad30-227ef47fcb9d\"} 1.073741824e+10",
+    "node_zfs_arc_memory_available_bytes -9.22337203685e+11",
+    "node_zfs_zpool_nread{zpool=\"tank\"} 1.88416e+06",
+    "node_zfs_zpool_dataset_nread{dataset=\"tank/home\",zpool=\"tank\"} 28",
+    "node_zfs_zpool_state{state=\"online\",zpool=\"tank\"} 1",
+    "node_thermal_zone_temp{type=\"x86_pkg_temp\",zone=\"0\"} 12.376",
+    "node_cooling_device_max_state{name=\"0\",type=\"Processor\"} 3",
+    "node_rapl_package_joules_total{index=\"0\",path=\"ROOT/sys/class/powercap/intel-rapl:0\"} 240422.366267",
+    "node_cpu_package_throttles_total{package=\"0\"} 30",
+    "node_cpu_isolated{cpu=\"1\"} 1",
+    "node_cpu_info{core=\"1\",cpu=\"1\",package=\"0\",vendor=\"GenuineIntel\"} 1",
+    "node_disk_ata_write_cache_enabled{device=\"sda\"} 0",
+    "node_network_flags{device=\"eth0\"} 4867",
+    "node_network_speed_bytes{device=\"eth0\"} 1.25e+08",
+    "node_memory_HardwareCorrupted_bytes 4096",
+    "node_softnet_backlog_len{cpu=\"1\"} 6",
+    "node_nf_conntrack_stat_search_restart 2",
+    "node_processes_threads_state{thread_state=\"D\"} 1",
+    "node_interrupts_total{cpu=\"1\",devices=\"524288-edge eth0-tx, eth0-rx\",info=\"PCI-MSI\",type=\"24\"} 330",
+    "node_os_support_end_timestamp_seconds 1.845936e+09",
+    "node_ipvs_backend_connections_active{local_address=\"192.168.0.22\",local_port=\"3306\",proto=\"TCP\",remote_address=\"192.168.82.22\",remote_port=\"3306\"} 248",
+    "batch_last_seconds{job=\"backup\"} 1.5e+09",
+];
+
+#[test]
+fn a_server_that_has_everything() {
+    let tree = Tree::new();
+    let mut host = Host::new(&tree.settings()).unwrap();
+    // The second tick reads what the first has opened.
+    for _ in 0..2 {
+        let text = tree::told(&mut host).replace(&tree.root().display().to_string(), "ROOT");
+        let none: [lugger::source::host::Failure; 0] = [];
+        assert_eq!(host.failures(), none);
+        for line in OF_TREE {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let near: Vec<&str> = text.lines().filter(|found| found.starts_with(name)).collect();
+            assert!(near.contains(line), "{line}\n{near:#?}");
+        }
+        let succeeded = text.lines().filter(|line| line.starts_with("node_scrape_collector_success{"));
+        let failed: Vec<_> = succeeded.filter(|line| !line.ends_with(" 1")).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+#[test]
+fn many_disks_interfaces_and_processors() {
+    const MANY: usize = 1500;
+    let tree = Tree::of("proc/net/stat/");
+    let mut disks = String::new();
+    let mut interfaces = "Inter-|   Receive\n face |bytes\n".to_owned();
+    let mut cpus = "cpu 1 2 3 4\n".to_owned();
+    let mut md = "Personalities : [raid1]\n".to_owned();
+    for number in 0..MANY {
+        let (letter, rest) = (char::from(b'a' + u8::try_from(number % 26).unwrap()), number / 26);
+        writeln!(disks, " 8 {number} sd{letter}x{rest} {number} 0 {number} 0 0 0 0 0 0 0 0").unwrap();
+        writeln!(interfaces, "veth{number}: {number} 1 0 0 0 0 0 0 {number} 1 0 0 0 0 0 0").unwrap();
+        writeln!(cpus, "cpu{number} {number} 0 0 100 0 0 0 0 0 0").unwrap();
+        let class = format!("sys/class/net/veth{number}");
+        tree.write(&format!("{class}/operstate"), b"up\n");
+        tree.write(&format!("{class}/mtu"), format!("{number}\n").as_bytes());
+        writeln!(
+            md,
+            "md{number} : active raid1 sdb{number}[1] sda{number}[0]\n      {number} blocks super 1.2 [2/2] [UU]\n"
+        )
+        .unwrap();
+    }
+    for (file, content) in
+        [("proc/diskstats", disks), ("proc/net/dev", interfaces), ("proc/stat", cpus), ("proc/mdstat", md)]
+    {
+        tree.write(file, content.as_bytes());
+    }
+    let mut settings = tree.settings();
+    settings.none();
+    for name in ["cpu", "diskstats", "mdadm", "netclass", "netdev"] {
+        settings.set(name, true).unwrap();
+    }
+    let mut host = Host::new(&settings).unwrap();
+    let before = fs::read_dir("/proc/self/fd").unwrap().count();
+    for _ in 0..2 {
+        let told = exposition::read(&tree::told(&mut host));
+        assert!(host.failures().is_empty(), "{:?}", host.failures());
+        for (name, series) in [
+            ("node_disk_reads_completed_total", MANY),
+            ("node_network_receive_bytes_total", MANY),
+            ("node_network_mtu_bytes", MANY),
+            ("node_cpu_seconds_total", MANY * 8),
+            ("node_md_disks", MANY * 3),
+        ] {
+            assert_eq!(told.get(name).map_or(0, |family| family.series.len()), series, "{name}");
+        }
+        let label = vec![("device".to_owned(), "veth777".to_owned())];
+        assert_eq!(told["node_network_mtu_bytes"].series[&label], 777.0);
+    }
+    // Files of many things do not stay open one each: other tests of this process open some meanwhile.
+    let after = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(after < before + MANY / 2, "{before} {after}");
 }
 
 #[test]

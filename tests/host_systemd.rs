@@ -151,6 +151,11 @@ fn units_of_a_real_systemd() {
 
     let mut host = Host::new(&settings(root.path())).unwrap();
     let told = compare(&mut host, &systemd);
+    for list in [include_str!("host/names-dashboard.txt"), include_str!("host/names-alerts.txt")] {
+        for name in list.lines().filter(|name| name.starts_with("node_systemd_")) {
+            assert!(told.contains_key(name), "{name}");
+        }
+    }
     let service = |name| [("name", name), ("state", "active")];
     let kinds = [("good.service", "simple"), ("once.service", "oneshot"), ("dbus.service", "notify")];
     for (name, kind) in kinds {

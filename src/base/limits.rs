@@ -657,8 +657,8 @@ pub const HOST_FILE_BYTES: usize = 16 * 1024;
 pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// So long a tick waits for a collector that hangs, milliseconds.
 pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
-/// Range of it, milliseconds.
-pub const HOST_DEADLINE_MS_RANGE: (u64, u64) = (50, 60_000);
+/// What that, and a collector's own deadline, may be set to, milliseconds: below, what is only slow would be late; above, a tick would be later than the next.
+pub const HOST_DEADLINE_MS_RANGE: (u64, u64) = (100, 60_000);
 /// Stack of a thread of a collector that may hang, bytes.
 pub const HOST_STACK_BYTES: usize = 512 * 1024;
 /// Bytes of an answer that netlink gives at once: it never gives more than 32 KiB.

@@ -3,7 +3,7 @@
 //! Promises: intervals and times are in their ranges, and no time is longer than its interval. Leaves to others: the jobs of `scrape`.
 
 use super::check::Check;
-use super::host;
+use super::host_target;
 use super::plan::MetricsPlan;
 use super::raw::{Metrics, OneOrMany};
 use super::scrape;
@@ -48,7 +48,7 @@ pub(super) fn plan(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let scrape = scrape::plan(raw.scrape.as_deref().unwrap_or_default(), node, times, &outer, endpoints, check);
-    let host = host::plan(raw, node, &outer, endpoints, check);
+    let host = host_target::plan(raw, node, &outer, endpoints, check);
     MetricsPlan { interval, scrape, host }
 }
 

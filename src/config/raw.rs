@@ -5,8 +5,9 @@
 //!
 //! Promises: an unknown key is an error; secrets are [`Secret`] from here on. Leaves to others: ranges, defaults, meaning.
 
+use super::host::{HostMetrics, Textfile};
+use super::host_target::Certificates;
 use super::pipeline::units::GoSize;
-use super::raw_host::{Certificates, Host, Textfile};
 use crate::base::secret::Secret;
 use crate::base::units;
 use serde::Deserialize;
@@ -311,7 +312,7 @@ pub(super) struct Metrics {
     pub(super) interval: Option<Time>,
     pub(super) scrape_timeout: Option<Time>,
     pub(super) scrape: Option<Vec<Scrape>>,
-    pub(super) host: Option<Host>,
+    pub(super) host: Option<HostMetrics>,
     pub(super) textfile: Option<Textfile>,
     pub(super) certificates: Option<Certificates>,
 }
@@ -328,8 +329,9 @@ pub(super) struct Scrape {
     pub(super) params: Option<BTreeMap<String, OneOrMany>>,
     pub(super) static_configs: Option<Vec<StaticConfig>>,
     pub(super) file_sd_configs: Option<Vec<FileDiscovery>>,
-    /// Read from their nodes.
+    #[allow(dead_code, reason = "its node is what is read")]
     pub(super) relabel_configs: Option<IgnoredAny>,
+    #[allow(dead_code, reason = "its node is what is read")]
     pub(super) metric_relabel_configs: Option<IgnoredAny>,
     pub(super) honor_labels: Option<bool>,
     pub(super) honor_timestamps: Option<bool>,

@@ -79,12 +79,19 @@ pub struct Samples {
 }
 
 /// How much there was at a time; see [`Samples::mark`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Mark {
     text: usize,
     families: usize,
     samples: usize,
     exemplars: usize,
+}
+
+impl Mark {
+    /// How many samples there were.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
 }
 
 /// An exemplar that was put in: one case of those that a sample counts.
@@ -147,6 +154,17 @@ impl Samples {
         self.samples.truncate(mark.samples);
         self.exemplars.truncate(mark.exemplars);
         self.text.truncate(mark.text);
+    }
+
+    /// Takes out the sample at a place, with its exemplars. Those behind it move up; its family stays.
+    pub fn remove(&mut self, at: usize) {
+        if at < self.samples.len() {
+            self.samples.remove(at);
+            self.exemplars.retain(|exemplar| exemplar.sample as usize != at);
+            for exemplar in self.exemplars.iter_mut().filter(|exemplar| exemplar.sample as usize > at) {
+                exemplar.sample -= 1;
+            }
+        }
     }
 
     /// How many bytes all text takes. Ranges of it are 32 bits: whoever adds what somebody else wrote has to mind that.
@@ -445,6 +463,9 @@ mod tests {
             Some(("x_bucket", vec![("le", "1"), ("none", "")]))
         );
         assert_eq!(samples.family_at(1), Some(Family { name: "x", help: "Says.", unit: "s", kind: Kind::Histogram }));
+        let mut less = samples.clone();
+        less.remove(0);
+        assert_eq!((less.len(), less.exemplars().map(|e| e.sample).collect::<Vec<_>>()), (1, vec![0]));
         samples.back_to(mark);
         assert_eq!((samples.len(), samples.families().len(), samples.exemplars().len()), (1, 1, 1));
         assert_eq!(samples.text_bytes(), one.text_bytes());

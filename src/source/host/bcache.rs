@@ -3,7 +3,7 @@
 //! What is in `priority_stats` is left out, as by node_exporter where nobody asks for it: it takes the kernel long.
 
 use super::devices::{Class, Families, Row, entries, word};
-use super::files::{Buffer, File, lines, text};
+use super::files::{Buffer, File, lines, text, unsigned};
 use super::{Collector, Fail, Settings};
 use crate::model::samples::{Kind, Samples};
 use std::path::Path;
@@ -157,10 +157,10 @@ fn size(word: &[u8]) -> Option<f64> {
     let value = match digits.split_once('.') {
         // Behind the point are tenths of 1024ths, which may be more than nine.
         Some((whole, part)) => {
-            let (whole, part) = (whole.parse::<u64>().ok()?, part.parse::<u64>().ok()?);
+            let (whole, part) = (unsigned(whole.as_bytes())?, unsigned(part.as_bytes())?);
             whole as f64 + part as f64 / 10.24
         }
-        None => digits.parse::<u64>().ok()? as f64,
+        None => unsigned(digits.as_bytes())? as f64,
     };
     Some(sign * (value * times).floor())
 }

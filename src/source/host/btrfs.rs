@@ -4,7 +4,7 @@
 //! superblock at its start, its errors in /sys (kernel 5.14). Who may not read devices gets their sizes alone, as from node_exporter where it may not ask.
 
 use super::devices::{Class, Families, Row, entries, number_of, text_of};
-use super::files::{Buffer, File, lines, unsigned, words};
+use super::files::{Buffer, File, lines, text, unsigned, words};
 use super::{Collector, Fail, Settings};
 use crate::model::samples::{Kind, Samples};
 use rustix::fs::{Mode, OFlags};
@@ -109,17 +109,19 @@ impl Btrfs {
         let (label, uuid) = (label?.unwrap_or_default(), uuid?.filter(|uuid| !uuid.is_empty()));
         let uuid = ("uuid", uuid.as_deref().unwrap_or(name));
         self.families.add(INFO, &[("label", &label), uuid], 1.0);
-        let reserve = number_of(directory.join("allocation/global_rsv_size"), &mut self.buffer)?.unwrap_or(0);
-        self.families.add(RESERVE, &[uuid], reserve as f64);
+        if let Some(reserve) = number_of(directory.join("allocation/global_rsv_size"), &mut self.buffer)? {
+            self.families.add(RESERVE, &[uuid], reserve as f64);
+        }
         // Kernel 5.19.
-        if let Ok(bytes) = File::passing(directory.join("commit_stats")).read(&mut self.buffer) {
+        let mut file = File::passing(directory.join("commit_stats"));
+        if let Ok(bytes) = file.read(&mut self.buffer) {
             for (row, key, over) in [
                 (COMMITS, "commits", 1.0),
                 (LAST_COMMIT, "last_commit_ms", 1000.0),
                 (LONGEST_COMMIT, "max_commit_ms", 1000.0),
                 (COMMIT_TIME, "total_commit_ms", 1000.0),
             ] {
-                if let Some(value) = keyed(bytes, key) {
+                if let Some(value) = keyed(bytes, key, file.path())? {
                     self.families.add(row, &[uuid], value as f64 / over);
                 }
             }
@@ -127,8 +129,9 @@ impl Btrfs {
         for kind in ["data", "metadata", "system"] {
             let directory = directory.join("allocation").join(kind);
             let kind = ("block_group_type", kind);
-            let reserved = number_of(directory.join("bytes_reserved"), &mut self.buffer)?.unwrap_or(0);
-            self.families.add(RESERVED, &[kind, uuid], reserved as f64);
+            if let Some(reserved) = number_of(directory.join("bytes_reserved"), &mut self.buffer)? {
+                self.families.add(RESERVED, &[kind, uuid], reserved as f64);
+            }
             for layout in entries(&directory).map_err(|error| Fail::io(&directory, error))? {
                 let directory = directory.join(&layout);
                 if !directory.is_dir() {
@@ -136,8 +139,9 @@ impl Btrfs {
                 }
                 let labels = [kind, ("mode", layout.as_str()), uuid];
                 for (row, file) in [(USED, "used_bytes"), (SIZE, "total_bytes")] {
-                    let bytes = number_of(directory.join(file), &mut self.buffer)?.unwrap_or(0);
-                    self.families.add(row, &labels, bytes as f64);
+                    if let Some(bytes) = number_of(directory.join(file), &mut self.buffer)? {
+                        self.families.add(row, &labels, bytes as f64);
+                    }
                 }
                 self.families.add(RATIO, &labels, ratio(&layout, devices.len() as f64));
             }
@@ -158,7 +162,9 @@ impl Btrfs {
         if known.len() < devices.len() {
             for device in devices {
                 let sectors = number_of(directory.join("devices").join(device).join("size"), &mut self.buffer)?;
-                self.families.add(DEVICE_SIZE, &[("device", device), uuid], sectors.unwrap_or(0) as f64 * SECTOR);
+                if let Some(sectors) = sectors {
+                    self.families.add(DEVICE_SIZE, &[("device", device), uuid], sectors as f64 * SECTOR);
+                }
             }
             return Ok(());
         }
@@ -167,9 +173,10 @@ impl Btrfs {
             self.families.add(DEVICE_SIZE, &labels, device.size as f64);
             self.families.add(DEVICE_UNUSED, &labels, device.size.saturating_sub(device.used) as f64);
             let errors = directory.join("devinfo").join(device.number.to_string()).join("error_stats");
-            let Ok(bytes) = File::passing(errors).read(&mut self.buffer) else { continue };
+            let mut file = File::passing(errors);
+            let Ok(bytes) = file.read(&mut self.buffer) else { continue };
             for (key, kind) in ERRORS {
-                if let Some(errors) = keyed(bytes, key) {
+                if let Some(errors) = keyed(bytes, key, file.path())? {
                     let [device_uuid, device, _, uuid] = labels;
                     self.families.add(DEVICE_ERRORS, &[device_uuid, device, ("type", kind), uuid], errors as f64);
                 }
@@ -192,9 +199,11 @@ impl Collector for Btrfs {
     }
 }
 
-/// The number behind a word at the start of a line.
-fn keyed(bytes: &[u8], key: &str) -> Option<u64> {
-    lines(bytes).map(words).find_map(|mut words| (words.next()? == key.as_bytes()).then(|| unsigned(words.next()?))?)
+/// The number behind a word at the start of a line; none if there is no such line.
+fn keyed(bytes: &[u8], key: &str, path: &Path) -> Result<Option<u64>, Fail> {
+    let Some(line) = lines(bytes).find(|line| words(line).next() == Some(key.as_bytes())) else { return Ok(None) };
+    let number = words(line).nth(1).and_then(unsigned);
+    number.map(Some).ok_or_else(|| Fail::malformed(path, text(line)))
 }
 
 /// How many bytes of devices a byte takes, of so many devices; 0 where that is not known.
@@ -266,7 +275,6 @@ mod tests {
         node_btrfs_info{uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 1
         # node_btrfs_global_rsv_size_bytes gauge
         node_btrfs_global_rsv_size_bytes{uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 16777216
-        node_btrfs_global_rsv_size_bytes{uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 0
         # node_btrfs_commits_total counter
         node_btrfs_commits_total{uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 258051
         # node_btrfs_last_commit_seconds gauge
@@ -279,9 +287,6 @@ mod tests {
         node_btrfs_reserved_bytes{block_group_type="data",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 4096
         node_btrfs_reserved_bytes{block_group_type="metadata",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 0
         node_btrfs_reserved_bytes{block_group_type="system",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 0
-        node_btrfs_reserved_bytes{block_group_type="data",uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 0
-        node_btrfs_reserved_bytes{block_group_type="metadata",uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 0
-        node_btrfs_reserved_bytes{block_group_type="system",uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 0
         # node_btrfs_used_bytes gauge
         node_btrfs_used_bytes{block_group_type="data",mode="raid5",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 808189952
         node_btrfs_used_bytes{block_group_type="metadata",mode="raid1c3",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 933888
@@ -289,7 +294,6 @@ mod tests {
         # node_btrfs_size_bytes gauge
         node_btrfs_size_bytes{block_group_type="data",mode="raid5",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 2147483648
         node_btrfs_size_bytes{block_group_type="metadata",mode="raid1c3",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 1073741824
-        node_btrfs_size_bytes{block_group_type="data",mode="single",uuid="7f07c59f-6136-449c-ab87-e1cf2328731b"} 0
         # node_btrfs_allocation_ratio gauge
         node_btrfs_allocation_ratio{block_group_type="data",mode="raid5",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 1.5
         node_btrfs_allocation_ratio{block_group_type="metadata",mode="raid1c3",uuid="0abb23a9-579b-43e6-ad30-227ef47fcb9d"} 3

@@ -9,11 +9,15 @@
 
 use super::own::Own;
 use super::settings::Shared;
+use super::told::Told;
 use super::{COLLECTORS, Collector, Entry, Fail, Settings};
 use crate::base::limits::HOST_STACK_BYTES;
-use crate::model::samples::{Kind, Samples};
+use crate::model::samples::{Kind, Mark, Samples};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// The collector that tells what others wrote.
+const TEXTFILE: &str = "textfile";
 
 /// The collectors of a host, with what they keep from one tick to the next.
 pub struct Host {
@@ -21,6 +25,7 @@ pub struct Host {
     failures: Vec<Failure>,
     others: Shared,
     own: Own,
+    told: Told,
 }
 
 /// A collector that told nothing, or not all, in the last tick, and why.
@@ -82,7 +87,13 @@ impl Host {
     /// # Errors
     /// A thread cannot be started.
     pub fn new(settings: &Settings) -> std::io::Result<Host> {
-        let mut host = Host { parts: Vec::new(), failures: Vec::new(), others: Shared::default(), own: Own::new() };
+        let mut host = Host {
+            parts: Vec::new(),
+            failures: Vec::new(),
+            others: Shared::default(),
+            own: Own::new(),
+            told: Told::default(),
+        };
         host.renew(settings)?;
         Ok(host)
     }
@@ -135,6 +146,8 @@ impl Host {
     /// A tick: adds what all collectors find now.
     pub fn collect(&mut self, out: &mut Samples) {
         self.failures.clear();
+        self.told.clear();
+        let mut since = out.mark();
         let began = Instant::now();
         for part in &self.parts {
             if let Runs::Apart(place) = &part.runs {
@@ -146,7 +159,7 @@ impl Host {
                 let began = Instant::now();
                 let result = collector.collect(out);
                 part.took = began.elapsed();
-                part.note(result, &mut self.failures);
+                part.note(result, &mut self.told, out, &mut since, &mut self.failures);
             }
         }
         for part in &mut self.parts {
@@ -162,10 +175,11 @@ impl Host {
                         Err(Fail::Error(format!("it hangs: it was not done after {} ms", part.deadline.as_millis())))
                     }
                 };
-                part.note(result, &mut self.failures);
+                part.note(result, &mut self.told, out, &mut since, &mut self.failures);
             }
         }
         self.tell(out);
+        self.told.take(out, since, false);
     }
 
     /// What failed in the last tick.
@@ -197,7 +211,18 @@ impl Host {
 }
 
 impl Part {
-    fn note(&mut self, result: Result<(), Fail>, failures: &mut Vec<Failure>) {
+    /// Takes in how a run went, and what it told since the mark. What it may not tell is taken out and is a failure.
+    fn note(
+        &mut self,
+        result: Result<(), Fail>,
+        told: &mut Told,
+        out: &mut Samples,
+        since: &mut Mark,
+        failures: &mut Vec<Failure>,
+    ) {
+        let wrong = told.take(out, *since, self.name == TEXTFILE);
+        *since = out.mark();
+        let result = result.and(wrong.map_or(Ok(()), |what| Err(Fail::Error(what))));
         self.succeeded = result.is_ok();
         if let Err(Fail::Error(what)) = result {
             failures.push(Failure { collector: self.name, what });

@@ -4,11 +4,11 @@
 //! The kernel computes idle time anew for each reader, so that it may run back a little. A counter that does keeps its old value, and one whose idle
 //! time ran back by seconds was unplugged and begins again.
 
-use super::files::{Buffer, Digits, File, cut, lines, names, read_once, text, trim, unsigned, words};
+use super::devices::{natural, number, number_of};
+use super::files::{Buffer, Digits, File, cut, lines, names, text, trim, unsigned, words};
 use super::{Collector, Fail, Roots, Settings};
 use crate::model::samples::{Kind, Samples};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// /proc/stat counts hundredths of a second, whatever the kernel's tick is.
 const TICKS: f64 = 100.0;
@@ -17,6 +17,8 @@ const RESET: u64 = 300;
 /// In the order of /proc/stat; the last two are also counted in `user` and `nice`.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 const IDLE: usize = 3;
+/// No host has more CPUs: a list that says otherwise is not followed.
+const CPUS: u64 = 65_536;
 
 pub(super) struct Cpu {
     stat: File,
@@ -114,44 +116,53 @@ impl Cpu {
         }
     }
 
-    fn tell_isolated(&mut self, out: &mut Samples) {
-        let Ok(list) = self.isolated.word(&mut self.buffer) else { return };
+    fn tell_isolated(&mut self, out: &mut Samples) -> Result<(), Fail> {
+        let Ok(list) = self.isolated.word(&mut self.buffer) else { return Ok(()) };
         if list.is_empty() {
-            return;
+            return Ok(());
+        }
+        let range = |part: &[u8]| {
+            let (first, last) = cut(part, b'-').unwrap_or((part, part));
+            Some((unsigned(trim(first))?, unsigned(trim(last))?))
+        };
+        let parts = || list.split(|byte| *byte == b',').map(range);
+        if !parts().all(|part| part.is_some_and(|(first, last)| first <= last && last < CPUS)) {
+            return Err(Fail::malformed(self.isolated.path(), text(list)));
         }
         out.family("node_cpu_isolated", "CPUs that the scheduler leaves alone.", Kind::Gauge);
-        for part in list.split(|byte| *byte == b',') {
-            let (first, last) = cut(part, b'-').unwrap_or((part, part));
-            let (Some(first), Some(last)) = (unsigned(trim(first)), unsigned(trim(last))) else { continue };
-            // No host has more; a range that says otherwise is not followed.
-            for cpu in first..=last.min(first.saturating_add(65_535)) {
+        for (first, last) in parts().flatten() {
+            for cpu in first..=last {
                 out.add(&[("cpu", self.digits.of(cpu))], 1.0);
             }
         }
+        Ok(())
     }
 
-    fn tell_online(&mut self, out: &mut Samples) {
+    fn tell_online(&mut self, out: &mut Samples) -> Result<(), Fail> {
         // Where the first CPU cannot be switched off nothing is told.
-        let Some((first, file)) = self.online.first_mut() else { return };
+        let Some((first, file)) = self.online.first_mut() else { return Ok(()) };
         if first != "0" || file.word(&mut self.buffer).is_err() {
-            return;
+            return Ok(());
         }
         out.family("node_cpu_online", "Whether a CPU is switched on.", Kind::Gauge);
         for (name, file) in &mut self.online {
-            let on = file.word(&mut self.buffer).is_ok_and(|word| word == b"1");
-            out.add(&[("cpu", name)], f64::from(u8::from(on)));
+            let on = number(file, &mut self.buffer)?.unwrap_or(0);
+            if !matches!(on, 0 | 1) {
+                return Err(Fail::malformed(file.path(), on));
+            }
+            out.add(&[("cpu", name)], on as f64);
         }
+        Ok(())
     }
 
-    fn tell_throttles(&mut self, out: &mut Samples) {
+    fn tell_throttles(&mut self, out: &mut Samples) -> Result<(), Fail> {
         for (core, name, help) in [
             (true, "node_cpu_core_throttles_total", "How often a core was made slower since it was hot."),
             (false, "node_cpu_package_throttles_total", "How often a package was made slower since it was hot."),
         ] {
             let mut begun = false;
             for throttle in self.throttles.iter_mut().filter(|throttle| throttle.core.is_some() == core) {
-                let Ok(word) = throttle.file.word(&mut self.buffer) else { continue };
-                let Some(count) = unsigned(word) else { continue };
+                let Some(count) = natural(&mut throttle.file, &mut self.buffer)? else { continue };
                 if !std::mem::replace(&mut begun, true) {
                     out.family(name, help, Kind::Counter);
                 }
@@ -159,6 +170,7 @@ impl Cpu {
                 out.add(&labels, count as f64);
             }
         }
+        Ok(())
     }
 
     /// What there is in /sys; once, and again when CPUs came or went.
@@ -173,8 +185,12 @@ impl Cpu {
         for number in numbers {
             let cpu = directory.join(format!("cpu{number}"));
             self.online.push((number.to_string(), File::new(cpu.join("online"))));
-            let mut id = |name: &str| read_number(&cpu.join(name), &mut self.buffer);
-            let (Some(package), Some(core)) = (id("topology/physical_package_id"), id("topology/core_id")) else {
+            let mut id = |name: &str| {
+                let number = number_of(cpu.join(name), &mut self.buffer)?;
+                // Where there are no packages the kernel says -1.
+                Ok::<_, Fail>(number.filter(|number| *number >= 0).map(|number| number.to_string()))
+            };
+            let (Some(package), Some(core)) = (id("topology/physical_package_id")?, id("topology/core_id")?) else {
                 continue;
             };
             for (core, file) in [(Some(core), "core_throttle_count"), (None, "package_throttle_count")] {
@@ -214,22 +230,17 @@ impl Cpu {
 
 /// Labels of node_cpu_info, and what they are called in /proc/cpuinfo.
 const INFO: [(&str, &str); 10] = [
-    ("package", "physical id"),
+    ("cachesize", "cache size"),
     ("core", "core id"),
     ("cpu", "processor"),
-    ("vendor", "vendor_id"),
     ("family", "cpu family"),
+    ("microcode", "microcode"),
     ("model", "model"),
     ("model_name", "model name"),
-    ("microcode", "microcode"),
+    ("package", "physical id"),
     ("stepping", "stepping"),
-    ("cachesize", "cache size"),
+    ("vendor", "vendor_id"),
 ];
-
-fn read_number(path: &Path, buffer: &mut Buffer) -> Option<String> {
-    let bytes = read_once(path, buffer).ok()?;
-    unsigned(bytes).map(|number| number.to_string())
-}
 
 /// Takes over a CPU's counters; `at` is where it probably is.
 fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
@@ -252,17 +263,19 @@ fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
 
 impl Collector for Cpu {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        self.tell_info(out)?;
         let count = self.times()?;
         self.tell_times(out);
-        if self.looked_at != Some(count) {
-            self.look()?;
-            self.looked_at = Some(count);
-        }
-        self.tell_isolated(out);
-        self.tell_online(out);
-        self.tell_throttles(out);
-        Ok(())
+        let info = match self.tell_info(out) {
+            Err(Fail::NoData) => Ok(()),
+            info => info,
+        };
+        let looked = if self.looked_at == Some(count) { Ok(()) } else { self.look() };
+        self.looked_at = looked.is_ok().then_some(count);
+        // Each is told whatever the others say.
+        let isolated = self.tell_isolated(out);
+        let online = self.tell_online(out);
+        let throttles = self.tell_throttles(out);
+        looked.and(info).and(isolated).and(online).and(throttles)
     }
 }
 

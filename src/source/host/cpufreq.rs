@@ -1,5 +1,6 @@
 //! `cpufreq`: frequencies of CPUs, and who chooses them, from /sys/devices/system/cpu/cpu*/cpufreq (Documentation/admin-guide/pm/cpufreq.rst).
 
+use super::devices::natural;
 use super::files::{Buffer, File, names, text, text_once, unsigned, words};
 use super::table::Table;
 use super::{Collector, Fail, Roots, Settings};
@@ -81,13 +82,15 @@ impl Collector for Cpufreq {
         }
         self.rest -= 1;
         self.table.clear();
+        let mut failed = Ok(());
         for cpu in &mut self.cpus {
             self.table.row(&cpu.name);
             for (column, file) in &mut cpu.files {
-                if let Ok(word) = file.word(&mut self.buffer)
-                    && let Some(khz) = unsigned(word)
-                {
-                    self.table.set(*column, khz as f64 * 1000.0);
+                match natural(file, &mut self.buffer) {
+                    Ok(Some(khz)) => self.table.set(*column, khz as f64 * 1000.0),
+                    // intel_pstate and others say so where they cannot tell.
+                    Ok(None) => {}
+                    Err(fail) => failed = Err(fail),
                 }
             }
         }
@@ -109,6 +112,6 @@ impl Collector for Cpufreq {
                 out.add(&labels, f64::from(u8::from(governor == chosen)));
             }
         }
-        Ok(())
+        failed
     }
 }

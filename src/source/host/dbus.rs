@@ -349,3 +349,83 @@ impl Writer {
         if kind == "g" { self.signature(value) } else { self.text(value) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// What is made of what somebody sends, who then closes.
+    fn asked(sent: &[u8]) -> (io::Result<Vec<Unit>>, io::Result<Value>) {
+        let ask = |property: bool| {
+            let (own, mut other) = UnixStream::pair().unwrap();
+            other.write_all(b"OK 1234\r\n").unwrap();
+            other.write_all(sent).unwrap();
+            other.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut bus = Bus::open(own, false, SOON).unwrap();
+            if property { (Ok(Vec::new()), bus.property("/x", "x", "X")) } else { (bus.units(), Ok(Value::Number(0))) }
+        };
+        (ask(false).0, ask(true).1)
+    }
+
+    /// An answer to the first call.
+    fn answer(body: &[u8]) -> Vec<u8> {
+        let mut message = Writer::default();
+        message.0.extend_from_slice(&[b'l', RETURN, 0, 1]);
+        message.u32(body.len() as u32);
+        message.u32(1);
+        message.u32(8);
+        message.0.extend_from_slice(&[REPLY_SERIAL, 1, b'u', 0]);
+        message.u32(1);
+        message.0.extend_from_slice(body);
+        message.0
+    }
+
+    fn one_unit() -> Vec<u8> {
+        let mut units = Writer::default();
+        // The array begins at 8, as it is of structs.
+        for word in ["a.service", "", "loaded", "active", "running", "", "/a"] {
+            units.text(word);
+        }
+        units.u32(0);
+        units.text("");
+        units.text("/");
+        let mut body = Writer::default();
+        body.u32(units.0.len() as u32);
+        body.align(8);
+        body.0.extend_from_slice(&units.0);
+        body.0
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let unit = |name: &str, path: &str| Unit {
+            name: name.into(),
+            load_state: "loaded".into(),
+            active_state: "active".into(),
+            path: path.into(),
+        };
+        assert_eq!(asked(&answer(&one_unit())).0.unwrap(), [unit("a.service", "/a")]);
+        assert_eq!(asked(&answer(&[1, b'u', 0, 0, 7, 0, 0, 0])).1.unwrap(), Value::Number(7));
+        // Signals before it are passed over.
+        let signal = [b'l', 4, 0, 1, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(asked(&[&signal[..], &answer(&one_unit())].concat()).0.unwrap().len(), 1);
+        assert_eq!(asked(&answer(&[2, b'a', b's', 0])).1.unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(asked(b"").0.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_panics(at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..40), insert in any::<bool>()) {
+            let whole = answer(&one_unit());
+            let at = at.index(whole.len());
+            let behind = if insert { at } else { (at + bytes.len()).min(whole.len()) };
+            let sent = [&whole[..at], &bytes, &whole[behind..]].concat();
+            let (units, _) = asked(&sent);
+            // What is read is not more than what was sent.
+            prop_assert!(units.map_or(0, |units| units.len()) <= sent.len() / 40);
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! answer EAGAIN for ever exist. Leaves to others: which attributes there are and what they mean.
 
 use super::Fail;
-use super::files::{Buffer, File, signed, text};
+use super::files::{Buffer, File, signed, text, unsigned};
 use crate::base::limits::{HOST_ATTRIBUTES_OPEN, HOST_LOOK_TICKS};
 use crate::model::samples::{Kind, Samples};
 use rustix::io::Errno;
@@ -102,6 +102,15 @@ pub(super) fn number(file: &mut File, buffer: &mut Buffer) -> Result<Option<i64>
         None => return Ok(None),
     };
     found.map(Some).map_err(|what| Fail::malformed(file.path(), format_args!("'{what}' is no number")))
+}
+
+/// The same of a number that is never negative.
+pub(super) fn natural(file: &mut File, buffer: &mut Buffer) -> Result<Option<u64>, Fail> {
+    let found = match word(file, buffer)? {
+        Some(word) => unsigned(word).ok_or_else(|| text(word).to_owned()),
+        None => return Ok(None),
+    };
+    found.map(Some).map_err(|what| Fail::malformed(file.path(), format_args!("'{what}' is no natural number")))
 }
 
 /// The same of an attribute that is read seldom.

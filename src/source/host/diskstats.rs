@@ -136,6 +136,7 @@ impl Diskstats {
             let (Some(major), Some(minor), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
                 return Err(malformed());
             };
+            unsigned(major).and(unsigned(minor)).ok_or_else(malformed)?;
             let [major, minor, name] = [major, minor, name].map(text);
             if !self.filter.takes(name) {
                 continue;

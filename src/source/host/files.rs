@@ -234,11 +234,15 @@ pub(super) fn hex(bytes: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, byte| Some(value << 4 | u64::from(char::from(*byte).to_digit(16)?)))
 }
 
-/// A number that may have a fraction.
+/// A number that may have a fraction and a sign; no other form that a number can be written in.
 pub(super) fn float(bytes: &[u8]) -> Option<f64> {
     match signed(bytes) {
         Some(whole) => Some(whole as f64),
-        None => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        None => {
+            let (whole, part) = cut(bytes.strip_prefix(b"-").unwrap_or(bytes), b'.')?;
+            unsigned(whole).and(unsigned(part))?;
+            text(bytes).parse().ok()
+        }
     }
 }
 
@@ -271,7 +275,10 @@ mod tests {
             (hex(b"0x1f"), hex(b"ffffffffffffffff"), hex(b"0x"), hex(b"g")),
             (Some(31), Some(u64::MAX), None, None)
         );
-        assert_eq!((float(b"0.25"), float(b"-3"), float(b"x")), (Some(0.25), Some(-3.0), None));
+        assert_eq!((float(b"0.25"), float(b"-3"), float(b"-0.5")), (Some(0.25), Some(-3.0), Some(-0.5)));
+        for wrong in [&b"x"[..], b"nan", b"inf", b"1e3", b"1.", b".5", b"1.-2", b"1.2.3", b"+1"] {
+            assert_eq!(float(wrong), None);
+        }
         assert_eq!(Digits::default().of(1234), "1234");
     }
 

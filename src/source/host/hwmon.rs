@@ -3,7 +3,7 @@
 //! A name is made of what a file is called: `temp1_crit_alarm` is node_hwmon_temp_crit_alarm_celsius of sensor temp1.
 
 use super::devices::{Class, entries};
-use super::files::{Buffer, File, float, text_once};
+use super::files::{Buffer, File, float, text, text_once};
 use super::{Collector, Fail, Filter, Settings};
 use crate::model::samples::{Kind, Samples};
 use std::collections::BTreeMap;
@@ -140,12 +140,19 @@ impl Hwmon {
 
 impl Collector for Hwmon {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        let looked = if self.class.look()? { self.look() } else { Ok(()) };
+        let mut looked = if self.class.look()? { self.look() } else { Ok(()) };
         out.append(&self.names);
         let mut family = "";
         for value in &mut self.values {
-            // A driver may refuse for now, and the device may be gone: then there is no value.
-            let Some(number) = value.file.word(&mut self.buffer).ok().and_then(float) else { continue };
+            // A driver may refuse for now or say nothing, and the device may be gone: then there is no value.
+            let word = value.file.word(&mut self.buffer).unwrap_or_default();
+            let Some(number) = float(word) else {
+                if !word.is_empty() {
+                    let what = format!("'{}' is no number", text(word));
+                    looked = looked.and(Err(Fail::malformed(value.file.path(), what)));
+                }
+                continue;
+            };
             let meaning = &value.meaning;
             if family != meaning.family {
                 family = &meaning.family;
@@ -154,7 +161,7 @@ impl Collector for Hwmon {
             let number = if meaning.flag { f64::from(u8::from(number == 1.0)) } else { number };
             out.add(&[("chip", &value.chip), ("sensor", &value.sensor)], number * meaning.times / meaning.over);
         }
-        // The rest is told also where a chip cannot be listed; the next tick tries again.
+        // The rest is told also where something is not understood; the next tick tries again.
         looked.inspect_err(|_| self.class.again())
     }
 }
@@ -242,7 +249,8 @@ fn pieces(name: &str) -> Option<(&str, u32, &str)> {
 fn meaning(kind: &str, property: &str, bare: bool) -> Option<Meaning> {
     let mut family = format!("node_hwmon_{kind}");
     match property {
-        "label" => return None,
+        // Texts.
+        "label" | "model_number" | "oem_info" | "serial_number" => return None,
         "input" if !bare => {}
         "" => {}
         _ => family = format!("{family}_{}", clean(property)),
@@ -372,7 +380,8 @@ mod tests {
             sys/class/hwmon/hwmon3/freq1_input: 1500000000
             sys/class/hwmon/hwmon3/freq1_label: sclk
             sys/class/hwmon/hwmon3/freq2_input: 1500000000
-            sys/class/hwmon/hwmon3/temp9_input: N/A
+            sys/class/hwmon/hwmon3/power1_model_number: N/A
+            sys/class/hwmon/hwmon3/temp9_input:
             sys/class/hwmon/hwmon3/uevent:
             sys/class/hwmon/readme: no directory",
         );

@@ -260,12 +260,14 @@ impl Link {
         changed
     }
 
-    /// What sysfs says of it, all or what netlink does not tell.
-    fn read(&mut self, directory: &Path, all: bool, buffer: &mut Buffer) {
+    /// What sysfs says of it, all or what netlink does not tell. What is not understood is left out; the last such is returned.
+    fn read(&mut self, directory: &Path, all: bool, buffer: &mut Buffer) -> Result<(), Fail> {
         let directory = directory.join(&self.name);
         let count = if all { SPEED } else { SYSFS_ONLY };
+        let mut failed = Ok(());
         for ((file, ..), place) in NUMBERS.iter().zip(&mut self.numbers).take(count) {
-            *place = read_once(&directory.join(file), buffer).ok().and_then(number);
+            let path = directory.join(file);
+            *place = read_once(&path, buffer).ok().and_then(|word| number(&path, word, &mut failed));
         }
         if all {
             for (file, place) in [
@@ -279,24 +281,34 @@ impl Link {
             }
             self.up = true;
         }
+        failed
     }
 
     /// Speed and duplex, which take the device's driver and its lock: not of one that is down, for which there is no answer.
-    fn read_speed(&mut self, keep: bool, buffer: &mut Buffer) {
+    fn read_speed(&mut self, keep: bool, buffer: &mut Buffer) -> Result<(), Fail> {
         self.numbers[SPEED] = None;
         self.duplex.clear();
         if !self.up {
-            return;
+            return Ok(());
         }
+        let mut failed = Ok(());
         let word = if keep { self.speed_file.word(buffer) } else { read_once(self.speed_file.path(), buffer) };
-        self.numbers[SPEED] = word.ok().and_then(number).map(|mbit| mbit.saturating_mul(125_000));
+        let speed = word.ok().and_then(|word| number(self.speed_file.path(), word, &mut failed));
+        self.numbers[SPEED] = speed.map(|mbit| mbit.saturating_mul(125_000));
         let word = if keep { self.duplex_file.word(buffer) } else { read_once(self.duplex_file.path(), buffer) };
         self.duplex.push_str(word.map_or("", text));
+        failed
     }
 }
 
-fn number(word: &[u8]) -> Option<i64> {
-    if word.starts_with(b"0x") { i64::try_from(hex(word)?).ok() } else { signed(word) }
+/// The number that an attribute says; none, and a failure, if it says something else.
+fn number(path: &Path, word: &[u8], failed: &mut Result<(), Fail>) -> Option<i64> {
+    let number =
+        if word.starts_with(b"0x") { hex(word).and_then(|number| i64::try_from(number).ok()) } else { signed(word) };
+    if number.is_none() {
+        *failed = Err(Fail::malformed(path, format_args!("'{}' is no number", text(word))));
+    }
+    number
 }
 
 /// Writes an address of bytes as sysfs does; whether it is another one than before.
@@ -324,8 +336,8 @@ impl Netclass {
         }
     }
 
-    fn ask(&mut self) -> Result<(), Fail> {
-        let Some(netlink) = &mut self.netlink else { return self.read() };
+    fn ask(&mut self, failed: &mut Result<(), Fail>) -> Result<(), Fail> {
+        let Some(netlink) = &mut self.netlink else { return self.read(failed) };
         // IFLA_EXT_MASK with RTEXT_FILTER_SKIP_STATS: counters are netdev's.
         let mut request = [0; 24];
         for (at, bytes) in [(16, 8u16.to_ne_bytes()), (18, 29u16.to_ne_bytes()), (20, 8u16.to_ne_bytes())] {
@@ -353,8 +365,10 @@ impl Netclass {
                 };
                 let Some(link) = link else { return };
                 link.seen = true;
-                if link.note(body) {
-                    link.read(directory, false, buffer);
+                if link.note(body)
+                    && let Err(fail) = link.read(directory, false, buffer)
+                {
+                    *failed = Err(fail);
                 }
             })?;
             if whole {
@@ -365,7 +379,7 @@ impl Netclass {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<(), Fail> {
+    fn read(&mut self, failed: &mut Result<(), Fail>) -> Result<(), Fail> {
         let names = names(&self.directory)?;
         self.links.clear();
         for name in names.iter().filter(|name| self.filter.takes(name)) {
@@ -374,7 +388,9 @@ impl Netclass {
                 continue;
             }
             let mut link = Link::new(&self.directory, name);
-            link.read(&self.directory, true, &mut self.buffer);
+            if let Err(fail) = link.read(&self.directory, true, &mut self.buffer) {
+                *failed = Err(fail);
+            }
             self.links.push(link);
         }
         if self.links.is_empty() { Err(Fail::NoData) } else { Ok(()) }
@@ -383,13 +399,16 @@ impl Netclass {
 
 impl Collector for Netclass {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        self.ask()?;
+        let mut failed = Ok(());
+        self.ask(&mut failed)?;
         let keep = self.links.len() <= HOST_LINKS_OPEN;
         for link in &mut self.links {
-            link.read_speed(keep, &mut self.buffer);
+            if let Err(fail) = link.read_speed(keep, &mut self.buffer) {
+                failed = Err(fail);
+            }
         }
         if self.links.is_empty() {
-            return Ok(());
+            return failed;
         }
         out.family("node_network_up", "Whether an interface is up.", Kind::Gauge);
         for link in &self.links {
@@ -428,6 +447,6 @@ impl Collector for Netclass {
                 out.add(&[("device", &link.name)], value as f64);
             }
         }
-        Ok(())
+        failed
     }
 }

@@ -49,17 +49,22 @@ impl Mdadm {
             let directory = self.blocks.join(name).join("md");
             let Some(level) = text_of(directory.join("level"), &mut self.buffer)? else { continue };
             // While an array is reshaped this says `4 (3)`.
-            let disks = word(&mut File::passing(directory.join("raid_disks")), &mut self.buffer)?;
-            if let Some(disks) = disks.and_then(|disks| words(disks).next()).and_then(unsigned) {
+            let mut file = File::passing(directory.join("raid_disks"));
+            let disks = word(&mut file, &mut self.buffer)?;
+            if let Some(disks) = disks.and_then(|disks| words(disks).next()) {
+                let disks = unsigned(disks).ok_or_else(|| Fail::malformed(file.path(), text(disks)))?;
                 self.families.add(RAID_DISKS, &[("device", name)], disks as f64);
             }
             let lacks = match level.as_str() {
                 "raid1" | "raid4" | "raid5" | "raid6" | "raid10" => {
-                    number_of(directory.join("degraded"), &mut self.buffer)?.unwrap_or(0)
+                    number_of(directory.join("degraded"), &mut self.buffer)?
                 }
-                _ => 0,
+                // These work with all of their disks or not at all.
+                _ => Some(0),
             };
-            self.families.add(DEGRADED, &[("device", name)], lacks as f64);
+            if let Some(lacks) = lacks {
+                self.families.add(DEGRADED, &[("device", name)], lacks as f64);
+            }
         }
         Ok(())
     }
@@ -133,7 +138,7 @@ fn fill_from_stat(bytes: &[u8], families: &mut Families) -> Result<(), String> {
 
 /// Size and disks by the two lines of an array.
 fn array(line: &str, status: &str) -> Option<Array> {
-    let blocks = status.split_ascii_whitespace().next()?.parse().ok()?;
+    let blocks = number(status.split_ascii_whitespace().next()?)?;
     if line.contains("raid0") || line.contains("linear") {
         // These have no spares: all that there are have to be.
         let disks = line.matches('[').count() as u64;
@@ -145,18 +150,21 @@ fn array(line: &str, status: &str) -> Option<Array> {
     // `[wanted/active] [UU_]`
     let counts = status.split_ascii_whitespace().find_map(|word| {
         let (wanted, active) = word.strip_prefix('[')?.strip_suffix(']')?.split_once('/')?;
-        Some((wanted.parse().ok()?, active.parse().ok()?))
+        Some((number(wanted)?, number(active)?))
     });
     let (wanted, active) = counts?;
     Some(Array { active, wanted, blocks })
+}
+
+fn number(word: &str) -> Option<u64> {
+    unsigned(word.as_bytes())
 }
 
 /// The first number of `(done/all)`.
 fn synced(line: &str) -> Option<u64> {
     line.split_ascii_whitespace().find_map(|word| {
         let (done, all) = word.strip_prefix('(')?.strip_suffix(')')?.split_once('/')?;
-        all.parse::<u64>().ok()?;
-        done.parse().ok()
+        number(all).and(number(done))
     })
 }
 

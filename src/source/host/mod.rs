@@ -5,7 +5,7 @@
 //! tests at trees of their own.
 //!
 //! Promises: a tick takes the collectors' deadline at most, however long a file system or a device hangs, with at most one thread for each collector;
-//! a collector that fails tells what it found and why, and stops no other; in the steady state nothing is allocated for a value.
+//! a collector that fails tells what it found and why, and stops no other; no series is told twice; in the steady state nothing is allocated for a value.
 //! Leaves to others: when there is a tick, what is added to the labels (job, instance), and where samples go.
 //!
 //! Files are read by ourselves ([`files`]) and by no crate: the reason stands there.
@@ -46,6 +46,7 @@ mod tcpstat;
 mod textfile;
 mod time;
 mod timex;
+mod told;
 mod udp_queues;
 mod uname;
 mod vmstat;

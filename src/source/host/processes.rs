@@ -39,7 +39,7 @@ impl Processes {
         for pid in numbers(&self.proc)? {
             let directory = self.proc.join(pid.to_string());
             // It may have ended since.
-            let Some((state, threads)) = status(&directory, &mut self.buffer) else { continue };
+            let Some((state, threads)) = status(&directory, &mut self.buffer)? else { continue };
             counts.processes += 1;
             counts.threads += threads;
             *counts.by_state.entry(state).or_default() += 1;
@@ -52,7 +52,7 @@ impl Processes {
                 let state = if task == pid {
                     Some(state)
                 } else {
-                    status(&tasks.join(task.to_string()), &mut self.buffer).map(|(state, _)| state)
+                    status(&tasks.join(task.to_string()), &mut self.buffer)?.map(|(state, _)| state)
                 };
                 if let Some(state) = state {
                     *counts.threads_by_state.entry(state).or_default() += 1;
@@ -69,16 +69,22 @@ fn numbers(directory: &Path) -> Result<Vec<u64>, Fail> {
     Ok(read.filter_map(|entry| unsigned(entry.ok()?.file_name().as_encoded_bytes())).collect())
 }
 
-/// State and number of threads of a process or thread.
-fn status(directory: &Path, buffer: &mut Buffer) -> Option<(char, u64)> {
-    let bytes = read_once(&directory.join("stat"), buffer).ok()?;
+/// State and number of threads of a process or thread; none if it has ended.
+fn status(directory: &Path, buffer: &mut Buffer) -> Result<Option<(char, u64)>, Fail> {
+    let path = directory.join("stat");
+    let Ok(bytes) = read_once(&path, buffer) else { return Ok(None) };
+    parsed(bytes).map(Some).ok_or_else(|| Fail::malformed(&path, text(bytes)))
+}
+
+fn parsed(bytes: &[u8]) -> Option<(char, u64)> {
     // The name is in parentheses and may have some itself.
     let rest = bytes.get(memchr::memrchr(b')', bytes)? + 1..)?;
     let mut fields = words(rest);
-    let state = char::from(*fields.next()?.first()?);
+    let state = fields.next()?;
+    let &[state @ (b'A'..=b'Z' | b'a'..=b'z')] = state else { return None };
     // A process that ends has none left.
     let threads = fields.nth(16).and_then(signed)?;
-    Some((state, u64::try_from(threads).unwrap_or(0)))
+    Some((char::from(state), u64::try_from(threads).unwrap_or(0)))
 }
 
 impl Collector for Processes {

@@ -27,7 +27,7 @@ impl Collector for Selinux {
         let now = match self.enforce.word(&mut self.buffer) {
             Ok(b"1") => Some(1.0),
             Ok(b"0") => Some(0.0),
-            Ok(_) => Some(-1.0),
+            Ok(other) => return Err(Fail::malformed(self.enforce.path(), text(other))),
             Err(_) => None,
         };
         // Without a policy every process has this context.

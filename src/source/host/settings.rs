@@ -105,13 +105,15 @@ impl PartialEq for Filter {
     }
 }
 
+impl Eq for Filter {}
+
 /// There is no collector of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no collector {0}")]
 pub struct Unknown(pub String);
 
 /// What is collected, and from where.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where the host's files are.
     pub roots: Roots,
@@ -180,6 +182,8 @@ impl PartialEq for Shared {
         true
     }
 }
+
+impl Eq for Shared {}
 
 impl Settings {
     /// node_exporter's defaults.

@@ -147,6 +147,9 @@ fn kstat(bytes: &[u8], tell: &mut dyn FnMut(&str, f64)) -> Result<(), String> {
         let value = match kind {
             b"3" => signed(data).map(|value| value as f64),
             b"4" => unsigned(data).map(|value| value as f64),
+            other if unsigned(other).is_none() => {
+                return Err(format!("{} is of the type '{}'", text(name), text(other)));
+            }
             _ => continue,
         };
         tell(text(name), value.ok_or_else(|| format!("{} is '{}'", text(name), text(data)))?);
