@@ -169,6 +169,8 @@ fn known_series_of_a_target() {
         }],
         outer: vec![("host".into(), "web-1".into())],
         extra_metrics: true,
+        // The same time again would be no sample.
+        honor_timestamps: false,
         ..series::Settings::default()
     };
     let target = vec![("instance".to_owned(), "127.0.0.1:9100".to_owned()), ("job".to_owned(), "node".to_owned())];
