@@ -7,8 +7,10 @@ use allocations::{Counting, allocations};
 use lugger::format::prometheus::{parse, text};
 use lugger::format::remote_write::{self, cache::Series, cache::SeriesCache, labels::LabelSet};
 use lugger::format::{cri, docker, json, logfmt, remote_write_v2, rfc3339};
-use lugger::model::points::Point;
+use lugger::model::points::{Point, Points};
 use lugger::model::samples::Samples;
+use lugger::pipeline::relabel;
+use lugger::source::series;
 use std::hint::black_box;
 
 #[global_allocator]
@@ -154,4 +156,39 @@ fn requests_of_samples() {
         second.finish(&mut out);
     });
     assert!(!request.is_empty() && !out.is_empty());
+}
+
+#[test]
+fn known_series_of_a_target() {
+    let settings = series::Settings {
+        relabel: vec![relabel::Settings {
+            source_labels: vec!["__name__".into()],
+            regex: Some("(.*)".into()),
+            target_label: "copy".into(),
+            ..relabel::Settings::default()
+        }],
+        outer: vec![("host".into(), "web-1".into())],
+        extra_metrics: true,
+        // The same time again would be no sample.
+        honor_timestamps: false,
+        ..series::Settings::default()
+    };
+    let target = vec![("instance".to_owned(), "127.0.0.1:9100".to_owned()), ("job".to_owned(), "node".to_owned())];
+    let mut of_target = series::Series::new(series::Common::new(settings).unwrap(), target);
+    let (mut parser, mut samples, mut points) = (parse::Parser::default(), Samples::default(), Points::default());
+    let mut time_ms = 0;
+    // Twice before it counts: what is looked for is what a second collection finds.
+    let mut round = |body: &str| {
+        samples.clear();
+        points.clear();
+        parser.parse(parse::Form::OpenMetrics, body.as_bytes(), &mut samples).unwrap();
+        time_ms += 15_000;
+        let taken = of_target.take(&samples, time_ms, &mut points).unwrap();
+        let report = series::Report { up: true, taken, ..series::Report::default() };
+        of_target.report(&report, time_ms, &mut points);
+        assert_eq!(points.len(), 2 + 8);
+    };
+    round(OPEN_METRICS);
+    round(OPEN_METRICS);
+    assert_none(&[OPEN_METRICS], |body, _| round(body));
 }

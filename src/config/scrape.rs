@@ -138,7 +138,7 @@ fn job(raw: &Scrape, node: &Node, global: Times, outer: &[(String, String)], che
             ),
         );
     }
-    let relabel = rules(node, "relabel_configs", check);
+    let relabel = rules(raw.relabel_configs.is_some(), node, "relabel_configs", check);
     let access = access(raw, node, check);
     let groups = groups(raw.static_configs.as_deref().unwrap_or_default(), node, relabel.is_empty(), check);
     let files = files(raw.file_sd_configs.as_deref().unwrap_or_default(), node, check);
@@ -167,7 +167,7 @@ fn job(raw: &Scrape, node: &Node, global: Times, outer: &[(String, String)], che
             honor_labels: raw.honor_labels.unwrap_or(false),
             honor_timestamps: raw.honor_timestamps.unwrap_or(true),
             track_timestamps_staleness: raw.track_timestamps_staleness.unwrap_or(false),
-            relabel: rules(node, "metric_relabel_configs", check),
+            relabel: rules(raw.metric_relabel_configs.is_some(), node, "metric_relabel_configs", check),
             outer: outer.to_vec(),
             limits: series::Limits {
                 samples: raw.sample_limit.unwrap_or(0),
@@ -199,8 +199,8 @@ fn times(raw: &Scrape, node: &Node, global: Times, check: &mut Check<'_>) -> Tim
     Times { interval, timeout }
 }
 
-fn rules(node: &Node, key: &str, check: &mut Check<'_>) -> Vec<relabel::Settings> {
-    node.entry(key).and_then(|rules| pipeline::relabel(&rules.value, check)).unwrap_or_default()
+fn rules(is_there: bool, node: &Node, key: &str, check: &mut Check<'_>) -> Vec<relabel::Settings> {
+    node.entry(key).filter(|_| is_there).and_then(|rules| pipeline::relabel(&rules.value, check)).unwrap_or_default()
 }
 
 fn body_bytes(raw: &Scrape, node: &Node, check: &mut Check<'_>) -> u64 {

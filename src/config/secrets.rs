@@ -69,7 +69,7 @@ const HARMLESS: [&str; 49] = [
 ];
 
 /// The same within a job that scrapes.
-const HARMLESS_OF_JOBS: [&str; 21] = [
+const HARMLESS_OF_JOBS: [&str; 20] = [
     "scrape_interval",
     "scrape_timeout",
     "scheme",
@@ -89,7 +89,6 @@ const HARMLESS_OF_JOBS: [&str; 21] = [
     "enable_compression",
     "credentials_file",
     "job_name",
-    "to",
     "refresh_interval",
 ];
 
@@ -437,8 +436,10 @@ fn hidden_from(content: &str, above: Around, opened: impl FnOnce(Around)) -> Opt
         if let Some(opened) = opened.take() {
             opened(around);
         }
-        // Of `basic_auth: { … }` the keys inside decide.
-        let goes_inside = after.trim_start().starts_with(['{', '[']) || after.trim().is_empty();
+        // Of `basic_auth: { … }` the keys inside decide; a list of texts has none.
+        let inner = after.trim_start_matches(|c: char| c == '[' || c.is_whitespace());
+        let goes_inside =
+            inner.starts_with('{') || inner.trim_matches(|c: char| c == ']' || c.is_whitespace()).is_empty();
         match around {
             Around::Free => {}
             Around::Open if is_plain(key) => {}

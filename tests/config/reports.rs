@@ -763,6 +763,6 @@ agent.yaml:11:19: expected a size such as 256KiB, 64MiB or 1GiB, found "lots"
 agent.yaml:12:1: unknown key "colour"
   12 | colour: <secret>
      | ^^^^^^
-help: the keys here are: labels, loki, logs, remote_write, http, state_dir, import_positions, limits, late_labels"#,
+help: the keys here are: labels, loki, logs, metrics, http, state_dir, import_positions, limits, late_labels"#,
     ),
 ];
