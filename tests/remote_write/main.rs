@@ -4,6 +4,9 @@
 #[path = "../support/scripted.rs"]
 mod scripted;
 #[allow(dead_code, reason = "a part of it is used")]
+#[path = "../support/prometheus.rs"]
+mod server;
+#[allow(dead_code, reason = "a part of it is used")]
 #[path = "../support/wait.rs"]
 mod wait;
 

@@ -469,6 +469,11 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Where it serves its pages.
+    pub fn address(&self) -> SocketAddr {
+        self.http
+    }
+
     /// Whether it serves /metrics.
     pub fn is_up(&self) -> bool {
         pusher::get(self.http, "/metrics").is_ok_and(|answer| answer.status == 200)

@@ -9,6 +9,7 @@ pub mod exposition;
 pub mod faulty_disk;
 pub mod ledger;
 pub mod loki;
+pub mod prometheus;
 pub mod pusher;
 pub mod random;
 pub mod rules;
