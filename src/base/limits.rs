@@ -210,7 +210,12 @@ pub const SPOOL_AGE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// A file of an inlet is rotated at this size: what is dropped at once when the oldest must go.
 pub const INLET_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// A small inlet has at least so many files, so that dropping one leaves most of it.
-pub const INLET_FILES: u64 = 4;
+pub const INLET_FILES: u64 = 16;
+/// A receiver is not ready until it has had room in its inlet for so long, seconds: who is refused comes again within that time.
+pub const RECEIVE_FULL_S: u64 = 15;
+/// Of an inlet whose oldest gives way, its reader has at most one part in so many on its way to the endpoints, and what it reads at once beside that. Their
+/// files stay until they are stored, and there have to be others that can give way.
+pub const INLET_AHEAD_PART: u64 = 4;
 /// A small inlet's files are not smaller than this.
 pub const INLET_FILE_BYTES_MIN: u64 = 64 * 1024;
 /// What the disk does not take is held in memory up to this, bytes; the first piece is held whatever its size.

@@ -47,6 +47,7 @@ pub(super) fn plan(
         label_structured_data: false,
         use_rfc5424_message: false,
         zone: None,
+        ahead_bytes: None,
     };
     let (from, queue) = match (&log.syslog, &log.push, &log.gelf, &log.stdin) {
         (Some(raw), ..) => {
@@ -132,6 +133,7 @@ pub(super) fn plan(
     };
     let from = from?;
     let settings = Settings { name: name.clone(), from, message_bytes, queue_bytes };
+    let records = Records { ahead_bytes: settings.ahead_bytes(), ..records };
     let records = file::Settings {
         name,
         include: Vec::new(),

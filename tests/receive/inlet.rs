@@ -277,6 +277,52 @@ fn what_is_on_its_way_is_not_counted_as_lost() {
     loki.assert_no_defects();
 }
 
+/// A full inlet gives up what is not read yet, and keeps the files of what is on its way: a stop or a kill loses nothing that is not counted.
+#[test]
+fn what_is_on_its_way_from_a_full_inlet_survives_a_stop_and_a_kill() {
+    const COUNT: u64 = 5_000;
+    for is_kill in [false, true] {
+        let rig = Rig::new();
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "given");
+        // Nobody listens there.
+        let away = format!("http://{}", free_port());
+        let address = free_port();
+        let listening = || source("syslog", &format!("{{ listen: \"udp://{address}\", queue: 1MiB }}"));
+        let mut agent = rig.start(&Config::new(&away).source(listening()));
+        let sender = Udp::to(address);
+        let received = || agent.metric("lugger_receive_messages_total").unwrap() as u64;
+        for n in 0..COUNT {
+            sender.send(message("given", n, 900).as_bytes());
+            if n % 100 == 99 {
+                wait_until("they are received", DRAIN, || received() > n);
+            }
+        }
+        let given_up = dropped(&agent, "full");
+        assert!(given_up > COUNT / 2, "{given_up}");
+        assert_eq!(agent.metric("lugger_inlet_errors_total"), Some(0.0));
+        assert!(agent.stderr().contains("received records are lost"), "{}", agent.stderr());
+        let ready = agent.ask("GET", "/ready", &[]);
+        assert_eq!(ready.status, 503);
+        assert!(ready.body.contains("is full"), "{}", ready.body);
+        if is_kill {
+            agent.kill();
+        } else {
+            agent.stop(Duration::from_secs(60));
+        }
+        drop(agent);
+        let agent = rig.start(&Config::new(&loki.url()).state_dir(rig.state()).source(listening()));
+        let _ = holds_within(DRAIN, || book.seen() + given_up >= COUNT);
+        wait_until("nothing waits", DRAIN, || agent.metric("lugger_source_lag_bytes") == Some(0.0));
+        assert_eq!(dropped(&agent, "full"), 0);
+        let verdict = book.lock().verdict(COUNT);
+        assert_eq!((verdict.duplicated_visible, verdict.torn, verdict.alien), (0, 0, 0));
+        assert_eq!(book.seen() + given_up, COUNT, "killed: {is_kill}; {} arrived, {given_up} are counted", book.seen());
+        assert!(book.lock().has(COUNT - 1), "the newest is kept");
+        loki.assert_no_defects();
+    }
+}
+
 /// What inlets hold fills the disk while the endpoint is away. `/ready` tells of it, and when the endpoint is back everything goes on.
 #[test]
 fn a_disk_that_inlets_fill_is_free_again_when_they_are_delivered() {

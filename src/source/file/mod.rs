@@ -39,8 +39,7 @@ pub mod worker;
 use crate::store::checkpoint::{Checkpoints, Saved};
 use std::path::Path;
 
-/// How far the file at a path was read and is on its way, or stored, bytes: what is before it does not need the file as long as this process lives.
-/// 0 where that is not known.
+/// How far the file at a path was read and is on its way, or stored, bytes. 0 where that is not known.
 pub fn taken(store: &Checkpoints, source: &str, path: &Path) -> u64 {
     let (position, slot) = saved(store, source, path, |saved| (saved.position, Some(saved.slot)));
     slot.map_or(0, |slot| position.max(store.read_to(slot)))

@@ -70,6 +70,8 @@ pub struct Records {
     pub use_rfc5424_message: bool,
     /// The zone of times that name none; `None` is UTC.
     pub zone: Option<Zone>,
+    /// So much may be read and not stored by all endpoints before no more is read, bytes of the inlet; `None`: as much as memory takes.
+    pub ahead_bytes: Option<u64>,
 }
 
 /// What the messages of records are.

@@ -9,6 +9,7 @@
 //! comes back. Leaves to others: what messages mean (`file/records`).
 
 mod datagrams;
+mod fullness;
 mod judge;
 mod port;
 mod push;
@@ -231,10 +232,7 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
 
 /// Who can be held up waits; over UDP the oldest gives way.
 fn limits(settings: &Settings) -> Limits {
-    let policy = match settings.address() {
-        Some(Address::Udp(_)) => Policy::DropOldest,
-        _ => Policy::Refuse,
-    };
+    let policy = if settings.gives_way() { Policy::DropOldest } else { Policy::Refuse };
     Limits::new(settings.queue_bytes, policy)
 }
 

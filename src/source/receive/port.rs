@@ -76,6 +76,7 @@ impl Chunk {
 
 impl Port {
     pub(super) fn new(inlet: Inlet, limits: Limits, message_bytes: usize, clock: Clock, status: Status) -> Self {
+        status.fullness.begin(inlet.given_up());
         Port {
             inlet: Mutex::new(Some(inlet)),
             limits: Mutex::new(limits),
@@ -193,9 +194,23 @@ impl Port {
         }
     }
 
-    /// Notes what the disk does not take.
+    /// Notes what the disk does not take, and what is given up.
     fn note(&self, inlet: &Option<Inlet>) {
         self.status.unwritten.note(inlet.as_ref().map_or(0, Inlet::held_bytes));
+        if let Some(inlet) = inlet {
+            self.status.fullness.note_lost(inlet.given_up());
+        }
+    }
+
+    /// Notes that a sender was sent away as there is no room.
+    pub(super) fn note_refused(&self) {
+        if self.status.fullness.note_refused(self.clock.now_ns() / 1_000_000_000) {
+            let place = self.lock().as_ref().map(|inlet| inlet.place().to_owned()).unwrap_or_default();
+            tracing::warn!(
+                inlet = place,
+                "pushes are refused with 429, as the source's queue is full: see why endpoints are behind, or give the source a larger `queue`"
+            );
+        }
     }
 
     /// What is appended is received.

@@ -279,6 +279,7 @@ impl Server {
         match error {
             AppendError::Full { .. } => {
                 self.port.status.held_up.add(1);
+                self.port.note_refused();
                 Refusal("full", StatusCode::TOO_MANY_REQUESTS, error.to_string())
             }
             AppendError::TooLarge { .. } | AppendError::NotWhole { .. } => Refusal::large(error.to_string()),

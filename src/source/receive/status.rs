@@ -2,6 +2,7 @@
 //!
 //! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
 
+use super::fullness::Fullness;
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::source::unwritten::Unwritten;
 
@@ -27,6 +28,7 @@ pub struct Status {
     /// Messages and requests that were not taken, by reason.
     refused: Vec<(&'static str, Counter)>,
     pub(super) unwritten: Unwritten,
+    pub(super) fullness: Fullness,
 }
 
 /// Why something is not taken.
@@ -68,6 +70,7 @@ impl Status {
             ),
             refused: refused.to_vec(),
             unwritten: Unwritten::default(),
+            fullness: Fullness::default(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Status {
 
     /// Why what comes is not received as it should be.
     pub fn degraded(&self) -> Option<String> {
-        self.unwritten.problem()
+        self.unwritten.problem().or_else(|| self.fullness.problem())
     }
 
     /// Counts what is not taken, for one of [`REFUSED`].
