@@ -8,8 +8,10 @@ mod support;
 
 use docker::{docker, docker_alone};
 use docker_api::{Answer, FakeApi, frame, id, inspected, long_ago, said};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
@@ -200,6 +202,60 @@ fn a_full_disk_is_told_and_ends() {
     std::fs::remove_file(filler).unwrap();
     wait_lines(&loki, &["waits"]);
     agent.wait_ready();
+}
+
+/// What a full disk keeps in memory is not taken yet: it is asked for again, whatever ends the agent.
+fn on_a_full_disk(end: impl FnOnce(&mut Agent)) {
+    const COUNT: i64 = 300;
+    let loki = kept();
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let api = FakeApi::start(&[(id('a'), "some")], move |path, before| {
+        let since: f64 = path.split_once("/logs")?.1.split("since=").nth(1)?.parse().ok()?;
+        // As Docker does: nothing from before that time.
+        let lines = |from, to| -> Vec<u8> {
+            let of = |n: &i64| long_ago() as f64 + *n as f64 / 10.0 >= since - 0.01;
+            (from..to).filter(of).flat_map(|n| frame(1, n, &format!("{n} {}\n", "x".repeat(300)))).collect()
+        };
+        Some(match before {
+            0 => Answer::Ends(lines(0, 20)),
+            _ if full.load(Ordering::SeqCst) => Answer::GoesOn(lines(0, COUNT)),
+            _ => Answer::Whole(500, String::new()),
+        })
+    });
+    let config = config(&loki, &api.socket(), Some(&api.nowhere()), "", ", refresh_interval: 1s");
+    let config = config.state_dir(small.path());
+    let mut agent = rig.start(&config);
+    wait_until("those of before", DRAIN, || loki.lines().len() == 20);
+    let filler = small.fill();
+    is_full.store(true, Ordering::SeqCst);
+    let is_told = || agent.ready().unwrap().body.contains("the disk does not take what is received");
+    wait_until("it is told", DRAIN, is_told);
+    end(&mut agent);
+    std::fs::remove_file(filler).unwrap();
+    let agent = rig.start(&config);
+    let numbers = || -> BTreeSet<i64> {
+        loki.lines().iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    let _ = holds_within(DRAIN, || numbers().len() as i64 == COUNT);
+    assert_eq!(numbers(), (0..COUNT).collect());
+    assert_eq!(agent.metric("lugger_inlet_dropped_records_total"), Some(0.0));
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_asked_for_again_after_a_kill() {
+    on_a_full_disk(|agent| _ = agent.kill());
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_asked_for_again_after_a_stop_and_not_told_as_lost() {
+    on_a_full_disk(|agent| {
+        assert_eq!(agent.stop(STOP).code, Some(0));
+        let said = agent.stderr();
+        assert!(!said.contains("lost"), "{said}");
+    });
 }
 
 #[test]
