@@ -163,6 +163,45 @@ fn where_only_so_many_logs_are_taken_at_a_time_they_take_turns() {
     assert_eq!(agent.stderr().matches("they take turns").count(), 1);
 }
 
+/// The daemon looks for the first byte longer than a turn is.
+#[test]
+fn logs_that_begin_late_have_a_whole_turn() {
+    const PLACES: usize = 48;
+    let loki = kept();
+    let ids: Vec<String> = (0..2 * PLACES).map(|n| format!("{n:064x}")).collect();
+    let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "late")).collect();
+    let api = FakeApi::start(&of, |path, _| {
+        let line = || frame(1, 1, &format!("of {}\n", &path[12..76]));
+        path.contains("/logs").then(|| Answer::Late(Duration::from_secs(8), line()))
+    });
+    let rig = Rig::new().with_descriptors(2 * PLACES as u32);
+    let _agent = asking(&rig, &loki, &api);
+    let want: Vec<String> = ids.iter().map(|id| format!("of {id}")).collect();
+    wait_lines(&loki, &want.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// It is no longer told when all have a place: here since one ends when it is asked for again.
+#[test]
+fn that_logs_take_turns_is_not_told_any_more_when_they_do_not() {
+    const PLACES: usize = 48;
+    let loki = kept();
+    let ids: Vec<String> = (0..=PLACES).map(|n| format!("{n:064x}")).collect();
+    let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "some")).collect();
+    let api = FakeApi::start(&of, move |path, before| {
+        if path.contains("/logs") {
+            return Some(if before == 0 { Answer::GoesOn(frame(1, 1, "one\n")) } else { Answer::Ends(Vec::new()) });
+        }
+        let id = ids.iter().find(|id| path.contains(&**id))?;
+        Some(Answer::Whole(200, inspected(id, "some", false)))
+    });
+    let rig = Rig::new().with_descriptors(2 * PLACES as u32);
+    let agent = asking(&rig, &loki, &api);
+    let is_told = || agent.ask("GET", "/api/status", &[]).body.contains("they take turns");
+    wait_until("it to be told", DRAIN, is_told);
+    wait_until("it to be over", DRAIN, || !is_told());
+    assert_eq!(loki.lines().len(), PLACES + 1);
+}
+
 /// What somebody else put beside the inlet is neither sent nor removed.
 #[test]
 fn foreign_files_beside_the_inlet_are_left_alone() {

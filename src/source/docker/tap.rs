@@ -13,7 +13,7 @@ use super::place::{self, Catch, Place, STREAMS, Taken, since_ns};
 use super::status::Status;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
+    DOCKER_FIRST_MS, DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
 };
 use crate::base::metrics::Registry;
 use crate::base::text::head;
@@ -279,12 +279,13 @@ impl<'a> Taking<'a> {
 
     /// Takes it until it ends, or another one is to have its place.
     async fn run(mut self, api: &Api, places: &Places) -> Result<End, ApiError> {
-        let turn_ends = Instant::now() + Duration::from_millis(DOCKER_TURN_MS);
         let mut is_wanted = false;
         let id = &self.container.id;
         let mut stream = api.logs(id, since_ns(&self.before).unwrap_or(self.container.since_ns)).await?;
         // A problem of before is none any more.
         self.status.container_works(id);
+        let mut turn_ends = Instant::now() + Duration::from_millis(DOCKER_FIRST_MS);
+        let mut has_begun = false;
         loop {
             let quiet_at = self.waiting.iter().flatten().map(|(_, since)| *since).min();
             let quiet_at = quiet_at.map(|since| since + Duration::from_millis(QUIET_MS));
@@ -303,6 +304,9 @@ impl<'a> Taking<'a> {
                 () = sleep_until(Some(turn_ends)), if is_wanted => return Ok(End::Turn),
             };
             let Some(bytes) = bytes else { break };
+            if !std::mem::replace(&mut has_begun, true) {
+                turn_ends = Instant::now() + Duration::from_millis(DOCKER_TURN_MS);
+            }
             let fed = self.read(|frames, take| frames.feed(&bytes, take));
             self.put().await;
             fed.map_err(|error| stream.odd(&error.to_string()))?;
