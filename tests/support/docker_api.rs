@@ -140,6 +140,7 @@ fn serve(stream: UnixStream, containers: &[(String, String)], script: &Script, c
             // Who asks may be gone before.
             let _ = stream.set_read_timeout(Some(after));
             if reader.read_line(&mut line).is_err() {
+                let mut stream = reader.get_ref();
                 let _ = stream.write_all(&bytes);
                 let _ = stream.set_read_timeout(None);
                 let _ = reader.read_line(&mut line);

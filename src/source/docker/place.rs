@@ -91,8 +91,17 @@ impl Places {
         // Without it a kill costs what was not saved, which comes again.
         let notes = File::options().append(true).create(true).open(&notes_path).ok().filter(|_| !boot.is_empty());
         let living = HashSet::new();
-        let mut places =
-            Places { path, by_id, begun_ns, living, is_dirty, notes, unnoted: HashSet::new(), noted: all_noted, note: String::new() };
+        let mut places = Places {
+            path,
+            by_id,
+            begun_ns,
+            living,
+            is_dirty,
+            notes,
+            unnoted: HashSet::new(),
+            noted: all_noted,
+            note: String::new(),
+        };
         if noted.is_none() {
             places.begin_notes(&boot);
         }
