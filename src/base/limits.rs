@@ -643,8 +643,10 @@ pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
 /// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Where there are
 /// more they take turns.
 pub const DOCKER_LOGS: usize = 1000;
-/// A log that is taken keeps its place so long at least, and another one waits so long for it, milliseconds: beginning anew costs a question.
+/// A log that is taken keeps its place so long at least from its first byte on, and another one waits so long for it, milliseconds: beginning anew costs a question.
 pub const DOCKER_TURN_MS: u64 = 5_000;
+/// One that has said nothing yet keeps its place so long, milliseconds: the daemon may have much to look through before the first byte.
+pub const DOCKER_FIRST_MS: u64 = 60_000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.

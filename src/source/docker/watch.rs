@@ -251,11 +251,16 @@ impl Session<'_> {
 
     /// A log was taken to its end, or as far as it is told now.
     fn ended(&mut self, tapped: Tapped, end: End) {
-        // Those that take turns are begun again, and counted, below.
-        if self.tasks.len() < self.room {
+        let log = self.known.get_mut(&tapped.id);
+        let begins_again = log.as_ref().is_some_and(|log| match end {
+            End::Over => log.again,
+            End::Gone => false,
+            End::Turn | End::Broken | End::Unreadable(_) => true,
+        });
+        if self.tasks.len().saturating_add(usize::from(begins_again)) <= self.room {
             self.containers.status().container_works(CROWDED);
         }
-        let Some(log) = self.known.get_mut(&tapped.id) else { return };
+        let Some(log) = log else { return };
         log.is_taken = false;
         match end {
             End::Turn => self.begin(tapped, Duration::ZERO),

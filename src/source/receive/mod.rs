@@ -221,8 +221,9 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             let counters = Counters::new(around.registry, &settings.name);
             let delivered = (around.delivered)(&settings.name);
             let limits = limits(settings);
-            let inlet = Inlet::open(directory, limits, around.clock.clone(), counters, delivered)?;
+            let inlet = Inlet::open(directory, limits, around.clock.clone(), counters.clone(), delivered)?;
             let status = Status::new(around.registry, &settings.name);
+            let inlet = (inlet, counters);
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
@@ -264,6 +265,22 @@ struct Running {
     /// Raised when stdin has ended.
     ended: Option<Shutdown>,
     wake: Option<Wake>,
+}
+
+/// How it went with stdin, if that is a source.
+#[derive(Debug)]
+pub struct Input(Vec<Arc<Port>>);
+
+impl Input {
+    /// Whether it ended because it could not be read.
+    pub fn has_failed(&self) -> bool {
+        self.0.iter().any(|port| port.is_broken())
+    }
+
+    /// Lines of it that were read and are lost.
+    pub fn lost(&self) -> u64 {
+        self.0.iter().map(|port| port.lost()).sum()
+    }
 }
 
 /// The task that syncs a port, for as long as anything uses it.
@@ -458,9 +475,15 @@ impl Receivers {
         !self.running.is_empty() && self.running.iter().all(is_over)
     }
 
-    /// Whether stdin ended because it could not be read.
-    pub fn have_failed(&self) -> bool {
-        self.running.iter().any(|running| running.port.is_broken())
+    /// What is taken and not in files yet, bytes. `None`: somebody is at it.
+    pub fn unwritten_bytes(&self) -> Option<usize> {
+        self.running.iter().map(|running| running.port.held_bytes()).sum()
+    }
+
+    /// What can be said of stdin, also when this is stopped.
+    pub fn input(&self) -> Input {
+        let ports = self.running.iter().filter(|running| running.ended.is_some());
+        Input(ports.map(|running| Arc::clone(&running.port)).collect())
     }
 
     /// Whether stdin is read, which may end.

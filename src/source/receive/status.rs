@@ -87,6 +87,11 @@ impl Status {
         self.unwritten.problem().or_else(|| self.fullness.problem())
     }
 
+    /// All that was not taken.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.iter().map(|(_, counter)| counter.get()).sum()
+    }
+
     /// Counts what is not taken, for one of [`REFUSED`].
     pub(super) fn refuse(&self, reason: &str, count: u64) {
         if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {

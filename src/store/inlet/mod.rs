@@ -155,6 +155,8 @@ pub struct Inlet<D: Disk = Directory> {
     /// Its length, bytes.
     written: u64,
     held: Held,
+    /// What is held at the end is not lost.
+    sender_keeps: bool,
     /// Written since the last sync.
     dirty: bool,
     directory_dirty: bool,
@@ -195,6 +197,7 @@ impl<D: Disk> Inlet<D> {
             writer: None,
             written: 0,
             held: Held::default(),
+            sender_keeps: false,
             dirty: true,
             directory_dirty: true,
             unsynced: Vec::new(),
@@ -234,6 +237,11 @@ impl<D: Disk> Inlet<D> {
     pub fn given_up(&self) -> u64 {
         let counters = self.report.counters();
         counters.dropped(Reason::Full).saturating_add(counters.dropped(Reason::Disk))
+    }
+
+    /// Whoever appends has what is held, too, and gives it again if this ends before it is written: it is not lost then.
+    pub fn sender_keeps_held(&mut self) {
+        self.sender_keeps = true;
     }
 
     /// Learns which files are still there.
@@ -325,6 +333,11 @@ impl<D: Disk> Drop for Inlet<D> {
     /// What is held has a last chance. What stays is lost and counted, even if a write that failed has left some of it in the file; a record that begins in the file is counted by who opens it next.
     fn drop(&mut self) {
         if self.flush().is_err() {
+            if self.sender_keeps {
+                // Nobody is to miss a record that only begins in the file. What fails here is repaired, and counted, by who opens it next.
+                let _ = self.writer.as_ref().map(|writer| scan::repair(&**writer));
+                return;
+            }
             let records = self.held.records.saturating_sub(u64::from(self.held.begun));
             self.dropped(Reason::Disk, records);
         }
