@@ -295,6 +295,16 @@ pub const PUSH_RECORDS_BYTES_MIN: usize = 4 * 1024 * 1024;
 pub const PUSH_TURN_MS: u64 = 10_000;
 /// Bodies of pushes that are read or wait take this part of `limits.memory` at most, all of them together; so a larger one is refused.
 pub const PUSH_BODIES_SHARE: u64 = 8;
+/// A body of so many bytes at most is small: those have room of their own, beside that of [`PUSH_BODIES_SHARE`], so that none waits for large ones.
+pub const PUSH_SMALL_BYTES: usize = 256 * 1024;
+/// That room is this part of `limits.memory`.
+pub const PUSH_SMALL_SHARE: u64 = 32;
+/// Who sends a body more slowly than this, bytes a second, gives way if others wait for room: the largest that the default takes is there in half a minute.
+pub const PUSH_PACE_BYTES: usize = 256 * 1024;
+/// After how long that counts, milliseconds.
+pub const PUSH_PACE_MS: u64 = 1_000;
+/// A body that is too large is passed over before that is told, until nothing comes for so long, milliseconds.
+pub const PUSH_DRAIN_MS: u64 = 500;
 /// What one push is decoded to takes this part of `limits.memory` at most; one at a time is decoded. With the share of bodies, that of batches under way
 /// (a quarter) and what lugger takes by itself it stays below the whole.
 pub const PUSH_DECODED_SHARE: u64 = 5;

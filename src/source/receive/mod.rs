@@ -1,13 +1,14 @@
 //! Receivers: sources that others send to, over the network, a unix socket or stdin.
 //!
 //! What cannot be read again is appended to an inlet (`store/inlet`) as it comes, and the file source reads that. So a receiver receives and
-//! appends, and nothing else: `datagrams`, `streams`, `push` and `stdin` are the ways in, `port` is what they share of a source, `socket` what is bound,
+//! appends, and nothing else: `datagrams`, `streams`, `push` and `stdin` are the ways in, `bodies` what pushes take while they come in, `port` is what they share of a source, `socket` what is bound,
 //! `tls` what a server shows. One thread, `lugger-receive`, runs all of them; an inlet is synced beside it.
 //!
 //! Promises: a change of the configuration closes no socket whose address stays, and no connection; what fails names the address and what to do, and
 //! changes nothing; when a receiver ends it takes first what the kernel has for it; an inlet is open once at most, also while a source goes and
 //! comes back. Leaves to others: what messages mean (`file/records`).
 
+mod bodies;
 mod datagrams;
 mod fullness;
 mod judge;
