@@ -63,15 +63,26 @@ impl Common {
         self.failing.list()
     }
 
+    /// Why nothing is read at all, if that is for want of rights: somebody has to give them.
+    pub fn denied(&self) -> Option<String> {
+        self.failing.denied().filter(|_| self.files.get() < 1.0)
+    }
+
     /// Whether anything is wrong.
     pub(super) fn has_problems(&self) -> bool {
         self.failing.any()
     }
 
     /// Notes that `path` fails. True when it did not fail before.
-    pub(super) fn fails(&self, path: &Path, problem: &str) -> bool {
+    pub(crate) fn fails(&self, path: &Path, problem: &str) -> bool {
         self.errors.add(1);
-        self.failing.add(path, problem)
+        self.failing.add(path, problem, false)
+    }
+
+    /// The same, for want of rights.
+    pub(crate) fn is_denied(&self, path: &Path, problem: &str) -> bool {
+        self.errors.add(1);
+        self.failing.add(path, problem, true)
     }
 
     /// Notes that `path` does not fail (any more). True when it did.

@@ -744,7 +744,11 @@ pub(super) fn fail(source: &Source, path: &Path, action: &str, error: &io::Error
         _ => String::new(),
     };
     let problem = format!("cannot {action} {}: {error}{remedy}", path.display());
-    if source.status.fails(path, &problem) {
+    let is_first = match error.kind() {
+        io::ErrorKind::PermissionDenied => source.status.is_denied(path, &problem),
+        _ => source.status.fails(path, &problem),
+    };
+    if is_first {
         tracing::warn!(source = %source.settings.name, "{problem}; it is tried again");
     }
 }

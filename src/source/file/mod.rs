@@ -37,7 +37,23 @@ mod twin;
 pub mod worker;
 
 use crate::store::checkpoint::{Checkpoints, Saved};
-use std::path::Path;
+use pattern::{Excludes, Pattern, PatternError};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use tree::{Found, Rules, Tree};
+
+/// How many files these patterns match now. Reads the directories that they lead through, so it blocks.
+pub fn matching(include: &[String], exclude: &[String]) -> Result<usize, PatternError> {
+    let patterns: Result<Vec<_>, _> = include.iter().map(|text| Pattern::parse(text)).collect();
+    let rules = Rules { patterns: patterns?.concat(), excludes: Excludes::parse(exclude)? };
+    let mut tree = Tree::new(vec![rules], None);
+    let mut found = Found::default();
+    tree.plant(&mut found);
+    let wanted = found.iter().filter(|found| !tree.matches(found.dir, found.name).is_empty());
+    let paths = wanted.filter_map(|found| Some(tree.path(found.dir)?.join(found.name)));
+    let files: HashSet<PathBuf> = paths.filter(|path| path.is_file()).collect();
+    Ok(files.len())
+}
 
 /// How far the file at a path was read and is on its way, or stored, bytes: what is before it does not need the file as long as this process lives.
 /// 0 where that is not known.

@@ -675,6 +675,18 @@ impl Source {
         }
     }
 
+    /// Notes that the system does not give a file or directory, and says so once.
+    pub(super) fn unreadable(&self, path: &Path, error: &std::io::Error) {
+        let problem = super::look::unreadable(path, error);
+        let is_first = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => self.status.is_denied(path, &problem),
+            _ => self.status.fails(path, &problem),
+        };
+        if is_first {
+            tracing::warn!(source = %self.settings.name, "{problem}");
+        }
+    }
+
     /// Notes what is wrong, and says so once.
     pub(super) fn fails(&self, path: &Path, problem: &str) {
         if self.status.fails(path, problem) {
