@@ -243,6 +243,7 @@ mod tests {
     use super::*;
     use crate::base::metrics::Gauge;
     use crate::base::shutdown;
+    use crate::source::problems::Denied;
     use std::path::Path;
 
     #[test]
@@ -290,10 +291,11 @@ mod tests {
         );
         status.fails(Path::new("/x"), "it is damaged");
         assert!(probe.snapshot().ready);
-        status.is_denied(Path::new("/y"), "cannot open /y");
+        status.files.set(1.0);
+        status.is_denied(Path::new("/y"), "cannot open /y", Denied::File);
         assert_eq!(probe.snapshot().problems, ["source app: nothing can be read: cannot open /y"]);
         // Others can be read.
-        status.files.set(1.0);
+        status.files.set(2.0);
         assert!(probe.snapshot().ready);
     }
 

@@ -16,12 +16,21 @@ const KEPT: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Problems(Arc<Parts>);
 
+/// What must not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// One of the files that count as followed.
+    File,
+    /// Something else: a directory, or a file that is not followed before it can be opened.
+    Other,
+}
+
 /// What is wrong with one path.
 #[derive(Debug)]
 struct Failing {
     problem: String,
     /// It exists, and must not be read.
-    is_denied: bool,
+    denied: Option<Denied>,
 }
 
 /// The errors, and how many there are, so that asking for one costs nothing when there is none.
@@ -47,21 +56,24 @@ impl Problems {
         self.0.count.load(Ordering::Relaxed) > 0
     }
 
-    /// The first that is for want of rights.
-    pub(super) fn denied(&self) -> Option<String> {
+    /// The first that is for want of rights, if all of so many `followed` files are.
+    pub(super) fn denied(&self, followed: usize) -> Option<String> {
         if !self.any() {
             return None;
         }
-        self.lock().values().find(|failing| failing.is_denied).map(|failing| failing.problem.clone())
+        let failing = self.lock();
+        let files = failing.values().filter(|failing| failing.denied == Some(Denied::File)).count();
+        let first = failing.values().find(|failing| failing.denied.is_some()).filter(|_| followed <= files);
+        first.map(|failing| failing.problem.clone())
     }
 
     /// Notes that `path` fails, for want of rights or for something else. True when it did not fail before.
-    pub(super) fn add(&self, path: &Path, problem: &str, is_denied: bool) -> bool {
+    pub(super) fn add(&self, path: &Path, problem: &str, denied: Option<Denied>) -> bool {
         let mut failing = self.lock();
         if failing.len() >= KEPT && !failing.contains_key(path) {
             return false;
         }
-        let is_first = failing.insert(path.to_owned(), Failing { problem: problem.to_owned(), is_denied }).is_none();
+        let is_first = failing.insert(path.to_owned(), Failing { problem: problem.to_owned(), denied }).is_none();
         self.0.count.store(failing.len(), Ordering::Relaxed);
         is_first
     }

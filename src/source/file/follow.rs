@@ -18,6 +18,7 @@ use super::tree::{DirId, Found, FoundName, Tree};
 use crate::base::limits::{FILE_RETRY_MS, FILE_RETRY_MS_MAX};
 use crate::base::rate::Rate;
 use crate::model::flow::StreamId;
+use crate::source::problems::Denied;
 use crate::source::stages::Pipeline;
 use crate::source::watch::{Event, Kind};
 use crate::store::checkpoint::Checkpoints;
@@ -745,7 +746,10 @@ pub(super) fn fail(source: &Source, path: &Path, action: &str, error: &io::Error
     };
     let problem = format!("cannot {action} {}: {error}{remedy}", path.display());
     let is_first = match error.kind() {
-        io::ErrorKind::PermissionDenied => source.status.is_denied(path, &problem),
+        io::ErrorKind::PermissionDenied => {
+            let denied = if matches!(action, "open" | "read") { Denied::File } else { Denied::Other };
+            source.status.is_denied(path, &problem, denied)
+        }
         _ => source.status.fails(path, &problem),
     };
     if is_first {

@@ -72,3 +72,25 @@ fn saved<T: Default>(store: &Checkpoints, source: &str, path: &Path, of: impl Fn
     let key = identity::encode_key(source, &stat.identity);
     store.saved(&key).iter().find(|saved| *saved.key == *key).map_or_else(T::default, of)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_match_are_counted_once_and_others_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("dir.log")).unwrap();
+        for name in ["a.log", "b.log", "b.txt", "dir.log/c.log"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let pattern = |end: &str| format!("{}/{end}", directory.path().display());
+        for (include, exclude, wanted) in [
+            (vec![pattern("*.log"), pattern("a.log")], vec![], 2),
+            (vec![pattern("**/*.log")], vec![pattern("b*")], 2),
+            (vec![pattern("*.lgo")], vec![], 0),
+        ] {
+            assert_eq!(matching(&include, &exclude).unwrap(), wanted, "{include:?}");
+        }
+    }
+}

@@ -27,6 +27,7 @@ use crate::base::rate::Rate;
 use crate::base::wake::Wake;
 use crate::format::journal::{Damage, Fields, Header, Id, Location, Merge, MergeError, ReadError, Wanted, Work};
 use crate::model::labels::Labels;
+use crate::source::problems::Denied;
 use crate::source::stages::Pipeline;
 use foldhash::{HashMap, HashSet};
 use std::fs::File;
@@ -679,7 +680,7 @@ impl Source {
     pub(super) fn unreadable(&self, path: &Path, error: &std::io::Error) {
         let problem = super::look::unreadable(path, error);
         let is_first = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => self.status.is_denied(path, &problem),
+            std::io::ErrorKind::PermissionDenied => self.status.is_denied(path, &problem, Denied::Other),
             _ => self.status.fails(path, &problem),
         };
         if is_first {
