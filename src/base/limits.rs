@@ -91,6 +91,8 @@ pub const BROKEN_ATTEMPTS: u32 = 4;
 pub const CONNECTION_IDLE_MS: u64 = 30_000;
 /// Refusals for good, and failures that come and go, are reported in the log at most this often for an endpoint, milliseconds.
 pub const ENDPOINT_REPORT_MS: u64 = 60_000;
+/// An endpoint that has been away for so long is a note of /ready, milliseconds: shorter outages are restarts.
+pub const ENDPOINT_NOTE_MS: i64 = 60_000;
 /// A push request has at most one message (stream, entry, pair, timestamp) for so many bytes; real ones have far fewer. Bounds what
 /// decoding allocates.
 pub const PUSH_BYTES_A_MESSAGE_MIN: usize = 4;

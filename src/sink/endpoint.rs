@@ -9,6 +9,7 @@
 
 use super::client::{Answer, Client, ClientError, SendError, excerpt};
 use super::dead_letter::DeadLetters;
+use super::failure::{Failure, blocked, misconfigured, no_answer, rate_limited, refuses_everything};
 use super::piece::{Halved, Piece};
 use super::queue::{Load, Queue};
 use super::settings::Endpoint;
@@ -24,7 +25,7 @@ use crate::base::rate::{Rate, WhenOver};
 use crate::base::shutdown::Shutdown;
 use crate::base::units::format_duration;
 use crate::format::loki::{DecodeError, decode_snappy};
-use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
+use crate::format::push_response::{self, Misconfigured, Reason, Refusal, Verdict};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -224,6 +225,8 @@ struct Stopped;
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The same, nanoseconds since 1970.
+    since_ns: i64,
     attempts: u64,
     degraded: bool,
     /// Whether it has been reported.
@@ -239,15 +242,6 @@ enum Step {
     TooLarge { text: String },
     Empty { text: String },
     Divide,
-}
-
-/// A failed attempt, for status and log.
-struct Failure {
-    kind: Retry,
-    state: State,
-    what: String,
-    advice: &'static str,
-    retry_after: Option<Duration>,
 }
 
 /// What is still to be sent of a batch, last first.
@@ -418,6 +412,7 @@ impl Sender {
                         what: format!("even a request of {size} bytes is refused as too large: {text}"),
                         advice: "check the size limits of Loki and of any proxy in front of it",
                         retry_after: None,
+                        for_person: false,
                     });
                     self.pause(true, None).await?;
                 }
@@ -528,6 +523,7 @@ impl Sender {
                             what: text,
                             advice: "the endpoint or a proxy in front of it has a problem of its own",
                             retry_after,
+                            for_person: false,
                         },
                     }
                 }
@@ -607,6 +603,7 @@ impl Sender {
                         what: format!("a batch cannot be decoded to divide it: {error}"),
                         advice: "this is a bug of the agent; a restart makes the batch anew",
                         retry_after: None,
+                        for_person: false,
                     });
                     self.pause(true, None).await?;
                     // Left where it is, it would end every further pause at once.
@@ -619,7 +616,7 @@ impl Sender {
     fn stored(&mut self, entries: usize, bytes: usize) {
         self.status.stored(u64::try_from(entries).unwrap_or(0), bytes, self.clock.now_ns());
         self.backoff.reset();
-        self.status.enter(State::Ok, None);
+        self.status.works();
         if let Some(trouble) = self.trouble.take().filter(|trouble| trouble.said) {
             // Whole milliseconds read better.
             let lasted = Duration::from_millis(u64::try_from(trouble.since.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -634,15 +631,17 @@ impl Sender {
 
     fn failed(&mut self, failure: &Failure) {
         self.status.retried(failure.kind);
-        self.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
         let degraded = failure.state == State::Degraded;
         let trouble = self.trouble.get_or_insert_with(|| Trouble {
             since: Instant::now(),
+            since_ns: self.clock.now_ns(),
             attempts: 0,
             degraded: false,
             said: false,
         });
         trouble.attempts += 1;
+        let error = format!("{}; {}", failure.what, failure.advice);
+        self.status.fails(failure.state, error, trouble.since_ns, failure.for_person);
         let newly_degraded = degraded && !trouble.degraded;
         trouble.degraded |= degraded;
         // An endpoint at its rate limit fails and recovers with every batch: that is not news each time.
@@ -732,65 +731,4 @@ fn is_over(said: Option<Instant>) -> bool {
 fn shown_answer(answer: &Answer) -> String {
     let text = excerpt(&answer.body);
     if text.is_empty() { format!("HTTP {}", answer.status) } else { format!("HTTP {}: {text}", answer.status) }
-}
-
-fn no_answer(error: SendError) -> Failure {
-    let kind = match error.kind {
-        "timeout" => Retry::Timeout,
-        "connect" => Retry::Connect,
-        _ => Retry::Transport,
-    };
-    let says = |text: &str| error.text.contains(text);
-    let advice = if says("certificate") {
-        "check tls_config: ca_file, server_name, cert_file and key_file"
-    } else if says("dns error") || says("lookup") {
-        "check the host name in url and this host's name resolution"
-    } else if kind == Retry::Timeout {
-        "the endpoint is slow or unreachable; `timeout` says how long to wait for it"
-    } else {
-        "check that the endpoint runs and can be reached from this host"
-    };
-    Failure { kind, state: State::Retrying, what: excerpt(&error.text), advice, retry_after: None }
-}
-
-fn rate_limited(retry_after: Option<Duration>, limit: RateLimit, what: String) -> Failure {
-    let advice = match limit {
-        RateLimit::Tenant => "less log volume or a higher ingestion_rate_mb in Loki's limits_config helps",
-        RateLimit::Stream => "more labels to spread the stream or a higher per_stream_rate_limit in Loki helps",
-        RateLimit::StreamCount => "fewer label values or a higher max_global_streams_per_user in Loki helps",
-        RateLimit::Unknown => "the endpoint or a proxy in front of it limits the rate",
-    };
-    Failure { kind: Retry::RateLimited, state: State::Retrying, what, advice, retry_after }
-}
-
-fn refuses_everything(text: &str) -> Failure {
-    Failure {
-        kind: Retry::Refused,
-        state: State::Degraded,
-        what: format!("every request is refused: {text}"),
-        advice: "this is no text of Loki's: check that url is Loki's push URL, and any proxy in front of it. Nothing is dropped",
-        retry_after: None,
-    }
-}
-
-fn blocked(what: String) -> Failure {
-    Failure {
-        kind: Retry::Blocked,
-        state: State::Degraded,
-        what,
-        advice: "Loki blocks ingestion for this tenant (block_ingestion_until in its limits): ask who runs it",
-        retry_after: None,
-    }
-}
-
-fn misconfigured(problem: Misconfigured, what: String) -> Failure {
-    let (kind, advice) = match problem {
-        Misconfigured::Credentials => {
-            (Retry::Credentials, "check basic_auth or the bearer token, and tenant_id; secrets in files are read again")
-        }
-        Misconfigured::Tenant => (Retry::Credentials, "check tenant_id"),
-        Misconfigured::Address => (Retry::Address, "check url: Loki's push URL ends in /loki/api/v1/push"),
-        Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
-    };
-    Failure { kind, state: State::Degraded, what, advice, retry_after: None }
 }

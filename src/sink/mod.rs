@@ -7,6 +7,7 @@ pub mod batcher;
 pub mod client;
 pub mod dead_letter;
 pub mod endpoint;
+mod failure;
 pub mod letter_box;
 pub mod piece;
 pub mod queue;

@@ -8,7 +8,7 @@ pub mod file;
 pub mod handle;
 pub mod journal;
 pub mod owner;
-mod problems;
+pub(crate) mod problems;
 pub mod receive;
 mod stages;
 pub mod status;

@@ -9,7 +9,7 @@
 use super::api::{Api, ApiError, Event};
 use super::containers::Containers;
 use super::description::{Description, networks};
-use super::settings::Host;
+use super::settings::{ApiLogs, Host};
 use super::tap::{self, End, Places, Tapped};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
@@ -323,9 +323,13 @@ fn problem(containers: &Containers, description: &Description, is_on_disk: bool)
     if is_on_disk || driver == NOWHERE || containers.tap().is_some() {
         return None;
     }
+    let why = match containers.settings().api_logs {
+        ApiLogs::DryRun => "a dry run does not ask the API",
+        ApiLogs::Off | ApiLogs::Taken => "`api_logs` is false",
+    };
     if driver != "json-file" {
-        return Some(format!("its log goes to the driver {driver}, and `api_logs` is false"));
+        return Some(format!("its log goes to the driver {driver}, and {why}"));
     }
     let directory = description.log_path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-    Some(format!("its log in {} cannot be read, and `api_logs` is false", directory.display()))
+    Some(format!("its log in {} cannot be read, and {why}", directory.display()))
 }

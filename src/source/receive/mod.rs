@@ -83,8 +83,7 @@ pub fn strangers(state_dir: &Path, known: &[String], stored: impl Fn(&str, &Path
 pub struct ReceiveError {
     /// The source's name.
     pub name: String,
-    /// What is wrong and what to do.
-    #[source]
+    /// What is wrong and what to do. It is part of the text, so it is no source: that would be told twice.
     pub problem: Problem,
 }
 

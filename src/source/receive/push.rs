@@ -145,7 +145,7 @@ pub(super) async fn receive(
         Err(error) => return tracing::error!(%error, "pushes cannot be received"),
     };
     let listener = match tls {
-        Some(config) => listener.with_tls(config, failed),
+        Some(config) => listener.with_tls(config, failed, port.status.source()),
         None => listener,
     };
     let server = Arc::new(Server { settings, wanted, port, memory, judge });

@@ -9,6 +9,7 @@ use crate::source::unwritten::Unwritten;
 /// The counters of one receiver. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Status {
+    source: String,
     /// Messages that were received.
     pub messages: Counter,
     /// Their bytes.
@@ -44,6 +45,7 @@ impl Status {
             (reason, registry.counter("lugger_receive_refused_total", help, &[("source", name), ("reason", reason)]))
         });
         Status {
+            source: name.to_owned(),
             messages: registry.counter("lugger_receive_messages_total", "Messages received.", &source),
             bytes: registry.counter("lugger_receive_bytes_total", "Bytes of messages received.", &source),
             cut: registry.counter("lugger_receive_cut_total", "Messages of which only the head was kept.", &source),
@@ -72,6 +74,11 @@ impl Status {
             unwritten: Unwritten::default(),
             fullness: Fullness::default(),
         }
+    }
+
+    /// The source's name.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// What has been lost since the start, and what is wrong now, one sentence each.
