@@ -8,8 +8,10 @@ mod support;
 
 use docker::{docker, docker_alone};
 use docker_api::{Answer, FakeApi, frame, id, inspected, long_ago, said};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::agent::{Agent, Config, FileSource, Rig};
@@ -161,6 +163,46 @@ fn where_only_so_many_logs_are_taken_at_a_time_they_take_turns() {
     assert_eq!(agent.stderr().matches("they take turns").count(), 1);
 }
 
+/// The daemon looks for the first byte longer than a turn is.
+#[test]
+fn logs_that_begin_late_have_a_whole_turn() {
+    const PLACES: usize = 48;
+    let loki = kept();
+    let ids: Vec<String> = (0..2 * PLACES).map(|n| format!("{n:064x}")).collect();
+    let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "late")).collect();
+    let api = FakeApi::start(&of, |path, _| {
+        let line = || frame(1, 1, &format!("of {}\n", &path[12..76]));
+        path.contains("/logs").then(|| Answer::Late(Duration::from_secs(8), line()))
+    });
+    let rig = Rig::new().with_descriptors(2 * PLACES as u32);
+    let _agent = asking(&rig, &loki, &api);
+    let want: Vec<String> = ids.iter().map(|id| format!("of {id}")).collect();
+    wait_lines(&loki, &want.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// It is no longer told when all have a place: here since one ends when it is asked for again.
+#[test]
+fn that_logs_take_turns_is_not_told_any_more_when_they_do_not() {
+    const PLACES: usize = 48;
+    let loki = kept();
+    let ids: Vec<String> = (0..=PLACES).map(|n| format!("{n:064x}")).collect();
+    let of: Vec<(String, &str)> = ids.iter().map(|id| (id.clone(), "some")).collect();
+    let api = FakeApi::start(&of, move |path, before| {
+        let id = ids.iter().find(|id| path.contains(&**id))?;
+        if path.contains("/logs") {
+            let line = frame(1, 1, &format!("of {id}\n"));
+            return Some(if before == 0 { Answer::GoesOn(line) } else { Answer::Ends(line) });
+        }
+        Some(Answer::Whole(200, inspected(id, "some", false)))
+    });
+    let rig = Rig::new().with_descriptors(2 * PLACES as u32);
+    let agent = asking(&rig, &loki, &api);
+    let is_told = || agent.ask("GET", "/api/status", &[]).body.contains("they take turns");
+    wait_until("it to be told", DRAIN, is_told);
+    wait_until("it to be over", DRAIN, || !is_told());
+    wait_until("all of them", DRAIN, || loki.lines().len() == PLACES + 1);
+}
+
 /// What somebody else put beside the inlet is neither sent nor removed.
 #[test]
 fn foreign_files_beside_the_inlet_are_left_alone() {
@@ -200,6 +242,60 @@ fn a_full_disk_is_told_and_ends() {
     std::fs::remove_file(filler).unwrap();
     wait_lines(&loki, &["waits"]);
     agent.wait_ready();
+}
+
+/// What a full disk keeps in memory is not taken yet: it is asked for again, whatever ends the agent.
+fn on_a_full_disk(end: impl FnOnce(&mut Agent)) {
+    const COUNT: i64 = 300;
+    let loki = kept();
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let api = FakeApi::start(&[(id('a'), "some")], move |path, before| {
+        let since: f64 = path.split_once("/logs")?.1.split("since=").nth(1)?.parse().ok()?;
+        // As Docker does: nothing from before that time.
+        let lines = |from, to| -> Vec<u8> {
+            let of = |n: &i64| long_ago() as f64 + *n as f64 / 10.0 >= since - 0.01;
+            (from..to).filter(of).flat_map(|n| frame(1, n, &format!("{n} {}\n", "x".repeat(300)))).collect()
+        };
+        Some(match before {
+            0 => Answer::Ends(lines(0, 20)),
+            _ if full.load(Ordering::SeqCst) => Answer::GoesOn(lines(0, COUNT)),
+            _ => Answer::Whole(500, String::new()),
+        })
+    });
+    let config = config(&loki, &api.socket(), Some(&api.nowhere()), "", ", refresh_interval: 1s");
+    let config = config.state_dir(small.path());
+    let mut agent = rig.start(&config);
+    wait_until("those of before", DRAIN, || loki.lines().len() == 20);
+    let filler = small.fill();
+    is_full.store(true, Ordering::SeqCst);
+    let is_told = || agent.ready().unwrap().body.contains("the disk does not take what is received");
+    wait_until("it is told", DRAIN, is_told);
+    end(&mut agent);
+    std::fs::remove_file(filler).unwrap();
+    let agent = rig.start(&config);
+    let numbers = || -> BTreeSet<i64> {
+        loki.lines().iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    let _ = holds_within(DRAIN, || numbers().len() as i64 == COUNT);
+    assert_eq!(numbers(), (0..COUNT).collect());
+    assert_eq!(agent.metric("lugger_inlet_dropped_records_total"), Some(0.0));
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_asked_for_again_after_a_kill() {
+    on_a_full_disk(|agent| _ = agent.kill());
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_asked_for_again_after_a_stop_and_not_told_as_lost() {
+    on_a_full_disk(|agent| {
+        assert_eq!(agent.stop(STOP).code, Some(0));
+        let said = agent.stderr();
+        assert!(!said.contains("lost"), "{said}");
+    });
 }
 
 #[test]

@@ -660,3 +660,19 @@ fn users_who_log_in_turns_cost_little_more_than_one() {
     println!("{LINES} entries: {one:?} of one user, {few:?} of four in turns");
     assert!(few.0 < one.0 * 4 && few.1 < one.1 + 64 * 1024, "{one:?} {few:?}");
 }
+
+/// Entries that rules leave without a label are dropped and counted, and that is told once.
+#[test]
+fn entries_without_labels_are_told_once() {
+    let (loki, rig) = (kept(), Rig::new());
+    put(&build(&rig, &[(0, 60, 1, &texts("bare", 20))]), &rig, "system.journal", same);
+    let value = format!("{{ path: {} }}", rig.path().join("journal").display());
+    let rules = "[ { source_labels: [__journal__nothing], target_label: app } ]";
+    let bare = FileSource::journal("journal", &value).option("relabel_configs", rules);
+    let agent = rig.start(&Config::new(&loki.url()).source(bare));
+    let dropped = || agent.metric("lugger_source_dropped_lines_total{reason=\"no_labels\"}");
+    wait_until("they are dropped", DRAIN, || dropped() == Some(20.0));
+    let told = agent.stderr();
+    assert_eq!(told.matches("an entry has no labels").count(), 1, "{told}");
+    assert!(told.contains("source=journal"), "{told}");
+}

@@ -42,7 +42,7 @@ fn recipes_give_the_labels_times_and_lines_that_their_tests_say() {
     let output = output(&["test", "--config", &config]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}{}", text(&output.stderr));
-    assert!(shown.ends_with("22 tests, all passed\n"), "{shown}");
+    assert!(shown.ends_with("23 tests, all passed\n"), "{shown}");
     // Each recipe has a test.
     for line in fs::read_to_string(&config).unwrap().lines().filter(|line| line.contains("format: ")) {
         let name = line.split("name: ").nth(1).unwrap().split(',').next().unwrap();

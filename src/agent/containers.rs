@@ -9,7 +9,7 @@ use crate::base::clock::Clock;
 use crate::base::limits::DOCKER_STOP_MS;
 use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::source::docker::containers::{Containers, SettingsError};
-use crate::source::docker::settings::Settings;
+use crate::source::docker::settings::{ApiLogs, Settings};
 use crate::source::docker::status::Status;
 use crate::source::docker::tap::Tap;
 use crate::source::docker::told_name;
@@ -92,7 +92,7 @@ impl Joints {
             None => Status::new(&self.registry, &settings.name),
         };
         let tap = match before.and_then(|before| before.tap()) {
-            _ if !settings.api_logs => None,
+            _ if settings.api_logs != ApiLogs::Taken => None,
             Some(tap) => Some(Arc::clone(tap)),
             None => {
                 let name = told_name(settings);

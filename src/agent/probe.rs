@@ -7,6 +7,7 @@ use super::containers::Listening;
 use super::metrics::View;
 use super::status::{Endpoint, Snapshot, Source, Spool};
 use crate::base::clock::Clock;
+use crate::base::limits::ENDPOINT_NOTE_MS;
 use crate::base::metrics::Registry;
 use crate::base::shutdown::Shutdown;
 use crate::format::civil::format_rfc3339_ms;
@@ -31,6 +32,7 @@ pub struct Probe(Arc<Parts>);
 struct Parts {
     registry: Registry,
     started_s: i64,
+    clock: Clock,
     budget: Budget,
     shown: Mutex<Shown>,
     threads: Threads,
@@ -113,7 +115,7 @@ impl Probe {
         let config_ns = clock.now_ns();
         let started_s = config_ns / 1_000_000_000;
         let shown = Mutex::new(Shown { sources, endpoints, config_ns, refused: None });
-        Probe(Arc::new(Parts { registry, started_s, budget, shown, threads, metrics }))
+        Probe(Arc::new(Parts { registry, started_s, clock, budget, shown, threads, metrics }))
     }
 
     /// Shows these from now on.
@@ -153,8 +155,8 @@ impl Probe {
         let parts = &*self.0;
         let shown = self.shown();
         let sources: Vec<Source> = shown.sources.iter().map(source).collect();
-        let endpoints: Vec<Endpoint> =
-            shown.endpoints.iter().map(|monitor| endpoint(monitor.status(), "loki")).collect();
+        let statuses: Vec<EndpointStatus> = shown.endpoints.iter().map(Monitor::status).collect();
+        let now_ns = parts.clock.now_ns();
         let note = |error: &String| {
             let since = format_rfc3339_ms(shown.config_ns);
             // The whole report is in the log.
@@ -166,9 +168,14 @@ impl Probe {
         let mut sources = sources;
         sources.extend(host(&parts.metrics));
         sources.extend(parts.metrics.jobs().iter().map(job));
-        let mut endpoints = endpoints;
-        endpoints.extend(parts.metrics.endpoints().iter().map(|monitor| endpoint(monitor.status(), "remote_write")));
-        for Told { name, docker, receiver, .. } in &shown.sources {
+        let remotes: Vec<EndpointStatus> = parts.metrics.endpoints().iter().map(|monitor| monitor.status()).collect();
+        notes.extend(statuses.iter().chain(&remotes).filter_map(|status| away(status, now_ns)));
+        let mut endpoints: Vec<Endpoint> = statuses.into_iter().map(|status| endpoint(status, "loki")).collect();
+        endpoints.extend(remotes.into_iter().map(|status| endpoint(status, "remote_write")));
+        for Told { name, kind, status, docker, receiver } in &shown.sources {
+            // Docker's own status knows what else its logs can be read by.
+            let denied = status.denied().filter(|_| matches!(*kind, "file" | "journal"));
+            problems.extend(denied.map(|problem| format!("source {name}: nothing can be read: {problem}")));
             let receives = receiver.as_ref().and_then(|receiver| receiver.degraded());
             problems.extend(receives.map(|problem| format!("source {name}: {problem}")));
             if let Some(docker) = docker {
@@ -261,6 +268,14 @@ fn job(job: &JobStatus) -> Source {
     }
 }
 
+/// Of an endpoint that may come back by itself: that it has been away for long, or that it hardly will.
+fn away(status: &EndpointStatus, now_ns: i64) -> Option<String> {
+    let since_ns = status.failing_since_ns.filter(|_| status.state == State::Retrying)?;
+    let is_long = now_ns.saturating_sub(since_ns) / 1_000_000 >= ENDPOINT_NOTE_MS;
+    let error = status.error.as_deref().filter(|_| is_long || status.for_person)?;
+    Some(format!("endpoint {}: away since {}: {error}", status.name, format_rfc3339_ms(since_ns)))
+}
+
 fn endpoint(status: EndpointStatus, kind: &'static str) -> Endpoint {
     Endpoint {
         name: status.name,
@@ -283,6 +298,61 @@ mod tests {
     use super::*;
     use crate::base::metrics::Gauge;
     use crate::base::shutdown;
+    use crate::source::problems::Denied;
+    use std::path::Path;
+
+    #[test]
+    fn who_is_away_for_long_or_for_a_person_to_mend_is_noted() {
+        let at = |seconds: i64| seconds * 1_000_000_000;
+        let status = |state, failing_since_ns: Option<i64>, for_person| EndpointStatus {
+            name: "cloud".into(),
+            url: String::new(),
+            state,
+            queued: 0,
+            spool: None,
+            entries: 0,
+            bytes: 0,
+            refused: 0,
+            retries: 0,
+            last_success_s: 0,
+            error: failing_since_ns.map(|_| "no route; mend it".to_owned()),
+            failing_since_ns,
+            for_person,
+        };
+        let told = "endpoint cloud: away since 1970-01-01T00:00:10.000Z: no route; mend it";
+        for (state, since, for_person, now, wanted) in [
+            (State::Retrying, Some(at(10)), false, at(69), None),
+            (State::Retrying, Some(at(10)), false, at(70), Some(told)),
+            (State::Retrying, Some(at(10)), true, at(10), Some(told)),
+            // It is a problem already.
+            (State::Degraded, Some(at(10)), false, at(99), None),
+            (State::Ok, None, false, at(99), None),
+        ] {
+            assert_eq!(away(&status(state, since, for_person), now).as_deref(), wanted, "{state:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_may_read_nothing_is_a_problem() {
+        let registry = Registry::default();
+        let status = file::status::Status::new(&registry, "app");
+        let probe = Probe::new(
+            registry,
+            Clock::default(),
+            Budget::new(1, Gauge::default()),
+            sources(&[("app".to_owned(), status.clone())], &[], &[], &[]),
+            Vec::new(),
+            Threads { ended: Vec::new(), begun: Vec::new() },
+        );
+        status.fails(Path::new("/x"), "it is damaged");
+        assert!(probe.snapshot().ready);
+        status.files.set(1.0);
+        status.is_denied(Path::new("/y"), "cannot open /y", Denied::File);
+        assert_eq!(probe.snapshot().problems, ["source app: nothing can be read: cannot open /y"]);
+        // Others can be read.
+        status.files.set(2.0);
+        assert!(probe.snapshot().ready);
+    }
 
     #[test]
     fn it_is_ready_when_all_sources_were_looked_at_and_none_has_ended() {

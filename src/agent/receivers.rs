@@ -10,7 +10,7 @@ use crate::config::plan::{Plan, Receiver};
 use crate::pipeline::settings::{MatchAction, Stage};
 use crate::source::docker::told_name;
 use crate::source::file::{settings::Settings, stored, taken};
-use crate::source::receive::{self, Naming, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
+use crate::source::receive::{self, Input, Naming, Planned, Prepared, ReceiveError, Surroundings, There, inlet_path};
 use crate::store::checkpoint::Checkpoints;
 use crate::store::inlet::{Delivered, patterns};
 use std::fs;
@@ -142,18 +142,27 @@ impl Agent {
             return std::future::pending().await;
         }
         self.receivers.one_ended().await;
+        let mut is_told = false;
         loop {
             let names = || self.receivers.status().into_iter().map(|(name, ..)| name);
-            if self.receivers.have_ended() && names().all(|name| self.is_stored(&name)) {
-                return;
+            if self.receivers.have_ended() {
+                match self.receivers.unwritten_bytes() {
+                    // Files first have all of it, and then are looked at.
+                    Some(0) if names().all(|name| self.is_stored(&name)) => return,
+                    Some(bytes) if bytes > 0 && !std::mem::replace(&mut is_told, true) => tracing::warn!(
+                        bytes,
+                        "stdin has ended, and the disk does not take all of it: the rest waits in memory until there is space under state_dir"
+                    ),
+                    _ => {}
+                }
             }
             tokio::time::sleep(Duration::from_millis(END_LOOK_MS)).await;
         }
     }
 
-    /// Whether stdin could not be read to its end.
-    pub fn input_failed(&self) -> bool {
-        self.receivers.have_failed()
+    /// What can be said of stdin, also after a stop.
+    pub fn input(&self) -> Input {
+        self.receivers.input()
     }
 
     /// Lets what was received for sources that are removed be sent, for a moment. What is not stays in their inlets.

@@ -91,6 +91,8 @@ pub const BROKEN_ATTEMPTS: u32 = 4;
 pub const CONNECTION_IDLE_MS: u64 = 30_000;
 /// Refusals for good, and failures that come and go, are reported in the log at most this often for an endpoint, milliseconds.
 pub const ENDPOINT_REPORT_MS: u64 = 60_000;
+/// An endpoint that has been away for so long is a note of /ready, milliseconds: shorter outages are restarts.
+pub const ENDPOINT_NOTE_MS: i64 = 60_000;
 /// A push request has at most one message (stream, entry, pair, timestamp) for so many bytes; real ones have far fewer. Bounds what
 /// decoding allocates.
 pub const PUSH_BYTES_A_MESSAGE_MIN: usize = 4;
@@ -210,7 +212,12 @@ pub const SPOOL_AGE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// A file of an inlet is rotated at this size: what is dropped at once when the oldest must go.
 pub const INLET_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// A small inlet has at least so many files, so that dropping one leaves most of it.
-pub const INLET_FILES: u64 = 4;
+pub const INLET_FILES: u64 = 16;
+/// A receiver is not ready until it has had room in its inlet for so long, seconds: who is refused comes again within that time.
+pub const RECEIVE_FULL_S: u64 = 15;
+/// Of an inlet whose oldest gives way, its reader has at most one part in so many on its way to the endpoints, and what it reads at once beside that. Their
+/// files stay until they are stored, and there have to be others that can give way.
+pub const INLET_AHEAD_PART: u64 = 4;
 /// A small inlet's files are not smaller than this.
 pub const INLET_FILE_BYTES_MIN: u64 = 64 * 1024;
 /// What the disk does not take is held in memory up to this, bytes; the first piece is held whatever its size.
@@ -290,6 +297,16 @@ pub const PUSH_RECORDS_BYTES_MIN: usize = 4 * 1024 * 1024;
 pub const PUSH_TURN_MS: u64 = 10_000;
 /// Bodies of pushes that are read or wait take this part of `limits.memory` at most, all of them together; so a larger one is refused.
 pub const PUSH_BODIES_SHARE: u64 = 8;
+/// A body of so many bytes at most is small: those have room of their own, beside that of [`PUSH_BODIES_SHARE`], so that none waits for large ones.
+pub const PUSH_SMALL_BYTES: usize = 256 * 1024;
+/// That room is this part of `limits.memory`.
+pub const PUSH_SMALL_SHARE: u64 = 32;
+/// Who sends a body more slowly than this, bytes a second, gives way if others wait for room: the largest that the default takes is there in half a minute.
+pub const PUSH_PACE_BYTES: usize = 256 * 1024;
+/// After how long that counts, milliseconds.
+pub const PUSH_PACE_MS: u64 = 1_000;
+/// A body that is too large is passed over before that is told, until nothing comes for so long, milliseconds.
+pub const PUSH_DRAIN_MS: u64 = 500;
 /// What one push is decoded to takes this part of `limits.memory` at most; one at a time is decoded. With the share of bodies, that of batches under way
 /// (a quarter) and what lugger takes by itself it stays below the whole.
 pub const PUSH_DECODED_SHARE: u64 = 5;
@@ -638,8 +655,10 @@ pub const DOCKER_NOTES_BYTES: usize = 4 * 1024 * 1024;
 /// Logs that are taken from Docker's API at a time, each by a connection; fewer where that is half of all descriptors. Where there are
 /// more they take turns.
 pub const DOCKER_LOGS: usize = 1000;
-/// A log that is taken keeps its place so long at least, and another one waits so long for it, milliseconds: beginning anew costs a question.
+/// A log that is taken keeps its place so long at least from its first byte on, and another one waits so long for it, milliseconds: beginning anew costs a question.
 pub const DOCKER_TURN_MS: u64 = 5_000;
+/// One that has said nothing yet keeps its place so long, milliseconds: the daemon may have much to look through before the first byte.
+pub const DOCKER_FIRST_MS: u64 = 60_000;
 /// What a container says on one stream may come so much behind what it said later on the other, nanoseconds.
 pub const DOCKER_REORDER_NS: i64 = 2_000_000_000;
 /// Bound of an inlet for logs that Docker's API tells, bytes.

@@ -95,11 +95,24 @@ impl Drop for Open {
     }
 }
 
+/// What to do about a TLS handshake that failed: nothing, unless the other side does not speak TLS at all.
+pub fn handshake_advice(error: &io::Error) -> &'static str {
+    use rustls::{Error, InvalidMessage};
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    match cause {
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)) => {
+            ": the sender does not speak TLS; let it, or listen without"
+        }
+        _ => "",
+    }
+}
+
 /// TLS of a server, and who counts handshakes that fail.
 #[derive(Debug, Clone)]
 struct Tls {
     config: Arc<ServerConfig>,
     failed: Counter,
+    name: Arc<str>,
 }
 
 impl Listener {
@@ -123,10 +136,10 @@ impl Listener {
         Ok(Listener { socket: TcpListener::from_std(socket)?, address, connections, open: Some(open), tls: None })
     }
 
-    /// Speaks TLS. `failed` counts handshakes that fail.
+    /// Speaks TLS. `failed` counts handshakes that fail; `name` is what the log calls the server.
     #[must_use]
-    pub fn with_tls(self, config: Arc<ServerConfig>, failed: Counter) -> Self {
-        Listener { tls: Some(Tls { config, failed }), ..self }
+    pub fn with_tls(self, config: Arc<ServerConfig>, failed: Counter, name: &str) -> Self {
+        Listener { tls: Some(Tls { config, failed, name: name.into() }), ..self }
     }
 
     /// Where it listens, with the real port.
@@ -200,11 +213,11 @@ impl Tls {
         let shaken = TlsAcceptor::from(self.config).accept(stream);
         let problem = match timeout(Duration::from_millis(TLS_HANDSHAKE_MS), shaken).await {
             Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => format!("{error}{}", handshake_advice(&error)),
             Err(_) => "it took too long".to_owned(),
         };
         self.failed.add(1);
-        tracing::warn!(%peer, error = %problem, "a TLS handshake failed");
+        tracing::warn!(source = %self.name, %peer, error = %problem, "a TLS handshake failed");
         None
     }
 }

@@ -5,6 +5,7 @@ use crate::base::units::format_size;
 use crate::config::load_with_warnings;
 use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan, Receiver};
 use crate::pipeline::settings::Stage;
+use crate::source::file::matching;
 use crate::source::receive::examine;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,7 +56,10 @@ fn summary(plan: &Plan) -> String {
     };
     for FileSource { settings, to: endpoints } in &plan.files {
         let (name, include) = (&settings.name, settings.include.join(", "));
-        lines.push(format!("  {name} (file): {include} to {}{}", to(endpoints), stages(&settings.stages)));
+        // Patterns that are wrong were reported.
+        let now = matching(&settings.include, &settings.exclude).unwrap_or_default();
+        let now = format!("{} now", count(now as u64, "file", "files"));
+        lines.push(format!("  {name} (file): {include}, {now}, to {}{}", to(endpoints), stages(&settings.stages)));
     }
     for JournalSource { settings, to: endpoints } in &plan.journals {
         let path = settings.path.as_ref().map_or("this host's journal".to_owned(), |path| path.display().to_string());
@@ -114,11 +118,11 @@ mod tests {
     #[test]
     fn the_summary_names_sources_and_endpoints() {
         let address = "127.0.0.1:3100".parse().unwrap();
-        let logs = [PathBuf::from("/var/log/syslog")];
-        let plan = host::plan(address, "h", &logs, Path::new("/tmp/sample"), Path::new("/tmp/state")).unwrap();
+        let logs = [PathBuf::from("/dev/null/x")];
+        let plan = host::plan(address, "h", &logs, Path::new("/tmp/no-sample"), Path::new("/tmp/state")).unwrap();
         assert_eq!(
             summary(&plan),
-            "2 sources\n  sample (file): /tmp/sample/*.log to demo\n  host (file): /var/log/syslog to demo\n\
+            "2 sources\n  sample (file): /tmp/no-sample/*.log, 0 files now, to demo\n  host (file): /dev/null/x, 0 files now, to demo\n\
              1 endpoint\n  demo (loki): http://127.0.0.1:3100/loki/api/v1/push\n\
              status page off; state in /tmp/state; memory at most 64MiB\nlines above 256KiB are cut"
         );

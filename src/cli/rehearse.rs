@@ -22,6 +22,7 @@ use crate::model::labels::{LabelCaps, Labels};
 use crate::pipeline::rehearsal::{Lines, Outcome, Rehearsal};
 use crate::pipeline::trace::stage_names;
 use crate::sink::settings::{Auth, Tls};
+use crate::source::docker::settings::ApiLogs;
 use crate::source::file::lines;
 use anyhow::Context;
 use show::Show;
@@ -291,8 +292,9 @@ fn diverted(mut plan: Plan, receiver: SocketAddr, state: &Path) -> anyhow::Resul
     for source in &mut plan.dockers {
         let it = &mut source.settings;
         source.to = divert(&mut it.outer_labels, &mut it.late_labels, &mut it.stages, &mut it.label_caps)?;
-        // How far they were taken is not among the cursors.
-        it.api_logs = false;
+        if it.api_logs == ApiLogs::Taken {
+            it.api_logs = ApiLogs::DryRun;
+        }
     }
     if !plan.receivers.is_empty() {
         tracing::warn!("dry run: sources that receive are left out: what they took would be gone");

@@ -91,7 +91,8 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
             }
             () = agent.failed() => break true,
             () = agent.finished() => {
-                if !agent.input_failed() {
+                let input = agent.input();
+                if !input.has_failed() && input.lost() == 0 {
                     tracing::info!("stdin has ended, and all of it is stored: there is nothing left to do");
                 }
                 break false;
@@ -113,7 +114,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     };
     // Those who ask from now on are told that the agent stops.
     drop(asked);
-    let input_failed = agent.input_failed();
+    let input = agent.input();
     signals.impatient(agent.stop()).await?;
     stop_web.raise();
     if let Some(web) = web {
@@ -124,8 +125,12 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         !failed,
         "lugger ends because a part of it failed, which is a bug; nothing is lost, start it again"
     );
+    let lost = input.lost();
+    if lost > 0 {
+        tracing::error!(lines = lost, "not all of stdin is stored: these lines were read and are lost");
+    }
     tracing::info!("stopped");
-    Ok(if input_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if input.has_failed() || lost > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn say_stopping(signal: &str) {

@@ -47,7 +47,7 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let names: Vec<&str> = loki.iter().map(|endpoint| endpoint.name.as_str()).collect();
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
-    let sources = logs::plan(logs, root, &global, &names, caps, &mut check);
+    let sources = logs::plan(logs, root, &global, &names, caps, http, &mut check);
     let logs::Sources { files, mut journals, mut dockers, receivers } = sources;
     for JournalSource { settings, .. } in &mut journals {
         // A job that was divided has its own name first.

@@ -13,7 +13,7 @@ use crate::base::limits::{DOCKER_REFRESH_MS_DEFAULT, DOCKER_REFRESH_MS_RANGE};
 use crate::base::words::suggest;
 use crate::model::labels::Labels;
 use crate::pipeline::relabel;
-use crate::source::docker::settings::{Filter, Host, Property, Settings};
+use crate::source::docker::settings::{ApiLogs, Filter, Host, Property, Settings};
 use crate::source::docker::{data_root, socket_problem};
 use crate::source::file::settings;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ pub(super) fn plan(
         keep_labels,
         refresh,
         imported: Vec::new(),
-        api_logs: docker.api_logs.unwrap_or(true),
+        api_logs: if docker.api_logs == Some(false) { ApiLogs::Off } else { ApiLogs::Taken },
         own_container: docker.own_container.unwrap_or(false),
         relabel: Some(relabel).filter(|rules| !rules.is_empty()),
         // What could make this fail has been reported, label by label.

@@ -12,7 +12,7 @@ use crate::base::words::suggest;
 use crate::model::labels::Labels;
 use crate::pipeline::relabel;
 use crate::source::journal::settings::{Match, Settings};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What journald and its users call the priorities, from 0.
 const PRIORITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
@@ -74,6 +74,12 @@ fn path(journal: &JournalLog, place: &Node, check: &mut Check<'_>) -> Option<Pat
             place.child("path").span,
             format!("the path {path:?} is not absolute"),
             "begin it with /, such as /var/log/journal",
+        );
+    } else if !Path::new(path).exists() {
+        check.warn(
+            place.child("path").span,
+            format!("the directory {path:?} is not there"),
+            "correct it, unless it comes later: it is waited for",
         );
     }
     Some(PathBuf::from(path))

@@ -21,10 +21,14 @@ use crate::source::file::encoding::Encoding;
 use crate::source::file::settings;
 use globset::GlobBuilder;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// The label that the file source adds.
 pub(super) const FILENAME: &str = "filename";
+
+/// What an entry can read.
+const KINDS: [&str; 7] = ["file", "journal", "docker", "syslog", "push", "gelf", "stdin"];
 
 /// What `limits` says of lines and labels.
 #[derive(Clone, Copy)]
@@ -79,6 +83,7 @@ pub(super) fn plan(
     global: &Global,
     endpoints: &[&str],
     caps: Caps,
+    http: Option<SocketAddr>,
     check: &mut Check<'_>,
 ) -> Sources {
     let list = root.child("logs");
@@ -98,6 +103,7 @@ pub(super) fn plan(
     }
     let mut suffixes = HashMap::new();
     let mut sources = Sources::default();
+    let mut places = Vec::new();
     for (i, log) in raw.iter().enumerate() {
         let node = list.item(i);
         let to = to(log, node, root, endpoints, check);
@@ -131,7 +137,11 @@ pub(super) fn plan(
                     }
                     sources.dockers.extend(docker::plan(docker, entry, relabel, caps, check));
                 }
-                _ => sources.receivers.extend(receivers::plan(log, kind, entry, relabel, caps, check)),
+                _ => {
+                    let receiver = receivers::plan(log, kind, entry, relabel, caps, check);
+                    places.extend(receiver.is_some().then_some(i));
+                    sources.receivers.extend(receiver);
+                }
             }
             continue;
         }
@@ -142,7 +152,21 @@ pub(super) fn plan(
             pipeline::relabelled(log, own, Vec::new(), node, caps.labels, check);
             pipeline::stages_of(log, node, check);
             // Another source that this version does not have has been reported already.
-            if !node.is_damaged() {
+            if let Some(kind) =
+                KINDS.into_iter().find(|kind| node.entry(kind).is_some_and(|entry| entry.value.is_null()))
+            {
+                let settings = match kind {
+                    "file" => "{ include: [/var/log/*.log] }",
+                    "syslog" => "{ listen: \"udp://0.0.0.0:1514\" }",
+                    "push" => "{ listen: 127.0.0.1:3500 }",
+                    _ => "{}",
+                };
+                check.error(
+                    node.key_span(kind),
+                    format!("nothing is written behind `{kind}:`, so that this entry of `logs` has no source"),
+                    format!("write `{kind}: {settings}`"),
+                );
+            } else if !node.is_damaged() {
                 check.error(
                     node.key_span("file"),
                     "this entry of `logs` has no source",
@@ -185,22 +209,22 @@ pub(super) fn plan(
         };
         sources.files.push(FileSource { settings, to });
     }
-    receivers::check_addresses(&sources.receivers, raw, list, check);
+    receivers::check_addresses(&sources.receivers, &places, http, list, check);
     sources
 }
 
 /// The sources that an entry has; it should be one.
 fn kinds_of(log: &Log) -> Vec<&'static str> {
-    let all = [
-        ("file", log.file.is_some()),
-        ("journal", log.journal.is_some()),
-        ("docker", log.docker.is_some()),
-        ("syslog", log.syslog.is_some()),
-        ("push", log.push.is_some()),
-        ("gelf", log.gelf.is_some()),
-        ("stdin", log.stdin.is_some()),
+    let are = [
+        log.file.is_some(),
+        log.journal.is_some(),
+        log.docker.is_some(),
+        log.syslog.is_some(),
+        log.push.is_some(),
+        log.gelf.is_some(),
+        log.stdin.is_some(),
     ];
-    all.into_iter().filter_map(|(kind, is)| is.then_some(kind)).collect()
+    KINDS.into_iter().zip(are).filter_map(|(kind, is)| is.then_some(kind)).collect()
 }
 
 /// `base`, or `base-2`, `base-3`, … if that is taken; the result is taken then. `suffixes` keeps the last number of each.
@@ -362,6 +386,12 @@ fn patterns(file: &FileLog, node: &Node, place: &Node, check: &mut Check<'_>) ->
                 at.span,
                 format!("the pattern {pattern:?} is not absolute"),
                 "begin it with /, such as /var/log/*.log",
+            );
+        } else if pattern == "/dev/kmsg" {
+            check.error(
+                at.span,
+                "/dev/kmsg is a device, not a file that can be followed",
+                "read the kernel's messages with `journal: { matches: _TRANSPORT=kernel }` instead of `file`, or from /var/log/kern.log",
             );
         } else if check_pattern(pattern, at, check) {
             let directory = pattern.trim_end_matches('/');

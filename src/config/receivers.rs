@@ -47,6 +47,7 @@ pub(super) fn plan(
         label_structured_data: false,
         use_rfc5424_message: false,
         zone: None,
+        ahead_bytes: None,
     };
     let (from, queue) = match (&log.syslog, &log.push, &log.gelf, &log.stdin) {
         (Some(raw), ..) => {
@@ -74,6 +75,12 @@ pub(super) fn plan(
             let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, GELF_PORT));
             let address = match &raw.listen {
                 None => Some(default),
+                Some(text) if text.starts_with("tcp://") || text.starts_with("tls://") => {
+                    let help =
+                        "write udp:// in its place; Docker's driver `gelf` and most libraries send so by themselves";
+                    check.error(place.child("listen").span, "GELF is taken by UDP only", help);
+                    None
+                }
                 Some(text) => {
                     socket_address(text.strip_prefix("udp://").unwrap_or(text), place, "udp://0.0.0.0:12201", check)
                 }
@@ -132,6 +139,7 @@ pub(super) fn plan(
     };
     let from = from?;
     let settings = Settings { name: name.clone(), from, message_bytes, queue_bytes };
+    let records = Records { ahead_bytes: settings.ahead_bytes(), ..records };
     let records = file::Settings {
         name,
         include: Vec::new(),
@@ -339,24 +347,41 @@ fn socket_path(text: &str, listen: &Node, check: &mut Check<'_>) -> Option<PathB
     Some(path)
 }
 
-/// No address can be had twice.
-pub(super) fn check_addresses(receivers: &[Receiver], logs: &[Log], list: &Node, check: &mut Check<'_>) {
-    let is_used = |at: usize| {
-        let own = receivers.get(at).map(|receiver| &receiver.settings)?;
+/// No address can be had twice, nor can that of the status page. Each receiver comes with its place in `list`.
+pub(super) fn check_addresses(
+    receivers: &[Receiver],
+    places: &[usize],
+    http: Option<SocketAddr>,
+    list: &Node,
+    check: &mut Check<'_>,
+) {
+    for (at, (receiver, place)) in receivers.iter().zip(places).enumerate() {
+        let own = &receiver.settings;
         let address = own.address();
         let is_same = |other: &&Receiver| match (&address, other.settings.address()) {
             (Some(address), Some(other)) => address.clashes(&other),
             (None, None) => true,
             _ => false,
         };
-        let first = receivers.iter().take(at).find(is_same)?;
-        let what = address.map_or("stdin".to_owned(), |address| address.to_string());
-        Some((own.name.clone(), first.settings.name.clone(), what))
-    };
-    for (name, first, what) in (0..receivers.len()).filter_map(is_used) {
-        let place = logs.iter().position(|log| log.name.as_deref() == Some(name.as_str()));
-        let span = place.map_or(list.span, |at| list.item(at).span);
-        let help = "give each source an address of its own";
-        check.error(span, format!("the sources {first:?} and {name:?} both want {what}"), help);
+        let span = list.item(*place).span;
+        if let Some(first) = receivers.iter().take(at).find(is_same) {
+            let (name, first) = (&own.name, &first.settings.name);
+            let what = address.as_ref().map_or("stdin".to_owned(), |address| address.to_string());
+            let help = "give each source an address of its own";
+            check.error(span, format!("the sources {first:?} and {name:?} both want {what}"), help);
+        }
+        if let (Some(Address::Tcp(own_at)), Some(http)) = (&address, http)
+            && overlap(*own_at, http)
+        {
+            let message = format!("the source {:?} wants {own_at}, and the status page listens on {http}", own.name);
+            check.error(span, message, "give one of them another port; the status page's address is `http.listen`");
+        }
     }
+}
+
+/// Whether one host cannot listen on both: the ports are the same, and so are the addresses, or one of them is any.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    // [::] takes IPv4 as well.
+    let takes = |any: SocketAddr, of: SocketAddr| any.ip().is_unspecified() && (any.is_ipv6() || of.is_ipv4());
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || takes(one, other) || takes(other, one))
 }

@@ -10,11 +10,12 @@
 use super::change::Change;
 use super::client::{Answer, Client, ClientError, SendError};
 use super::dead_letter::DeadLetters;
+use super::failure::{Failure, blocked, misconfigured, no_answer, rate_limited, refuses_everything};
 use super::piece::{Halved, Piece};
 use super::queue::{Load, Queue};
 use super::settings::Endpoint;
 use super::status::{EndpointStatus, OverStreams, Retry, State, Status};
-use super::trouble::{Failure, Troubles, is_over, no_answer, shown_answer};
+use super::trouble::{Troubles, is_over, shown_answer};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::limits::{
@@ -25,7 +26,7 @@ use crate::base::metrics::Registry;
 use crate::base::rate::{Rate, WhenOver};
 use crate::base::shutdown::Shutdown;
 use crate::format::loki::{DecodeError, decode_snappy};
-use crate::format::push_response::{self, Misconfigured, RateLimit, Reason, Refusal, Verdict};
+use crate::format::push_response::{self, Misconfigured, Reason, Refusal, Verdict};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -360,6 +361,7 @@ impl Sender {
                         what: format!("even a request of {size} bytes is refused as too large: {text}"),
                         advice: "check the size limits of Loki and of any proxy in front of it",
                         retry_after: None,
+                        for_person: false,
                     });
                     self.pause(true, None).await?;
                 }
@@ -470,6 +472,7 @@ impl Sender {
                             what: text,
                             advice: "the endpoint or a proxy in front of it has a problem of its own",
                             retry_after,
+                            for_person: false,
                         },
                     }
                 }
@@ -549,6 +552,7 @@ impl Sender {
                         what: format!("a batch cannot be decoded to divide it: {error}"),
                         advice: "this is a bug of the agent; a restart makes the batch anew",
                         retry_after: None,
+                        for_person: false,
                     });
                     self.pause(true, None).await?;
                     // Left where it is, it would end every further pause at once.
@@ -561,14 +565,16 @@ impl Sender {
     fn stored(&mut self, entries: usize, bytes: usize) {
         self.status.stored(u64::try_from(entries).unwrap_or(0), bytes, self.clock.now_ns());
         self.backoff.reset();
-        self.status.enter(State::Ok, None);
+        self.status.works();
         self.troubles.over(&self.name);
     }
 
     fn failed(&mut self, failure: &Failure) {
         self.status.retried(failure.kind);
-        self.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
-        self.troubles.failed(failure, &self.name, self.client.shown_url());
+        let now_ns = self.clock.now_ns();
+        let since_ns = self.troubles.failed(failure, &self.name, self.client.shown_url(), now_ns);
+        let error = format!("{}; {}", failure.what, failure.advice);
+        self.status.fails(failure.state, error, since_ns, failure.for_person);
     }
 
     /// All of `piece` is stored but what `refusals` mean.
@@ -633,46 +639,4 @@ fn accept(probe: &mut Option<Probe>, work: &mut Vec<Work>) {
         search.accepted = true;
         work.extend(search.suspects.drain(..).rev().map(Work::Part));
     }
-}
-
-fn rate_limited(retry_after: Option<Duration>, limit: RateLimit, what: String) -> Failure {
-    let advice = match limit {
-        RateLimit::Tenant => "less log volume or a higher ingestion_rate_mb in Loki's limits_config helps",
-        RateLimit::Stream => "more labels to spread the stream or a higher per_stream_rate_limit in Loki helps",
-        RateLimit::StreamCount => "fewer label values or a higher max_global_streams_per_user in Loki helps",
-        RateLimit::Unknown => "the endpoint or a proxy in front of it limits the rate",
-    };
-    Failure { kind: Retry::RateLimited, state: State::Retrying, what, advice, retry_after }
-}
-
-fn refuses_everything(text: &str) -> Failure {
-    Failure {
-        kind: Retry::Refused,
-        state: State::Degraded,
-        what: format!("every request is refused: {text}"),
-        advice: "this is no text of Loki's: check that url is Loki's push URL, and any proxy in front of it. Nothing is dropped",
-        retry_after: None,
-    }
-}
-
-fn blocked(what: String) -> Failure {
-    Failure {
-        kind: Retry::Blocked,
-        state: State::Degraded,
-        what,
-        advice: "Loki blocks ingestion for this tenant (block_ingestion_until in its limits): ask who runs it",
-        retry_after: None,
-    }
-}
-
-fn misconfigured(problem: Misconfigured, what: String) -> Failure {
-    let (kind, advice) = match problem {
-        Misconfigured::Credentials => {
-            (Retry::Credentials, "check basic_auth or the bearer token, and tenant_id; secrets in files are read again")
-        }
-        Misconfigured::Tenant => (Retry::Credentials, "check tenant_id"),
-        Misconfigured::Address => (Retry::Address, "check url: Loki's push URL ends in /loki/api/v1/push"),
-        Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
-    };
-    Failure { kind, state: State::Degraded, what, advice, retry_after: None }
 }

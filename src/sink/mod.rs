@@ -8,6 +8,7 @@ mod change;
 pub mod client;
 pub mod dead_letter;
 pub mod endpoint;
+mod failure;
 pub mod letter_box;
 pub mod piece;
 pub mod queue;

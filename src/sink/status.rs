@@ -135,6 +135,18 @@ pub struct EndpointStatus {
     pub last_success_s: i64,
     /// The last error and what to do, while the endpoint fails.
     pub error: Option<String>,
+    /// Since when it fails, nanoseconds since 1970; `None`: it does not.
+    pub failing_since_ns: Option<i64>,
+    /// It may work again by itself, but hardly will, as with a certificate that is not good.
+    pub for_person: bool,
+}
+
+/// What it is that fails.
+#[derive(Debug, Clone)]
+pub(super) struct Failing {
+    pub(super) error: String,
+    pub(super) since_ns: i64,
+    pub(super) for_person: bool,
 }
 
 /// Counts lines of streams above an endpoint's bound. Cheap to clone.
@@ -167,7 +179,7 @@ pub(super) struct Status {
     refused: Vec<(Reason, Counter)>,
     retries: Vec<Counter>,
     states: Vec<Gauge>,
-    now: Mutex<(State, Option<String>)>,
+    now: Mutex<(State, Option<Failing>)>,
 }
 
 impl Status {
@@ -244,7 +256,17 @@ impl Status {
         status
     }
 
-    pub(super) fn enter(&self, state: State, error: Option<String>) {
+    /// The last attempt succeeded.
+    pub(super) fn works(&self) {
+        self.enter(State::Ok, None);
+    }
+
+    /// The last attempt failed, as all since then did. `for_person`: waiting will hardly help.
+    pub(super) fn fails(&self, state: State, error: String, since_ns: i64, for_person: bool) {
+        self.enter(state, Some(Failing { error, since_ns, for_person }));
+    }
+
+    fn enter(&self, state: State, error: Option<Failing>) {
         for (gauge, of) in self.states.iter().zip(State::ALL) {
             gauge.set(if of == state { 1.0 } else { 0.0 });
         }
@@ -306,7 +328,7 @@ impl Status {
 
     pub(super) fn snapshot(&self) -> EndpointStatus {
         self.measure_queue();
-        let (state, error) = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (state, failing) = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
         EndpointStatus {
             name: self.name.clone(),
             url: self.url.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -319,7 +341,9 @@ impl Status {
             retries: self.retries.iter().map(Counter::get).sum(),
             // Set from whole seconds; an `as` cast from f64 saturates.
             last_success_s: self.last_success.get() as i64,
-            error,
+            failing_since_ns: failing.as_ref().map(|failing| failing.since_ns),
+            for_person: failing.as_ref().is_some_and(|failing| failing.for_person),
+            error: failing.map(|failing| failing.error),
         }
     }
 }

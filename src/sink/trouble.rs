@@ -3,25 +3,19 @@
 //! Promises: a streak of failures is told when it begins, when a person has to act, and when it is over; what comes and goes is told once a minute
 //! at most. No secret is in it. Leaves to others: what an answer means, and what is done about it.
 
-use super::client::{Answer, SendError, excerpt};
-use super::status::{Retry, State};
+use super::client::{Answer, excerpt};
+use super::failure::Failure;
+use super::status::State;
 use crate::base::limits::ENDPOINT_REPORT_MS;
 use crate::base::units::format_duration;
 use std::time::{Duration, Instant};
-
-/// A failed attempt, for status and log.
-pub(super) struct Failure {
-    pub(super) kind: Retry,
-    pub(super) state: State,
-    pub(super) what: String,
-    pub(super) advice: &'static str,
-    pub(super) retry_after: Option<Duration>,
-}
 
 /// A streak of failures.
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The same, nanoseconds since 1970.
+    since_ns: i64,
     attempts: u64,
     degraded: bool,
     /// Whether it has been reported.
@@ -41,10 +35,10 @@ impl Troubles {
         self.now.is_some()
     }
 
-    /// An attempt failed.
-    pub(super) fn failed(&mut self, failure: &Failure, endpoint: &str, url: &str) {
+    /// An attempt failed. Since when they do, nanoseconds since 1970.
+    pub(super) fn failed(&mut self, failure: &Failure, endpoint: &str, url: &str, now_ns: i64) -> i64 {
         let degraded = failure.state == State::Degraded;
-        let begun = || Trouble { since: Instant::now(), attempts: 0, degraded: false, said: false };
+        let begun = || Trouble { since: Instant::now(), since_ns: now_ns, attempts: 0, degraded: false, said: false };
         let trouble = self.now.get_or_insert_with(begun);
         trouble.attempts += 1;
         let newly_degraded = degraded && !trouble.degraded;
@@ -59,6 +53,7 @@ impl Troubles {
                 "the endpoint does not store what it is sent; it is kept and sent again until it does"
             );
         }
+        trouble.since_ns
     }
 
     /// An attempt succeeded.
@@ -81,24 +76,4 @@ pub(super) fn is_over(said: Option<Instant>) -> bool {
 pub(super) fn shown_answer(answer: &Answer) -> String {
     let text = excerpt(&answer.body);
     if text.is_empty() { format!("HTTP {}", answer.status) } else { format!("HTTP {}: {text}", answer.status) }
-}
-
-/// What it means that there is no answer.
-pub(super) fn no_answer(error: SendError) -> Failure {
-    let kind = match error.kind {
-        "timeout" => Retry::Timeout,
-        "connect" => Retry::Connect,
-        _ => Retry::Transport,
-    };
-    let says = |text: &str| error.text.contains(text);
-    let advice = if says("certificate") {
-        "check tls_config: ca_file, server_name, cert_file and key_file"
-    } else if says("dns error") || says("lookup") {
-        "check the host name in url and this host's name resolution"
-    } else if kind == Retry::Timeout {
-        "the endpoint is slow or unreachable; `timeout` says how long to wait for it"
-    } else {
-        "check that the endpoint runs and can be reached from this host"
-    };
-    Failure { kind, state: State::Retrying, what: excerpt(&error.text), advice, retry_after: None }
 }

@@ -9,7 +9,7 @@ pub mod handle;
 pub mod host;
 pub mod journal;
 pub mod owner;
-mod problems;
+pub(crate) mod problems;
 pub mod receive;
 pub mod scrape;
 pub mod series;

@@ -3,7 +3,7 @@
 //! Promises: one set of series a source, by the same names for all kinds; errors are kept for a few files and counted for all. Leaves to others:
 //! what only one kind of source has to tell.
 
-use super::problems::Problems;
+use super::problems::{Denied, Problems};
 use super::stages::{LabelRepairs, dropped};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use std::path::Path;
@@ -63,15 +63,27 @@ impl Common {
         self.failing.list()
     }
 
+    /// Why nothing is read at all, if that is for want of rights: somebody has to give them.
+    pub fn denied(&self) -> Option<String> {
+        // Whole numbers; the cast saturates.
+        self.failing.denied(self.files.get() as usize)
+    }
+
     /// Whether anything is wrong.
     pub(super) fn has_problems(&self) -> bool {
         self.failing.any()
     }
 
     /// Notes that `path` fails. True when it did not fail before.
-    pub(super) fn fails(&self, path: &Path, problem: &str) -> bool {
+    pub(crate) fn fails(&self, path: &Path, problem: &str) -> bool {
         self.errors.add(1);
-        self.failing.add(path, problem)
+        self.failing.add(path, problem, None)
+    }
+
+    /// The same, for want of rights.
+    pub(crate) fn is_denied(&self, path: &Path, problem: &str, denied: Denied) -> bool {
+        self.errors.add(1);
+        self.failing.add(path, problem, Some(denied))
     }
 
     /// Notes that `path` does not fail (any more). True when it did.

@@ -63,6 +63,10 @@ fn mistakes() {
         let report = load(&text(entry)).expect_err(entry).to_string();
         assert!(report.contains(expected), "{entry}: {report}");
     }
+    let loaded = good(&text("journal: { path: /nowhere/journal }"));
+    let warnings = loaded.warnings.to_string();
+    assert!(warnings.contains("the directory \"/nowhere/journal\" is not there"), "{warnings}");
+    assert!(good(&text("journal: { path: /proc }")).warnings.is_empty());
     let bare = "loki: [{ url: \"http://127.0.0.1:3100\" }]\nlogs: [{ journal: {} }]\n";
     let report = load(bare).unwrap_err().to_string();
     assert!(report.contains("these entries would have no labels"), "{report}");

@@ -80,7 +80,16 @@ fn mistakes() {
             "{ stdin: { queue: 1MiB }, labels: { a: b } }\nlimits: { line: 2MiB }",
             "a message may have 2MiB, and does not fit into a queue of 1MiB",
         ),
-        ("{ gelf: { listen: \"tcp://0.0.0.0:1\" }, labels: { a: b } }", "is no IP address and port"),
+        ("{ gelf: { listen: \"tcp://0.0.0.0:1\" }, labels: { a: b } }", "GELF is taken by UDP only"),
+        ("{ gelf: { listen: \"http://0.0.0.0:1\" }, labels: { a: b } }", "is no IP address and port"),
+        (
+            "{ name: a, push: { listen: 127.0.0.1:9080 } }",
+            "the source \"a\" wants 127.0.0.1:9080, and the status page listens on 127.0.0.1:9080",
+        ),
+        (
+            "{ syslog: { listen: \"tcp://0.0.0.0:9080\" }, labels: { a: b } }",
+            "the source \"syslog\" wants 0.0.0.0:9080, and the status page listens on 127.0.0.1:9080",
+        ),
         ("{ stdin: {}, file: { include: /x }, labels: { a: b } }", "two sources"),
         ("{ stdin: {}, labels: { a: b } }\n  - { name: b, stdin: {}, labels: { a: b } }", "both want stdin"),
         (
@@ -98,6 +107,20 @@ fn mistakes() {
         "{ syslog: { listen: \"udp://0.0.0.0:1514\" }, labels: { a: b }, relabel_configs: [{ source_labels: [__syslog_connection_hostname], target_label: h }] }",
     ));
     assert!(warned.warnings.to_string().contains("asks no name server"), "{}", warned.warnings);
+}
+
+/// The status page may be elsewhere, and UDP is no concern of it.
+#[test]
+fn other_addresses_than_the_status_pages_can_be_had() {
+    for entry in [
+        "{ syslog: { listen: \"udp://127.0.0.1:9080\" }, labels: { a: b } }",
+        "{ push: { listen: 127.0.0.2:9080 } }",
+        "{ push: { listen: \"[::1]:9080\" } }",
+        "{ push: { listen: 127.0.0.1:9080 } }\nhttp: { listen: none }",
+        "{ push: { listen: 127.0.0.1:0 } }\nhttp: { listen: 127.0.0.1:0 }",
+    ] {
+        good(&file(entry));
+    }
 }
 
 /// A name and a password have no place in an address, and are not shown where they are written there.

@@ -645,6 +645,31 @@ agent.yaml:2:8: this entry of `logs` has no source
 help: add `file`, such as `file: { include: [/var/log/*.log] }`, `journal: {}`, `docker: {}`, or syslog, push, gelf, stdin"#,
     ),
     (
+        "sources without settings",
+        r#"loki: [{ url: "http://localhost" }]
+logs:
+  - journal:
+  - push:
+    labels: { a: b }
+  - file: { include: /dev/kmsg }
+"#,
+        r#"
+agent.yaml:3:5: nothing is written behind `journal:`, so that this entry of `logs` has no source
+  3 |   - journal:
+    |     ^^^^^^^
+help: write `journal: {}`
+
+agent.yaml:4:5: nothing is written behind `push:`, so that this entry of `logs` has no source
+  4 |   - push:
+    |     ^^^^
+help: write `push: { listen: 127.0.0.1:3500 }`
+
+agent.yaml:6:22: /dev/kmsg is a device, not a file that can be followed
+  6 |   - file: { include: /dev/kmsg }
+    |                      ^^^^^^^^^
+help: read the kernel's messages with `journal: { matches: _TRANSPORT=kernel }` instead of `file`, or from /var/log/kern.log"#,
+    ),
+    (
         "the rest of the file",
         r#"loki: [{ url: "http://localhost" }]
 logs: [{ file: { include: /x/*.log } }]

@@ -133,6 +133,72 @@ fn many_large_pushes_stay_within_the_memory_that_is_said() {
     assert!(answer.status == 413 && answer.body.contains("limits.memory"), "{}", answer.body);
 }
 
+/// Snappy makes a few MiB of very much: what it says is asked before there is memory taken for it.
+#[test]
+fn snappy_that_says_too_much_is_refused_before_it_is_unpacked() {
+    const SAYS: u32 = 95 << 20;
+    let rig = Rig::new();
+    let loki = kept();
+    let address = free_port();
+    let source = source("push", &format!("{{ listen: \"{address}\", max_send_msg_size: 100MiB, queue: 512MiB }}"));
+    let agent = agent(&rig, &loki, source);
+    agent.wait_ready();
+    // Its length as a varint; one byte as a literal, and copies of 64 bytes from one before.
+    let mut bomb: Vec<u8> =
+        (0..4).map(|n| u8::try_from(SAYS >> (7 * n) & 0x7f).unwrap() | if n < 3 { 0x80 } else { 0 }).collect();
+    bomb.extend_from_slice(&[0, 0]);
+    bomb.extend_from_slice(&[63 << 2 | 2, 1, 0].repeat((SAYS as usize - 1) / 64));
+    bomb.extend_from_slice(&[62 << 2 | 2, 1, 0]);
+    assert_eq!(snap::raw::Decoder::new().decompress_vec(&bomb).unwrap().len(), SAYS as usize);
+    for _ in 0..3 {
+        let answer = push(address, "/loki/api/v1/push", &[("Content-Type", "application/x-protobuf")], &bomb);
+        assert!(answer.status == 413 && answer.body.contains("limits.memory"), "{}: {}", answer.status, answer.body);
+    }
+    let peak = agent.peak_memory();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
+}
+
+/// Who says that much comes, and sends nothing or little of it, holds nobody up.
+#[test]
+fn silent_pushers_do_not_hold_up_others() {
+    let rig = Rig::new();
+    let loki = kept();
+    let (address, other) = (free_port(), free_port());
+    let entry = |name: &str, to| FileSource::other("push", name, &format!("{{ listen: \"{to}\" }}")).label("job", name);
+    let agent = rig.start(&Config::new(&loki.url()).source(entry("one", address)).source(entry("two", other)));
+    agent.wait_ready();
+    let refused = || agent.metric("lugger_receive_refused_total{source=\"two\"}").unwrap();
+    let announce = |bytes: usize, sent: &[u8]| {
+        let mut stream = connect(address);
+        write!(stream, "POST /api/v1/raw HTTP/1.1\r\nHost: test\r\nContent-Length: {bytes}\r\n\r\n").unwrap();
+        stream.write_all(sent).unwrap();
+        stream
+    };
+    let small = |text: &str| {
+        let begin = std::time::Instant::now();
+        assert_eq!(push(other, "/api/v1/raw", &[], text.as_bytes()).status, 204);
+        // Far below the time that a push waits for room.
+        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    };
+    let silent: Vec<TcpStream> =
+        [0, 0, 1, 100_000].into_iter().map(|sent| announce(8 << 20, &vec![b'x'; sent])).collect();
+    for text in ["one", "two", "three"] {
+        small(text);
+    }
+    // A large one has the room of those as soon as it waits.
+    let large = "y".repeat(1_000).repeat(2_000).into_bytes();
+    wait_until("a large one", DRAIN, || push(other, "/api/v1/raw", &[], &large).status == 204);
+    // And what is too large is told at once.
+    let mut too_large = announce(100 << 20, b"");
+    too_large.set_read_timeout(Some(DRAIN)).unwrap();
+    let mut head = [0; 12];
+    too_large.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 413");
+    small("four");
+    assert_eq!(refused(), 0.0);
+    drop(silent);
+}
+
 /// A source without labels takes what brings some, and says what does not.
 #[test]
 fn entries_that_would_have_no_labels_are_refused() {

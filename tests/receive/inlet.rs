@@ -8,6 +8,7 @@ use crate::support::random::Random;
 use crate::support::small_disk::SmallDisk;
 use crate::support::wait::{holds_within, now_ns, wait_until};
 use crate::{DRAIN, agent, kept, source};
+use lugger::base::limits::LINE_BYTES_MAX;
 use lugger::format::record::{Kind, Pieces, encode};
 use std::fs;
 use std::io::{Read, Write};
@@ -106,6 +107,66 @@ fn what_the_disk_has_changed_is_counted_and_told() {
     assert!(loki.lines().iter().any(|line| line == "of an earlier version"));
     let told = agent.stderr();
     assert_eq!(told.matches("records of what was received are damaged").count(), 1, "{told}");
+}
+
+/// What is damaged has no labels that rules could judge: none drops it, and it has a label in any case.
+#[test]
+fn what_is_damaged_is_sent_whatever_the_rules_say() {
+    for (labels, stream) in [(None, "{job=\"syslog\"}"), (Some("b"), "{site=\"b\"}")] {
+        let rig = Rig::new();
+        let loki = kept();
+        let inlet = inlet(&rig);
+        fs::create_dir_all(&inlet).unwrap();
+        let mut bytes = records(0..10, 100);
+        let end = bytes.len();
+        bytes[end - 5] ^= 4;
+        fs::write(inlet.join("inlet.log.1"), bytes).unwrap();
+        let rules = "[ { source_labels: [__syslog_message_hostname], regex: .+, action: keep }, \
+                     { source_labels: [__syslog_message_hostname], target_label: host } ]";
+        let source = FileSource::other("syslog", "syslog", &format!("{{ listen: \"tcp://{}\" }}", free_port()))
+            .option("relabel_configs", rules);
+        let source = if let Some(site) = labels { source.label("site", site) } else { source };
+        let agent = agent(&rig, &loki, source);
+        wait_until("all ten", DRAIN, || loki.lines().len() == 10);
+        let damaged: Vec<_> = loki.entries().into_iter().filter(|entry| entry.line.contains(" - - ")).collect();
+        assert_eq!(damaged.iter().map(|entry| entry.stream.as_str()).collect::<Vec<_>>(), [stream]);
+        assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(1.0));
+        loki.assert_no_defects();
+    }
+}
+
+/// What was received under a larger `limits.line` is whole, and cut as a line is that is too long; it stays its tenant's.
+#[test]
+fn what_was_received_under_a_larger_limit_is_cut_and_not_damaged() {
+    let rig = Rig::new();
+    let loki = kept();
+    let inlet = rig.state().join("inlets/push");
+    fs::create_dir_all(&inlet).unwrap();
+    let mut bytes = Vec::new();
+    // The largest, with the longest escapes, and one whose record alone is too long.
+    let (largest, newlines) = (vec![0xff; LINE_BYTES_MAX], vec![b'\n'; 3_000]);
+    for message in [&b"first"[..], &largest, &newlines, b"last"] {
+        let pieces = Pieces {
+            kind: Kind::Push,
+            received_ns: now_ns(),
+            time_ns: None,
+            tenant: Some("acme"),
+            peer: None,
+            message,
+        };
+        encode(&pieces, [("app", "x")], [("meta", "data")], &mut bytes);
+    }
+    fs::write(inlet.join("inlet.log.1"), bytes).unwrap();
+    let source = source("push", &format!("{{ listen: \"{}\" }}", free_port()));
+    let agent = rig.start(&Config::new(&loki.url()).source(source).limit("line", "4KiB"));
+    wait_until("all four", DRAIN, || loki.lines().len() == 4);
+    assert_eq!(agent.metric("lugger_inlet_damaged_records_total"), Some(0.0));
+    for entry in loki.entries() {
+        assert_eq!((entry.tenant.as_str(), entry.metadata.len()), ("acme", 1), "{:.100}", entry.line);
+        assert!(entry.line.len() <= 4096 && entry.stream.contains("app=\"x\""), "{:.100}", entry.line);
+    }
+    assert_eq!(loki.lines().iter().filter(|line| line.contains(" [truncated: line of ")).count(), 1);
+    loki.assert_no_defects();
 }
 
 /// What waits is read as what it was received as, also if its source is of another kind by now.
@@ -275,6 +336,52 @@ fn what_is_on_its_way_is_not_counted_as_lost() {
     println!("{} arrived, {given_up} are counted as lost", book.seen());
     assert!(book.seen() + given_up <= COUNT + COUNT / 10, "{} arrived, {given_up} counted", book.seen());
     loki.assert_no_defects();
+}
+
+/// A full inlet gives up what is not read yet, and keeps the files of what is on its way: a stop or a kill loses nothing that is not counted.
+#[test]
+fn what_is_on_its_way_from_a_full_inlet_survives_a_stop_and_a_kill() {
+    const COUNT: u64 = 5_000;
+    for is_kill in [false, true] {
+        let rig = Rig::new();
+        let loki = Loki::start();
+        let book = Book::keep(&loki, "given");
+        // Nobody listens there.
+        let away = format!("http://{}", free_port());
+        let address = free_port();
+        let listening = || source("syslog", &format!("{{ listen: \"udp://{address}\", queue: 1MiB }}"));
+        let mut agent = rig.start(&Config::new(&away).source(listening()));
+        let sender = Udp::to(address);
+        let received = || agent.metric("lugger_receive_messages_total").unwrap() as u64;
+        for n in 0..COUNT {
+            sender.send(message("given", n, 900).as_bytes());
+            if n % 100 == 99 {
+                wait_until("they are received", DRAIN, || received() > n);
+            }
+        }
+        let given_up = dropped(&agent, "full");
+        assert!(given_up > COUNT / 2, "{given_up}");
+        assert_eq!(agent.metric("lugger_inlet_errors_total"), Some(0.0));
+        assert!(agent.stderr().contains("received records are lost"), "{}", agent.stderr());
+        let ready = agent.ask("GET", "/ready", &[]);
+        assert_eq!(ready.status, 503);
+        assert!(ready.body.contains("is full"), "{}", ready.body);
+        if is_kill {
+            agent.kill();
+        } else {
+            agent.stop(Duration::from_secs(60));
+        }
+        drop(agent);
+        let agent = rig.start(&Config::new(&loki.url()).state_dir(rig.state()).source(listening()));
+        let _ = holds_within(DRAIN, || book.seen() + given_up >= COUNT);
+        wait_until("nothing waits", DRAIN, || agent.metric("lugger_source_lag_bytes") == Some(0.0));
+        assert_eq!(dropped(&agent, "full"), 0);
+        let verdict = book.lock().verdict(COUNT);
+        assert_eq!((verdict.duplicated_visible, verdict.torn, verdict.alien), (0, 0, 0));
+        assert_eq!(book.seen() + given_up, COUNT, "killed: {is_kill}; {} arrived, {given_up} are counted", book.seen());
+        assert!(book.lock().has(COUNT - 1), "the newest is kept");
+        loki.assert_no_defects();
+    }
 }
 
 /// What inlets hold fills the disk while the endpoint is away. `/ready` tells of it, and when the endpoint is back everything goes on.

@@ -268,6 +268,10 @@ fn a_full_queue_holds_pushers_up_and_loses_nothing() {
         });
         let full = || agent.metric("lugger_receive_refused_total{reason=\"full\"}").is_some_and(|count| count > 0.0);
         wait_until("the queue is full", DRAIN, full);
+        let told =
+            || agent.ask("GET", "/ready", &[]).body.contains("source push: its queue is full, and pushes are refused");
+        wait_until("it is told", DRAIN, told);
+        assert_eq!(agent.ask("GET", "/ready", &[]).status, 503);
         let files = std::fs::read_dir(rig.state().join("inlets/push")).unwrap();
         let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes <= 1024 * 1024, "{bytes}");
@@ -275,5 +279,9 @@ fn a_full_queue_holds_pushers_up_and_loses_nothing() {
     });
     book.wait_all(COUNT, DRAIN);
     book.lock().verdict(COUNT).assert_perfect(COUNT);
+    // Each minute once at most, however often it happens.
+    let told = agent.stderr();
+    assert!((1..=3).contains(&told.matches("pushes are refused with 429").count()), "{told}");
+    wait_until("it is ready when there has been room for a while", DRAIN, || agent.is_ready());
     loki.assert_no_defects();
 }

@@ -1,12 +1,14 @@
 //! Stdin as a source.
 
 use crate::senders::Pipe;
-use crate::support::agent::{Config, FileSource, Rig};
+use crate::support::agent::{Agent, Config, FileSource, Rig};
 use crate::support::ledger::{Book, line};
 use crate::support::loki::Loki;
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait::wait_until;
 use crate::{DRAIN, kept, source};
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 /// It ends when stdin has ended and all is stored, also if the endpoint is away for a while; a last line without newline counts.
@@ -106,6 +108,45 @@ fn lines_keep_their_order_over_very_many_files() {
     assert_eq!(agent.wait_exit(DRAIN).code, Some(0));
     book.lock().verdict(COUNT).assert_perfect(0);
     loki.assert_no_defects();
+}
+
+/// A full disk: what waits in memory for it is not stored, which is told, and the end waits for it.
+fn ended_on_a_full_disk(then: impl FnOnce(&mut Agent, &Path, &Loki)) {
+    let rig = Rig::new();
+    let small = SmallDisk::at(rig.path().join("small"), "1m");
+    let loki = kept();
+    let mut pipe = Pipe::new();
+    let config = Config::new(&loki.url()).state_dir(small.path()).source(source("stdin", "{}"));
+    let mut agent = rig.start_with_stdin(&config, pipe.reader());
+    agent.wait_ready();
+    let filler = small.fill();
+    let lines: String = (0..500).map(|n| format!("{n} {}\n", "x".repeat(100))).collect();
+    pipe.write(lines.as_bytes());
+    pipe.close();
+    let told = "stdin has ended, and the disk does not take all of it";
+    wait_until("it is told", DRAIN, || agent.has_exited() || agent.stderr().contains(told));
+    assert!(!agent.has_exited(), "{}", agent.stderr());
+    then(&mut agent, &filler, &loki);
+    assert_eq!(agent.stderr().matches(told).count(), 1);
+}
+
+#[test]
+fn the_end_waits_for_a_full_disk() {
+    ended_on_a_full_disk(|agent, filler, loki| {
+        std::fs::remove_file(filler).unwrap();
+        assert_eq!(agent.wait_exit(DRAIN).code, Some(0));
+        assert_eq!(loki.lines().len(), 500);
+        assert!(agent.stderr().contains("all of it is stored"), "{}", agent.stderr());
+    });
+}
+
+#[test]
+fn a_stop_that_loses_lines_of_stdin_is_no_success() {
+    ended_on_a_full_disk(|agent, _, _| {
+        assert_eq!(agent.stop(DRAIN).code, Some(1));
+        let said = agent.stderr();
+        assert!(said.contains("not all of stdin is stored") && !said.contains("all of it is stored"), "{said}");
+    });
 }
 
 /// What cannot be read has not just ended.

@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// What is said to one question.
 pub enum Answer {
@@ -18,6 +19,8 @@ pub enum Answer {
     Ends(Vec<u8>),
     /// Bytes, and then nothing, for as long as the other one waits.
     GoesOn(Vec<u8>),
+    /// A status at once, bytes after a time, and then nothing.
+    Late(Duration, Vec<u8>),
     /// Not even a status.
     Nothing,
 }
@@ -131,6 +134,17 @@ fn serve(stream: UnixStream, containers: &[(String, String)], script: &Script, c
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(&bytes);
             let _ = reader.read_line(&mut line);
+        }
+        Answer::Late(after, bytes) => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            // Who asks may be gone before.
+            let _ = stream.set_read_timeout(Some(after));
+            if reader.read_line(&mut line).is_err() {
+                let mut stream = reader.get_ref();
+                let _ = stream.write_all(&bytes);
+                let _ = stream.set_read_timeout(None);
+                let _ = reader.read_line(&mut line);
+            }
         }
         Answer::Nothing => _ = reader.read_line(&mut line),
     }

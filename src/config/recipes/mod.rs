@@ -9,7 +9,7 @@ use super::tree::{self, Node};
 use crate::pipeline::settings::Stage;
 
 /// Name and text.
-const RECIPES: [(&str, &str); 17] = [
+const RECIPES: [(&str, &str); 18] = [
     ("nginx", include_str!("nginx.yaml")),
     ("apache", include_str!("apache.yaml")),
     ("json", include_str!("json.yaml")),
@@ -26,6 +26,7 @@ const RECIPES: [(&str, &str); 17] = [
     ("caddy", include_str!("caddy.yaml")),
     ("traefik", include_str!("traefik.yaml")),
     ("haproxy", include_str!("haproxy.yaml")),
+    ("gelf", include_str!("gelf.yaml")),
     ("security", include_str!("security.yaml")),
 ];
 

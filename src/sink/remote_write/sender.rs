@@ -22,8 +22,9 @@ use crate::format::remote_write_read::{Decoded, read};
 use crate::format::write_response::{self, Misconfigured, Protocol, Reason, Sent, Verdict};
 use crate::sink::change::Change;
 use crate::sink::client::{Answer, Client, SendError};
-use crate::sink::status::{Retry, State};
-use crate::sink::trouble::{Failure, Troubles, is_over, no_answer, shown_answer};
+use crate::sink::failure::{Failure, no_answer};
+use crate::sink::status::{Failing, Retry, State};
+use crate::sink::trouble::{Troubles, is_over, shown_answer};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -358,6 +359,7 @@ impl Sender {
                     what: text,
                     advice: "the endpoint or a proxy in front of it limits the rate: send fewer series or less often, or raise the limit",
                     retry_after,
+                    for_person: false,
                 };
                 self.later(part, &failure).await?;
                 // A request above the endpoint's burst would never pass.
@@ -370,6 +372,7 @@ impl Sender {
                 what: text,
                 advice: "the endpoint or a proxy in front of it has a problem of its own",
                 retry_after,
+                for_person: false,
             },
             Verdict::Fallback { .. } => Failure {
                 kind: Retry::Protocol,
@@ -377,6 +380,7 @@ impl Sender {
                 what: format!("the endpoint does not know remote write 2.0 ({text})"),
                 advice: "write `protobuf_message: auto`, or remove it: then 1.0 is spoken",
                 retry_after: None,
+                for_person: false,
             },
             Verdict::Misconfigured(what) => {
                 self.reload_credentials =
@@ -439,8 +443,11 @@ impl Sender {
     /// A part is to be sent again after a pause.
     async fn later(&mut self, part: &Part, failure: &Failure) -> Result<(), Stopped> {
         self.parts.status.retried(failure.kind, part.content.samples.into());
-        self.parts.status.enter(failure.state, Some(format!("{}; {}", failure.what, failure.advice)));
-        self.troubles.failed(failure, &self.parts.settings.name, self.parts.client.shown_url());
+        let (name, url) = (&self.parts.settings.name, self.parts.client.shown_url());
+        let since_ns = self.troubles.failed(failure, name, url, self.clock.now_ns());
+        let error = format!("{}; {}", failure.what, failure.advice);
+        let failing = Failing { error, since_ns, for_person: failure.for_person };
+        self.parts.status.enter(failure.state, Some(failing));
         let is_long = failure.state == State::Degraded;
         let pause = if is_long { self.patience.next_pause() } else { self.backoff.next_pause() };
         let asked = failure.retry_after.unwrap_or_default().min(Duration::from_millis(RETRY_AFTER_MS_MAX));
@@ -469,6 +476,7 @@ impl Sender {
                 what: format!("even a request of {size} bytes is refused as too large: {text}"),
                 advice: "check the size limits of the endpoint and of any proxy in front of it",
                 retry_after: None,
+                for_person: false,
             };
             self.later(&part, &failure).await?;
             work.push(part);
@@ -565,7 +573,7 @@ fn misconfigured(problem: Misconfigured, what: String) -> Failure {
         ),
         Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
     };
-    Failure { kind, state: State::Degraded, what, advice, retry_after: None }
+    Failure { kind, state: State::Degraded, what, advice, retry_after: None, for_person: false }
 }
 
 /// What a person may do about samples that were refused.

@@ -5,7 +5,7 @@
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::format::write_response::{Protocol, Reason};
 use crate::sink::spool::Store;
-use crate::sink::status::{EndpointStatus, Retry, State};
+use crate::sink::status::{EndpointStatus, Failing, Retry, State};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) struct Status {
     last_success: Gauge,
     protocol: Gauge,
     states: Vec<(State, Gauge)>,
-    now: Mutex<(State, Option<String>)>,
+    now: Mutex<(State, Option<Failing>)>,
 }
 
 impl Status {
@@ -153,7 +153,7 @@ impl Status {
         status
     }
 
-    pub(super) fn enter(&self, state: State, error: Option<String>) {
+    pub(super) fn enter(&self, state: State, error: Option<Failing>) {
         for (of, gauge) in &self.states {
             gauge.set(if *of == state { 1.0 } else { 0.0 });
         }
@@ -241,7 +241,9 @@ impl Status {
             refused: failed + self.failed_rate.get(),
             retries: self.retries.iter().map(|(_, counter)| counter.get()).sum(),
             last_success_s: self.last_success.get() as i64,
-            error,
+            failing_since_ns: error.as_ref().map(|failing| failing.since_ns),
+            for_person: error.as_ref().is_some_and(|failing| failing.for_person),
+            error: error.map(|failing| failing.error),
         }
     }
 }

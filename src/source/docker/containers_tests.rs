@@ -1,6 +1,6 @@
 //! Whose logs are whose, by what Docker keeps in a directory of the test's and what its API would say.
 
-use super::super::settings::{Filter, Host, Property};
+use super::super::settings::{ApiLogs, Filter, Host, Property};
 use super::*;
 use crate::model::labels::LabelCaps;
 use crate::pipeline::relabel;
@@ -45,7 +45,7 @@ impl Docker {
             keep_labels: self.keep.clone(),
             refresh: Duration::from_secs(60),
             imported: vec![(ID.into(), 1_700_000_000)],
-            api_logs: true,
+            api_logs: ApiLogs::Taken,
             own_container: true,
             relabel: self.relabel.clone(),
             labels: Labels::new([("job", "docker")]).unwrap(),

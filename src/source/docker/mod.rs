@@ -79,6 +79,7 @@ pub fn told(settings: &Settings, directory: &Path) -> file::settings::Settings {
         label_structured_data: false,
         use_rfc5424_message: false,
         zone: None,
+        ahead_bytes: None,
     };
     file::settings::Settings {
         name: told_name(settings),

@@ -51,6 +51,8 @@ pub(super) struct Places {
     is_dirty: bool,
     /// Steps since they were saved.
     notes: Option<File>,
+    /// Containers whose step is not noted: what it speaks of is in memory only.
+    unnoted: HashSet<String>,
     /// What they take, bytes.
     noted: usize,
     note: String,
@@ -89,8 +91,17 @@ impl Places {
         // Without it a kill costs what was not saved, which comes again.
         let notes = File::options().append(true).create(true).open(&notes_path).ok().filter(|_| !boot.is_empty());
         let living = HashSet::new();
-        let mut places =
-            Places { path, by_id, begun_ns, living, is_dirty, notes, noted: all_noted, note: String::new() };
+        let mut places = Places {
+            path,
+            by_id,
+            begun_ns,
+            living,
+            is_dirty,
+            notes,
+            unnoted: HashSet::new(),
+            noted: all_noted,
+            note: String::new(),
+        };
         if noted.is_none() {
             places.begin_notes(&boot);
         }
@@ -127,8 +138,8 @@ impl Places {
         }
     }
 
-    /// They are there now.
-    pub(super) fn set(&mut self, id: &str, taken: Taken) {
+    /// They are there now. `is_safe`: all that was taken outlives this process, so that it may be noted; otherwise [`Places::note_all`] has to follow.
+    pub(super) fn set(&mut self, id: &str, taken: Taken, is_safe: bool) {
         if let Some(known) = self.by_id.get_mut(id) {
             *known = taken;
         } else {
@@ -137,14 +148,35 @@ impl Places {
                 let newest = |taken: &Taken| taken.places.iter().map(|place| place.time_ns).max();
                 let order = |(id, taken): &(&String, &Taken)| (self.living.contains(*id), newest(taken));
                 let oldest = self.by_id.iter().min_by_key(order).map(|(id, _)| id.clone());
-                oldest.and_then(|id| self.by_id.remove(&id));
+                if let Some(id) = oldest {
+                    self.by_id.remove(&id);
+                    self.unnoted.remove(&id);
+                }
             }
             self.by_id.insert(id.to_owned(), taken);
         }
         self.is_dirty = true;
+        if is_safe {
+            self.note_all();
+            self.note(id, &taken);
+        } else if !self.unnoted.contains(id) {
+            self.unnoted.insert(id.to_owned());
+        }
+    }
+
+    /// Notes the steps that could not be noted before: what they speak of outlives this process now.
+    pub(super) fn note_all(&mut self) {
+        for id in std::mem::take(&mut self.unnoted) {
+            if let Some(taken) = self.by_id.get(&id).copied() {
+                self.note(&id, &taken);
+            }
+        }
+    }
+
+    fn note(&mut self, id: &str, taken: &Taken) {
         if let Some(notes) = &mut self.notes {
             self.note.clear();
-            note(&mut self.note, id, &taken);
+            note(&mut self.note, id, taken);
             if notes.write_all(self.note.as_bytes()).is_err() {
                 // Half a note must not be followed by others.
                 self.notes = None;
@@ -314,7 +346,7 @@ mod tests {
         let path = dir.path().join("places");
         let mut places = Places::open(path.clone(), 76);
         let two = taken_at(Place { time_ns: i64::MAX, lines: 2 }, Place::default(), 4);
-        places.set("a", two);
+        places.set("a", two, true);
         assert!(places.is_dirty());
         assert_eq!(open(&path).begun_ns(), 76, "the first run is the first run, also if nothing was taken in it");
         places.save().unwrap();
@@ -323,7 +355,7 @@ mod tests {
         assert_eq!(open(&path).of("b"), Taken::default());
         // What was not saved is known after a kill, but not after another boot.
         let later = taken_at(Place { time_ns: 9, lines: 3 }, Place { time_ns: -1, lines: 1 }, 0);
-        places.set("k", later);
+        places.set("k", later, true);
         assert_eq!(open(&path).of("k"), later);
         let notes = path.with_extension("notes");
         let noted = std::fs::read_to_string(&notes).unwrap();
@@ -344,7 +376,7 @@ mod tests {
         let size = || std::fs::metadata(path.with_extension("notes")).unwrap().len() as usize;
         let mut most = 0;
         for n in 0..DOCKER_NOTES_BYTES as i64 / 10 {
-            places.set(if n % 2 == 0 { "a" } else { "b" }, at(1 + n));
+            places.set(if n % 2 == 0 { "a" } else { "b" }, at(1 + n), true);
             if n % 1000 == 0 {
                 most = most.max(size());
             }
@@ -361,11 +393,11 @@ mod tests {
         let mut places = open(&dir.path().join("places"));
         let at = |time_ns| taken_at(Place { time_ns, lines: 1 }, Place::default(), 0);
         for n in 0..DOCKER_PLACES {
-            places.set(&n.to_string(), at(1 + n as i64));
+            places.set(&n.to_string(), at(1 + n as i64), true);
         }
         places.living(&["0", "2"].map(str::to_owned).into());
-        places.set("x", at(10_000));
-        places.set("y", at(10_001));
+        places.set("x", at(10_000), true);
+        places.set("y", at(10_001), true);
         assert_eq!(places.by_id.len(), DOCKER_PLACES);
         let known = |id: &str| places.of(id) != Taken::default();
         assert_eq!(["0", "1", "2", "3", "4", "x"].map(known), [true, false, true, false, true, true]);

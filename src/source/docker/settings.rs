@@ -62,6 +62,17 @@ impl Property {
     ];
 }
 
+/// Whether logs that cannot be read from disk are taken from the API, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiLogs {
+    /// They are.
+    Taken,
+    /// The configuration leaves them out.
+    Off,
+    /// How far they were taken is not among the cursors, so a dry run would begin anew.
+    DryRun,
+}
+
 /// One `logs` entry with a `docker` source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -84,7 +95,7 @@ pub struct Settings {
     /// Times up to which another agent has read containers, by id: seconds since 1970. Lines before are passed over.
     pub imported: Vec<(String, i64)>,
     /// Whether logs that cannot be read from disk are taken from the API.
-    pub api_logs: bool,
+    pub api_logs: ApiLogs,
     /// Whether the container that the agent itself runs in is read.
     pub own_container: bool,
     /// Rules that see what is known of a container. `None`: the usual labels.

@@ -105,7 +105,7 @@ impl Status {
 
     /// Something is wrong with a container. True if it is the first time.
     pub(super) fn container_fails(&self, id: &str, problem: &str) -> bool {
-        self.containers_failing.add(Path::new(id), problem)
+        self.containers_failing.add(Path::new(id), problem, None)
     }
 
     /// Nothing is wrong with it (any more).

@@ -3,8 +3,8 @@
 //! What is told is appended to an inlet, which the file source reads like a receiver's; only then the container's place moves. Each container has a task
 //! for as long as its log goes on. Lines have Docker's own times, so that what comes again after a power loss is what came before.
 //!
-//! Promises: while the inlet is full or its disk fails nothing more is asked for; a task that is dropped in the middle has lost nothing. What is
-//! removed before it was asked for is gone. Leaves to others: which containers (`watch`), reading the inlet (`file`).
+//! Promises: while the inlet is full or its disk fails nothing more is asked for; a task that is dropped in the middle has lost nothing, and what a full
+//! disk keeps in memory is asked for again after a stop or a kill. What is removed before it was asked for is gone. Leaves to others: which containers (`watch`), reading the inlet (`file`).
 
 use super::api::{Api, ApiError};
 use super::description::Description;
@@ -13,7 +13,7 @@ use super::place::{self, Catch, Place, STREAMS, Taken, since_ns};
 use super::status::Status;
 use crate::base::clock::Clock;
 use crate::base::limits::{
-    DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
+    DOCKER_FIRST_MS, DOCKER_INLET_BYTES, DOCKER_PAUSE_MS, DOCKER_SYNC_MS, DOCKER_TURN_MS, INLET_REST_MS, QUIET_MS,
 };
 use crate::base::metrics::Registry;
 use crate::base::text::head;
@@ -130,7 +130,8 @@ impl Tap {
     ) -> Result<Arc<Self>, InletError> {
         let limits = Limits::new(DOCKER_INLET_BYTES, Policy::Refuse);
         let counters = Counters::new(registry, source);
-        let inlet = Inlet::open(Directory::new(directory), limits, clock.clone(), counters, delivered)?;
+        let mut inlet = Inlet::open(Directory::new(directory), limits, clock.clone(), counters, delivered)?;
+        inlet.sender_keeps_held();
         if let Some(parent) = places.parent() {
             // What cannot be made shows when places are saved.
             let _ = std::fs::create_dir_all(parent);
@@ -158,6 +159,9 @@ impl Tap {
         // The inlet tells of its own errors, and counts them.
         let synced = parts.inlet.sync().is_ok();
         self.status.unwritten.note(parts.inlet.held_bytes());
+        if parts.inlet.held_bytes() == 0 {
+            parts.places.note_all();
+        }
         if !synced {
             return;
         }
@@ -205,7 +209,9 @@ impl Tap {
                 self.status.unwritten.note(parts.inlet.held_bytes());
                 if is_taken {
                     if parts.places.of(id) != taken {
-                        parts.places.set(id, taken);
+                        // What is only in memory is asked for again after a kill.
+                        let is_safe = parts.inlet.held_bytes() == 0;
+                        parts.places.set(id, taken, is_safe);
                         self.dirty.notify_one();
                     }
                     return;
@@ -222,7 +228,9 @@ impl Tap {
 }
 
 impl Drop for Tap {
+    /// What the disk takes now need not be asked for again.
     fn drop(&mut self) {
+        self.sync();
         self.status.unwritten.note(0);
     }
 }
@@ -271,12 +279,13 @@ impl<'a> Taking<'a> {
 
     /// Takes it until it ends, or another one is to have its place.
     async fn run(mut self, api: &Api, places: &Places) -> Result<End, ApiError> {
-        let turn_ends = Instant::now() + Duration::from_millis(DOCKER_TURN_MS);
         let mut is_wanted = false;
         let id = &self.container.id;
         let mut stream = api.logs(id, since_ns(&self.before).unwrap_or(self.container.since_ns)).await?;
         // A problem of before is none any more.
         self.status.container_works(id);
+        let mut turn_ends = Instant::now() + Duration::from_millis(DOCKER_FIRST_MS);
+        let mut has_begun = false;
         loop {
             let quiet_at = self.waiting.iter().flatten().map(|(_, since)| *since).min();
             let quiet_at = quiet_at.map(|since| since + Duration::from_millis(QUIET_MS));
@@ -295,6 +304,9 @@ impl<'a> Taking<'a> {
                 () = sleep_until(Some(turn_ends)), if is_wanted => return Ok(End::Turn),
             };
             let Some(bytes) = bytes else { break };
+            if !std::mem::replace(&mut has_begun, true) {
+                turn_ends = Instant::now() + Duration::from_millis(DOCKER_TURN_MS);
+            }
             let fed = self.read(|frames, take| frames.feed(&bytes, take));
             self.put().await;
             fed.map_err(|error| stream.odd(&error.to_string()))?;

@@ -9,7 +9,7 @@
 use super::api::{Api, ApiError, Event};
 use super::containers::Containers;
 use super::description::{Description, networks};
-use super::settings::Host;
+use super::settings::{ApiLogs, Host};
 use super::tap::{self, End, Places, Tapped};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
@@ -251,11 +251,16 @@ impl Session<'_> {
 
     /// A log was taken to its end, or as far as it is told now.
     fn ended(&mut self, tapped: Tapped, end: End) {
-        // Those that take turns are begun again, and counted, below.
-        if self.tasks.len() < self.room {
+        let log = self.known.get_mut(&tapped.id);
+        let begins_again = log.as_ref().is_some_and(|log| match end {
+            End::Over => log.again,
+            End::Gone => false,
+            End::Turn | End::Broken | End::Unreadable(_) => true,
+        });
+        if self.tasks.len().saturating_add(usize::from(begins_again)) <= self.room {
             self.containers.status().container_works(CROWDED);
         }
-        let Some(log) = self.known.get_mut(&tapped.id) else { return };
+        let Some(log) = log else { return };
         log.is_taken = false;
         match end {
             End::Turn => self.begin(tapped, Duration::ZERO),
@@ -318,9 +323,13 @@ fn problem(containers: &Containers, description: &Description, is_on_disk: bool)
     if is_on_disk || driver == NOWHERE || containers.tap().is_some() {
         return None;
     }
+    let why = match containers.settings().api_logs {
+        ApiLogs::DryRun => "a dry run does not ask the API",
+        ApiLogs::Off | ApiLogs::Taken => "`api_logs` is false",
+    };
     if driver != "json-file" {
-        return Some(format!("its log goes to the driver {driver}, and `api_logs` is false"));
+        return Some(format!("its log goes to the driver {driver}, and {why}"));
     }
     let directory = description.log_path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-    Some(format!("its log in {} cannot be read, and `api_logs` is false", directory.display()))
+    Some(format!("its log in {} cannot be read, and {why}", directory.display()))
 }

@@ -18,6 +18,7 @@ use super::tree::{DirId, Found, FoundName, Tree};
 use crate::base::limits::{FILE_RETRY_MS, FILE_RETRY_MS_MAX};
 use crate::base::rate::Rate;
 use crate::model::flow::StreamId;
+use crate::source::problems::Denied;
 use crate::source::stages::Pipeline;
 use crate::source::watch::{Event, Kind};
 use crate::store::checkpoint::Checkpoints;
@@ -744,7 +745,14 @@ pub(super) fn fail(source: &Source, path: &Path, action: &str, error: &io::Error
         _ => String::new(),
     };
     let problem = format!("cannot {action} {}: {error}{remedy}", path.display());
-    if source.status.fails(path, &problem) {
+    let is_first = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let denied = if matches!(action, "open" | "read") { Denied::File } else { Denied::Other };
+            source.status.is_denied(path, &problem, denied)
+        }
+        _ => source.status.fails(path, &problem),
+    };
+    if is_first {
         tracing::warn!(source = %source.settings.name, "{problem}; it is tried again");
     }
 }

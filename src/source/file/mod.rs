@@ -37,10 +37,25 @@ mod twin;
 pub mod worker;
 
 use crate::store::checkpoint::{Checkpoints, Saved};
-use std::path::Path;
+use pattern::{Excludes, Pattern, PatternError};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use tree::{Found, Rules, Tree};
 
-/// How far the file at a path was read and is on its way, or stored, bytes: what is before it does not need the file as long as this process lives.
-/// 0 where that is not known.
+/// How many files these patterns match now. Reads the directories that they lead through, so it blocks.
+pub fn matching(include: &[String], exclude: &[String]) -> Result<usize, PatternError> {
+    let patterns: Result<Vec<_>, _> = include.iter().map(|text| Pattern::parse(text)).collect();
+    let rules = Rules { patterns: patterns?.concat(), excludes: Excludes::parse(exclude)? };
+    let mut tree = Tree::new(vec![rules], None);
+    let mut found = Found::default();
+    tree.plant(&mut found);
+    let wanted = found.iter().filter(|found| !tree.matches(found.dir, found.name).is_empty());
+    let paths = wanted.filter_map(|found| Some(tree.path(found.dir)?.join(found.name)));
+    let files: HashSet<PathBuf> = paths.filter(|path| path.is_file()).collect();
+    Ok(files.len())
+}
+
+/// How far the file at a path was read and is on its way, or stored, bytes. 0 where that is not known.
 pub fn taken(store: &Checkpoints, source: &str, path: &Path) -> u64 {
     let (position, slot) = saved(store, source, path, |saved| (saved.position, Some(saved.slot)));
     slot.map_or(0, |slot| position.max(store.read_to(slot)))
@@ -55,4 +70,26 @@ fn saved<T: Default>(store: &Checkpoints, source: &str, path: &Path, of: impl Fn
     let Ok(stat) = identity::stat_path(path) else { return T::default() };
     let key = identity::encode_key(source, &stat.identity);
     store.saved(&key).iter().find(|saved| *saved.key == *key).map_or_else(T::default, of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_match_are_counted_once_and_others_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("dir.log")).unwrap();
+        for name in ["a.log", "b.log", "b.txt", "dir.log/c.log"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let pattern = |end: &str| format!("{}/{end}", directory.path().display());
+        for (include, exclude, wanted) in [
+            (vec![pattern("*.log"), pattern("a.log")], vec![], 2),
+            (vec![pattern("**/*.log")], vec![pattern("b*")], 2),
+            (vec![pattern("*.lgo")], vec![], 0),
+        ] {
+            assert_eq!(matching(&include, &exclude).unwrap(), wanted, "{include:?}");
+        }
+    }
 }

@@ -218,7 +218,7 @@ impl Reader {
         let got = read_at(handle, buffer, file.offset + long.scanned - known as u64)?;
         let scanned = self.buffer.get(..known.min(got)).unwrap_or_default();
         if got < known || tail_mark(scanned) != long.tail {
-            return Ok(Outcome::Truncated);
+            return scan_again(file, handle);
         }
         let data = self.buffer.get(known..got).unwrap_or_default();
         let at_end = got < wanted;
@@ -238,7 +238,6 @@ impl Reader {
         file.size = file.size.max(file.offset + long.scanned);
         file.at_end = at_end;
         let (total, leading_nuls) = (long.scanned, long.leading_nuls);
-        let before = tail_len(file.offset);
         if newline.is_none() && !(at_end && last_too) {
             return Ok(if at_end { Outcome::End } else { Outcome::Scanned });
         }
@@ -250,14 +249,12 @@ impl Reader {
         let mut head = vec![0; head_len];
         let got = read_at(handle, &mut head, file.offset + leading_nuls)?;
         head.truncate(got);
-        let mut check = [0; TAIL_BYTES];
-        let check = check.get_mut(..before).unwrap_or_default();
-        if got < head_len || handle.read_exact_at(check, file.offset - before as u64).is_err() {
-            return Ok(Outcome::Truncated);
-        }
         // A newline in what was scanned without one: other content.
         let is_other = first_newline(&head, file.offset + leading_nuls, decoding).is_some();
-        if tail_mark(check) != file.mark.tail || is_other {
+        if got < head_len || is_other {
+            return scan_again(file, handle);
+        }
+        if !is_as_it_was(file, handle)? {
             return Ok(Outcome::Truncated);
         }
         let is_whole = leading_nuls + head.len() as u64 == total;
@@ -327,6 +324,25 @@ impl Tracked {
         self.offset = piece.end;
         self.mark = piece.mark;
     }
+}
+
+/// What was scanned of a long line is not there any more. Nothing of it was handed on: where what was handed on is as it was, it is looked for again from the
+/// offset. That is so where the writer takes back a line that it had begun.
+fn scan_again(file: &mut Tracked, handle: &File) -> io::Result<Outcome> {
+    if file.offset == 0 || !is_as_it_was(file, handle)? {
+        return Ok(Outcome::Truncated);
+    }
+    file.long = None;
+    Ok(Outcome::Scanned)
+}
+
+/// Whether the bytes before the offset are still those that were there.
+fn is_as_it_was(file: &Tracked, handle: &File) -> io::Result<bool> {
+    let mut check = [0; TAIL_BYTES];
+    let before = tail_len(file.offset);
+    let check = check.get_mut(..before).unwrap_or_default();
+    let got = read_at(handle, check, file.offset - before as u64)?;
+    Ok(got == before && tail_mark(check) == file.mark.tail)
 }
 
 /// The lines at the start of the data that are in its first `bytes`, or the first line if it is larger.

@@ -196,6 +196,34 @@ fn a_long_line_whose_file_begins_again_is_given_up() {
     assert!(matches!(rig.read(false), Outcome::Truncated));
 }
 
+/// A writer that finds the disk full takes back the line that it had begun, and writes it elsewhere, or again.
+#[test]
+fn a_long_line_that_is_taken_back_does_not_begin_the_file_again() {
+    use std::io::{Seek, SeekFrom};
+    let begun = vec![b'x'; CHUNK_BYTES + 100];
+    for left in [0, 5, CHUNK_BYTES as u64] {
+        let mut rig = Rig::new(&[b"one\n", begun.as_slice()].concat());
+        assert_eq!(rig.lines(false), ["one"]);
+        assert!(matches!(rig.read(false), Outcome::Scanned));
+        assert!(matches!(rig.read(false), Outcome::End));
+        rig.file.set_len(4 + left).unwrap();
+        rig.file.seek(SeekFrom::End(0)).unwrap();
+        assert!(matches!(rig.read(false), Outcome::Scanned), "{left} left");
+        assert!(!matches!(rig.read(false), Outcome::Truncated | Outcome::Chunk { .. }), "{left} left");
+        rig.append(b"y\ntwo\n");
+        let lines = rig.lines(false);
+        assert!(lines[0].ends_with('y') || lines[0].contains(" [truncated: line of "), "{}", lines[0]);
+        let rest = if lines.len() > 1 { lines[1..].to_vec() } else { rig.lines(false) };
+        assert_eq!(rest, ["two"]);
+    }
+    // What was handed on is gone, too: the file begins again.
+    let mut rig = Rig::new(&[b"one\n", begun.as_slice()].concat());
+    assert_eq!(rig.lines(false), ["one"]);
+    assert!(matches!(rig.read(false), Outcome::Scanned));
+    rig.file.set_len(2).unwrap();
+    assert!(matches!(rig.read(false), Outcome::Truncated));
+}
+
 fn utf16(text: &str, big: bool) -> Vec<u8> {
     text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
 }

@@ -63,7 +63,7 @@ impl Decoder {
         );
         let damaged = registry.counter(
             "lugger_inlet_damaged_records_total",
-            "Lines of an inlet that are not as they were written, and are sent as the text that is left. One may have been several records.",
+            "Lines of an inlet that are not as they were written. The text that is left of them goes through the stages with the labels of the source, or `job`, its name; relabelling does not see it. One may have been several records.",
             &[("source", source)],
         );
         Ok(Box::new(Decoder {
@@ -98,11 +98,12 @@ impl Decoder {
                 tracing::warn!(
                     source = self.source,
                     total = self.damaged.get(),
-                    "records of what was received are damaged, and sent as the text that is left: the disk of state_dir or a power loss has \
-                     changed them, or somebody else writes to its `inlets`; look into the kernel's log"
+                    "records of what was received are damaged: the text that is left of them is sent with the `labels` of the source (`job`, its \
+                     name, if it has none), without relabelling and for no tenant of their own. The disk of state_dir or a power loss has changed \
+                     them, or somebody else writes to its `inlets`; look into the kernel's log"
                 );
             }
-            let Some(work) = self.kinds.of(&[], pipeline, outlet.form) else { return };
+            let work = self.kinds.of_damaged(&self.source, pipeline, outlet.form);
             let mut prepare = |entry: &mut Entry<'_>| {
                 // Those around it are of that time. Where a stream has something much later, Loki takes nothing of before any more.
                 entry.time_ns = time_left(line, read_ns).unwrap_or(entry.time_ns);
@@ -237,6 +238,8 @@ struct Kinds {
     key: Vec<u8>,
     last: Vec<u8>,
     last_kind: Option<Option<usize>>,
+    /// Of what is damaged.
+    damaged: Option<Work>,
 }
 
 impl Kinds {
@@ -253,6 +256,7 @@ impl Kinds {
             key: Vec::new(),
             last: Vec::new(),
             last_kind: None,
+            damaged: None,
             rules,
         })
     }
@@ -281,6 +285,22 @@ impl Kinds {
             _ => self.find(key, pipeline, form),
         };
         self.kinds.get_mut(kind?).map(|(_, work)| work)
+    }
+
+    /// The buffers of what is damaged: its labels are those that the source has by itself, so that no rule drops it and Loki takes it.
+    fn of_damaged(&mut self, source: &str, pipeline: &mut Pipeline, form: Form<'_>) -> &mut Work {
+        let Kinds { map, own, outer, damaged, .. } = self;
+        damaged.get_or_insert_with(|| {
+            map.clear();
+            for (name, value) in own.iter() {
+                map.set(name, value);
+            }
+            map.drop_internal();
+            let (labels, repairs) = Labels::capped(outer.iter().chain(map.iter()), form.label_caps);
+            form.labels_repaired.add(repairs);
+            let labels = if labels.is_empty() { Labels::capped([("job", source)], form.label_caps).0 } else { labels };
+            pipeline.work_of_several(labels)
+        })
     }
 
     fn find(&mut self, key: &[u8], pipeline: &mut Pipeline, form: Form<'_>) -> Option<usize> {

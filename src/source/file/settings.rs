@@ -1,7 +1,7 @@
 //! What the file source is told: plain values, already checked.
 
 use super::encoding::Encoding;
-use crate::base::limits::RECORD_PAIRS_BYTES;
+use crate::base::limits::{LINE_BYTES_MAX, RECORD_PAIRS_BYTES};
 use crate::base::rate::RateLimit;
 use crate::format::record::{EXPANSION, OVERHEAD};
 use crate::format::time::Zone;
@@ -70,6 +70,8 @@ pub struct Records {
     pub use_rfc5424_message: bool,
     /// The zone of times that name none; `None` is UTC.
     pub zone: Option<Zone>,
+    /// So much may be read and not stored by all endpoints before no more is read, bytes of the inlet; `None`: as much as memory takes.
+    pub ahead_bytes: Option<u64>,
 }
 
 /// What the messages of records are.
@@ -89,14 +91,15 @@ impl Settings {
         self.records.is_some()
     }
 
-    /// The cap of a line in its files, bytes. Records have more than their text, and escapes.
+    /// The cap of a line in its files, bytes. Records have more than their text, and escapes; they may have been written when `line_bytes` was
+    /// the largest that there is, and are whole only if none of it is cut: their text is cut when it is an entry.
     pub(super) fn raw_line_bytes(&self) -> usize {
-        if self.records.is_some() { record_bytes(self.line_bytes) } else { self.line_bytes }
+        if self.records.is_some() { record_bytes(LINE_BYTES_MAX) } else { self.line_bytes }
     }
 }
 
 /// The longest record of a text of `line_bytes`, bytes.
-pub fn record_bytes(line_bytes: usize) -> usize {
+fn record_bytes(line_bytes: usize) -> usize {
     let pairs = RECORD_PAIRS_BYTES.saturating_mul(2);
     line_bytes.saturating_mul(EXPANSION).saturating_add(pairs).saturating_add(OVERHEAD)
 }

@@ -262,7 +262,7 @@ impl Worker {
             } else if let Owned::Awaited(at) = owned {
                 enough_at = Some(enough_at.map_or(at, |other| other.min(at)));
                 stalled.push(id);
-            } else if !self.has_room(id) {
+            } else if !self.has_room(id) || self.is_ahead(id) {
                 stalled.push(id);
             } else if let Some(at) = self.rate_of(id) {
                 enough_at = Some(enough_at.map_or(at, |other| other.min(at)));
@@ -309,7 +309,14 @@ impl Worker {
         source.and_then(|s| self.outputs.get(s.output)).is_some_and(|o| o.has_room())
     }
 
-    /// Lets an inlet know how far it is read: what is on its way need not be kept for its reader.
+    /// Whether as much of the file's inlet is on its way as may be: what is on its way cannot give way to what comes.
+    fn is_ahead(&self, id: FileId) -> bool {
+        let source = self.follow.files.get(id).and_then(|f| self.follow.sources.get(usize::from(f.source)));
+        let most = |source: &Source| Some((source.in_flight, source.settings.records.as_ref()?.ahead_bytes?));
+        source.and_then(most).is_some_and(|(in_flight, most)| in_flight >= most)
+    }
+
+    /// Lets an inlet know how far it is read: what is on its way stays in its file.
     fn note_read(&self, id: FileId, position: u64) {
         let Some(file) = self.follow.files.get(id) else { return };
         let source = self.follow.sources.get(usize::from(file.source));

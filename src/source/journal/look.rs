@@ -184,7 +184,7 @@ impl Source {
         self.sees_all = found.failed.is_empty();
         self.lowest.clear();
         for (path, error) in &found.failed {
-            self.fails(path, &unreadable(path, error));
+            self.unreadable(path, error);
             if !is_begun || awaited.contains(path) {
                 still_awaited.insert(path.clone());
             }
@@ -196,7 +196,7 @@ impl Source {
                 Ok(listed) => listed,
                 Err(error) => {
                     self.sees_all = false;
-                    self.fails(directory, &unreadable(directory, &error));
+                    self.unreadable(directory, &error);
                     unlisted.push(directory.clone());
                     if !is_begun || awaited.iter().any(|path| directory.starts_with(path)) {
                         still_awaited.insert(directory.clone());
@@ -279,7 +279,7 @@ impl Source {
             Err(OpenError::Io(error)) => {
                 self.sees_all = false;
                 self.miss(name, Fault::of(&error), now.0);
-                self.fails(path, &unreadable(path, &error));
+                self.unreadable(path, &error);
                 return false;
             }
             Err(OpenError::UnknownFlags { flags, file_id, seqnum_id, machine_id, entries, tail_seqnum }) => {
@@ -627,7 +627,7 @@ fn place(seqnum_id: Id, position: u64, mark: &Mark) -> Cursor {
 const SEEK_PARTS: u32 = 64;
 
 /// Why a file or directory cannot be read, and what to do.
-fn unreadable(path: &Path, error: &io::Error) -> String {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     if error.kind() == io::ErrorKind::PermissionDenied {
         return format!(

@@ -27,6 +27,7 @@ use crate::base::rate::Rate;
 use crate::base::wake::Wake;
 use crate::format::journal::{Damage, Fields, Header, Id, Location, Merge, MergeError, ReadError, Wanted, Work};
 use crate::model::labels::Labels;
+use crate::source::problems::Denied;
 use crate::source::stages::Pipeline;
 use foldhash::{HashMap, HashSet};
 use std::fs::File;
@@ -672,6 +673,18 @@ impl Source {
                 source = %self.settings.name, entries = unreadable - before.unreadable,
                 "the disk does not give a part of a journal file: what lies in it is passed over"
             );
+        }
+    }
+
+    /// Notes that the system does not give a file or directory, and says so once.
+    pub(super) fn unreadable(&self, path: &Path, error: &std::io::Error) {
+        let problem = super::look::unreadable(path, error);
+        let is_first = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => self.status.is_denied(path, &problem, Denied::Other),
+            _ => self.status.fails(path, &problem),
+        };
+        if is_first {
+            tracing::warn!(source = %self.settings.name, "{problem}");
         }
     }
 

@@ -302,6 +302,12 @@ fn read(
                 continue;
             }
             Verdict::Unlabelled => {
+                if source.status.no_labels.0.get() == 0 {
+                    tracing::warn!(
+                        source = %source.settings.name,
+                        "an entry has no labels, and Loki takes no such stream: such lines are dropped; give the source `labels`"
+                    );
+                }
                 count(&source.status.no_labels, len);
                 continue;
             }

@@ -1,14 +1,16 @@
 //! Receivers: sources that others send to, over the network, a unix socket or stdin.
 //!
 //! What cannot be read again is appended to an inlet (`store/inlet`) as it comes, and the file source reads that. So a receiver receives and
-//! appends, and nothing else: `datagrams`, `streams`, `push` and `stdin` are the ways in, `port` is what they share of a source, `socket` what is bound,
+//! appends, and nothing else: `datagrams`, `streams`, `push` and `stdin` are the ways in, `bodies` what pushes take while they come in, `port` is what they share of a source, `socket` what is bound,
 //! `tls` what a server shows. One thread, `lugger-receive`, runs all of them; an inlet is synced beside it.
 //!
 //! Promises: a change of the configuration closes no socket whose address stays, and no connection; what fails names the address and what to do, and
 //! changes nothing; when a receiver ends it takes first what the kernel has for it; an inlet is open once at most, also while a source goes and
 //! comes back. Leaves to others: what messages mean (`file/records`).
 
+mod bodies;
 mod datagrams;
+mod fullness;
 mod judge;
 mod port;
 mod push;
@@ -81,8 +83,7 @@ pub fn strangers(state_dir: &Path, known: &[String], stored: impl Fn(&str, &Path
 pub struct ReceiveError {
     /// The source's name.
     pub name: String,
-    /// What is wrong and what to do.
-    #[source]
+    /// What is wrong and what to do. It is part of the text, so it is no source: that would be told twice.
     pub problem: Problem,
 }
 
@@ -220,8 +221,9 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
             let counters = Counters::new(around.registry, &settings.name);
             let delivered = (around.delivered)(&settings.name);
             let limits = limits(settings);
-            let inlet = Inlet::open(directory, limits, around.clock.clone(), counters, delivered)?;
+            let inlet = Inlet::open(directory, limits, around.clock.clone(), counters.clone(), delivered)?;
             let status = Status::new(around.registry, &settings.name);
+            let inlet = (inlet, counters);
             (Arc::new(Port::new(inlet, limits, settings.message_bytes, around.clock.clone(), status)), true)
         }
     };
@@ -231,10 +233,7 @@ fn prepare_one(planned: Planned, there: &[There], around: &Surroundings<'_>) -> 
 
 /// Who can be held up waits; over UDP the oldest gives way.
 fn limits(settings: &Settings) -> Limits {
-    let policy = match settings.address() {
-        Some(Address::Udp(_)) => Policy::DropOldest,
-        _ => Policy::Refuse,
-    };
+    let policy = if settings.gives_way() { Policy::DropOldest } else { Policy::Refuse };
     Limits::new(settings.queue_bytes, policy)
 }
 
@@ -266,6 +265,22 @@ struct Running {
     /// Raised when stdin has ended.
     ended: Option<Shutdown>,
     wake: Option<Wake>,
+}
+
+/// How it went with stdin, if that is a source.
+#[derive(Debug)]
+pub struct Input(Vec<Arc<Port>>);
+
+impl Input {
+    /// Whether it ended because it could not be read.
+    pub fn has_failed(&self) -> bool {
+        self.0.iter().any(|port| port.is_broken())
+    }
+
+    /// Lines of it that were read and are lost.
+    pub fn lost(&self) -> u64 {
+        self.0.iter().map(|port| port.lost()).sum()
+    }
 }
 
 /// The task that syncs a port, for as long as anything uses it.
@@ -460,9 +475,15 @@ impl Receivers {
         !self.running.is_empty() && self.running.iter().all(is_over)
     }
 
-    /// Whether stdin ended because it could not be read.
-    pub fn have_failed(&self) -> bool {
-        self.running.iter().any(|running| running.port.is_broken())
+    /// What is taken and not in files yet, bytes. `None`: somebody is at it.
+    pub fn unwritten_bytes(&self) -> Option<usize> {
+        self.running.iter().map(|running| running.port.held_bytes()).sum()
+    }
+
+    /// What can be said of stdin, also when this is stopped.
+    pub fn input(&self) -> Input {
+        let ports = self.running.iter().filter(|running| running.ended.is_some());
+        Input(ports.map(|running| Arc::clone(&running.port)).collect())
     }
 
     /// Whether stdin is read, which may end.

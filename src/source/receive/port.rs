@@ -11,7 +11,7 @@ use crate::base::limits::{
 };
 use crate::base::shutdown::Shutdown;
 use crate::format::record::{Kind, Pieces, encode};
-use crate::store::inlet::{AppendError, Inlet, Kept, Limits, Pending};
+use crate::store::inlet::{AppendError, Counters, Inlet, Kept, Limits, Pending};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -23,6 +23,9 @@ use tokio::time::Instant;
 pub(super) struct Port {
     /// `None`: it is closed.
     inlet: Mutex<Option<Inlet>>,
+    counters: Counters,
+    /// What its counters and those of refusals said when this began, records.
+    lost_before: u64,
     limits: Mutex<Limits>,
     clock: Clock,
     /// The time of the next record.
@@ -75,9 +78,18 @@ impl Chunk {
 }
 
 impl Port {
-    pub(super) fn new(inlet: Inlet, limits: Limits, message_bytes: usize, clock: Clock, status: Status) -> Self {
+    pub(super) fn new(
+        (inlet, counters): (Inlet, Counters),
+        limits: Limits,
+        message_bytes: usize,
+        clock: Clock,
+        status: Status,
+    ) -> Self {
+        status.fullness.begin(inlet.given_up());
         Port {
             inlet: Mutex::new(Some(inlet)),
+            lost_before: counters.all_dropped().saturating_add(status.refused()),
+            counters,
             limits: Mutex::new(limits),
             clock,
             next_ns: AtomicI64::new(0),
@@ -107,6 +119,11 @@ impl Port {
 
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
+    }
+
+    /// Messages that were received and given up.
+    pub(super) fn lost(&self) -> u64 {
+        self.counters.all_dropped().saturating_add(self.status.refused()).saturating_sub(self.lost_before)
     }
 
     /// The longest message, bytes.
@@ -193,9 +210,23 @@ impl Port {
         }
     }
 
-    /// Notes what the disk does not take.
+    /// Notes what the disk does not take, and what is given up.
     fn note(&self, inlet: &Option<Inlet>) {
         self.status.unwritten.note(inlet.as_ref().map_or(0, Inlet::held_bytes));
+        if let Some(inlet) = inlet {
+            self.status.fullness.note_lost(inlet.given_up());
+        }
+    }
+
+    /// Notes that a sender was sent away as there is no room.
+    pub(super) fn note_refused(&self) {
+        if self.status.fullness.note_refused(self.clock.now_ns() / 1_000_000_000) {
+            let place = self.lock().as_ref().map(|inlet| inlet.place().to_owned()).unwrap_or_default();
+            tracing::warn!(
+                inlet = place,
+                "pushes are refused with 429, as the source's queue is full: see why endpoints are behind, or give the source a larger `queue`"
+            );
+        }
     }
 
     /// What is appended is received.

@@ -6,16 +6,17 @@
 //! beside the thread that receives: what they take of memory is a share of `limits.memory`, however well they are compressed. Leaves to others: labels and stages (`file/records`), HTTP
 //! (`base/serve`).
 
+use super::bodies::Bodies;
 use super::judge::{Judge, Judging};
 use super::port::{Chunk, Port};
 use super::settings::{Password, Push};
 use crate::base::base64;
 use crate::base::limits::{
-    PUSH_BODIES_SHARE, PUSH_DECODED_SHARE, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_MESSAGE_BYTES, PUSH_MESSAGES, PUSH_RECORDS,
+    PUSH_DECODED_SHARE, PUSH_ENTRIES, PUSH_HELD_MS, PUSH_MESSAGE_BYTES, PUSH_MESSAGES, PUSH_RECORDS,
     PUSH_RECORDS_BYTES_MIN, PUSH_RETRY_S, PUSH_TURN_MS, RECEIVE_CONNECTIONS, RECEIVE_WAIT_MS, RECORD_PAIRS_BYTES,
 };
 use crate::base::secret::Secret;
-use crate::base::serve::{Listener, Reply, is_read, not_found, read_body, text, wrong_method};
+use crate::base::serve::{Listener, Reply, is_read, not_found, text, wrong_method};
 use crate::base::shutdown::Shutdown;
 use crate::format::loki::{DecodeError, EntryAdapter, decode_snappy_within, parse_labels};
 use crate::format::push_json::{Decoder, Found};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// Why not more is taken than fits into the share of memory.
@@ -44,10 +45,8 @@ const PATHS: &str = "/loki/api/v1/push, /api/v1/raw (also as /promtail/api/v1/ra
 /// What pushes of all sources may hold in memory together: bodies that are read or wait to be decoded, and what is decoded.
 #[derive(Debug)]
 pub struct Memory {
-    /// For bodies, as they are sent, bytes.
-    room: Arc<Semaphore>,
-    /// How much there is of it.
-    room_bytes: AtomicUsize,
+    /// For bodies, as they are sent.
+    bodies: Bodies,
     /// For what is decoded, bytes.
     decoded_bytes: AtomicUsize,
     /// One push is decoded at a time.
@@ -64,8 +63,7 @@ impl Memory {
     pub fn new(memory_bytes: u64) -> Self {
         let memory = Memory {
             thread: Mutex::new(None),
-            room: Arc::new(Semaphore::new(0)),
-            room_bytes: AtomicUsize::new(0),
+            bodies: Bodies::new(),
             decoded_bytes: AtomicUsize::new(0),
             turn: Arc::new(Semaphore::new(1)),
         };
@@ -103,33 +101,9 @@ impl Memory {
 
     /// Another share, from the next push on. Where bodies take more at this moment, their part shrinks with the next change.
     pub fn resize(&self, memory_bytes: u64) {
-        let share = |part: u64| usize::try_from(memory_bytes / part).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let (before, after) = (self.room_bytes.load(Ordering::Relaxed), share(PUSH_BODIES_SHARE));
-        self.room.add_permits(after.saturating_sub(before));
-        let gone = self.room.forget_permits(before.saturating_sub(after));
-        self.room_bytes.store(before.max(after).saturating_sub(gone), Ordering::Relaxed);
-        self.decoded_bytes.store(share(PUSH_DECODED_SHARE), Ordering::Relaxed);
-    }
-}
-
-impl Memory {
-    /// Waits for room for a body before it is read, if its length is known, so that none is given up in the middle. Gives what it is taken from.
-    async fn reserve(
-        &self,
-        headers: &HeaderMap,
-        max: usize,
-    ) -> Result<(Option<OwnedSemaphorePermit>, Arc<Semaphore>), Refusal> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        let Some(length) = length.map(|length| length.min(max)) else { return Ok((None, Arc::clone(&self.room))) };
-        let count = u32::try_from(length).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(count);
-        match timeout(Duration::from_millis(PUSH_TURN_MS), room).await {
-            Ok(Ok(room)) => Ok((Some(room), Arc::new(Semaphore::new(length)))),
-            _ => {
-                let why = "as many bodies are read as memory allows: try again".to_owned();
-                Err(Refusal("full", StatusCode::SERVICE_UNAVAILABLE, why))
-            }
-        }
+        self.bodies.resize(memory_bytes);
+        let decoded = usize::try_from(memory_bytes / PUSH_DECODED_SHARE).unwrap_or(usize::MAX);
+        self.decoded_bytes.store(decoded, Ordering::Relaxed);
     }
 }
 
@@ -171,7 +145,7 @@ pub(super) async fn receive(
         Err(error) => return tracing::error!(%error, "pushes cannot be received"),
     };
     let listener = match tls {
-        Some(config) => listener.with_tls(config, failed),
+        Some(config) => listener.with_tls(config, failed, port.status.source()),
         None => listener,
     };
     let server = Arc::new(Server { settings, wanted, port, memory, judge });
@@ -225,11 +199,9 @@ impl Server {
             let why = "this source wants a user's name and password (basic authentication)";
             return Err(Refusal("unauthorized", StatusCode::UNAUTHORIZED, why.to_owned()));
         }
-        let of_memory = self.memory.room_bytes.load(Ordering::Relaxed);
-        let max = self.settings.body_bytes.min(of_memory);
-        let (reserved, own) = self.memory.reserve(&head.headers, max).await?;
+        let max = self.settings.body_bytes.min(self.memory.bodies.most());
         // The second value keeps the room for as long as the body is there.
-        let (body, room) = read_body(body, max, &own).await.map_err(|error| {
+        let (body, room) = self.memory.bodies.read(&head.headers, body, max).await.map_err(|error| {
             let status = error.status();
             if status == StatusCode::PAYLOAD_TOO_LARGE && max < self.settings.body_bytes {
                 return Refusal::large(format!("the push has more than {max} bytes, {OF_MEMORY}"));
@@ -251,7 +223,6 @@ impl Server {
         let waits = Arc::new(());
         let is_waited_for = Arc::downgrade(&waits);
         // Others of this thread would have to wait for it. The room and the turn are kept until the memory is given back.
-        let room = (reserved, room);
         let work = move || {
             let chunk = server.decode(&head.headers, &body, is_raw)?;
             let kept = if chunk.is_empty() || is_waited_for.strong_count() == 0 {
@@ -279,6 +250,7 @@ impl Server {
         match error {
             AppendError::Full { .. } => {
                 self.port.status.held_up.add(1);
+                self.port.note_refused();
                 Refusal("full", StatusCode::TOO_MANY_REQUESTS, error.to_string())
             }
             AppendError::TooLarge { .. } | AppendError::NotWhole { .. } => Refusal::large(error.to_string()),
@@ -448,6 +420,10 @@ impl Gathered<'_> {
         // While it is decoded it is there twice.
         let bytes = snap::raw::decompress_len(body).unwrap_or(0);
         let of_memory = self.left.saturating_sub(bytes.saturating_mul(2)) / PUSH_MESSAGE_BYTES;
+        if bytes > 0 && of_memory == 0 {
+            // Before there is memory taken for it.
+            return Err(Refusal::large(format!("the push has {bytes} bytes after decompression, {OF_MEMORY}")));
+        }
         let request = decode_snappy_within(body, max, PUSH_MESSAGES.min(of_memory)).map_err(|error| match error {
             DecodeError::TooLong { .. } if of_memory < PUSH_MESSAGES => {
                 Refusal::large(format!("the push takes too much memory when it is decoded, {OF_MEMORY}"))

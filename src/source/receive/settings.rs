@@ -1,5 +1,6 @@
 //! What receivers are told: plain values, already checked.
 
+use crate::base::limits::INLET_AHEAD_PART;
 use crate::base::secret::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -126,6 +127,16 @@ impl Settings {
             From::Gelf(address) => Some(Address::Udp(*address)),
             From::Stdin => None,
         }
+    }
+
+    /// Whether its senders cannot be held up, so that the oldest of its inlet gives way when it is full.
+    pub fn gives_way(&self) -> bool {
+        matches!(self.address(), Some(Address::Udp(_)))
+    }
+
+    /// How much of its inlet may be on its way to the endpoints, bytes; `None`: there is no bound but memory.
+    pub fn ahead_bytes(&self) -> Option<u64> {
+        self.gives_way().then_some(self.queue_bytes / INLET_AHEAD_PART)
     }
 
     /// What kind of source it is, by its name in a configuration.

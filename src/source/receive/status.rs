@@ -2,12 +2,14 @@
 //!
 //! Promises: one set of series a source, whoever sends. Leaves to others: what its inlet counts (`store/inlet`), and the reading of that (`file`).
 
+use super::fullness::Fullness;
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::source::unwritten::Unwritten;
 
 /// The counters of one receiver. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Status {
+    source: String,
     /// Messages that were received.
     pub messages: Counter,
     /// Their bytes.
@@ -27,6 +29,7 @@ pub struct Status {
     /// Messages and requests that were not taken, by reason.
     refused: Vec<(&'static str, Counter)>,
     pub(super) unwritten: Unwritten,
+    pub(super) fullness: Fullness,
 }
 
 /// Why something is not taken.
@@ -42,6 +45,7 @@ impl Status {
             (reason, registry.counter("lugger_receive_refused_total", help, &[("source", name), ("reason", reason)]))
         });
         Status {
+            source: name.to_owned(),
             messages: registry.counter("lugger_receive_messages_total", "Messages received.", &source),
             bytes: registry.counter("lugger_receive_bytes_total", "Bytes of messages received.", &source),
             cut: registry.counter("lugger_receive_cut_total", "Messages of which only the head was kept.", &source),
@@ -68,7 +72,13 @@ impl Status {
             ),
             refused: refused.to_vec(),
             unwritten: Unwritten::default(),
+            fullness: Fullness::default(),
         }
+    }
+
+    /// The source's name.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// What has been lost since the start, and what is wrong now, one sentence each.
@@ -81,7 +91,12 @@ impl Status {
 
     /// Why what comes is not received as it should be.
     pub fn degraded(&self) -> Option<String> {
-        self.unwritten.problem()
+        self.unwritten.problem().or_else(|| self.fullness.problem())
+    }
+
+    /// All that was not taken.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.iter().map(|(_, counter)| counter.get()).sum()
     }
 
     /// Counts what is not taken, for one of [`REFUSED`].

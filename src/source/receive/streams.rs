@@ -14,6 +14,7 @@ use crate::base::limits::{
     HTTP_ACCEPT_PAUSE_MS, RECEIVE_CONNECTIONS, RECEIVE_LAST_MS, RECEIVE_REPORT_S, RECEIVE_STOP_MS,
     RECEIVE_STREAM_BYTES, RECEIVE_UNFINISHED_BYTES, RECEIVE_WAIT_MS, SYSLOG_BUFFER_BYTES, TLS_HANDSHAKE_MS,
 };
+use crate::base::serve::handshake_advice;
 use crate::base::shutdown::Shutdown;
 use crate::format::record::Kind;
 use crate::format::syslog::frame::Framer;
@@ -155,11 +156,13 @@ impl Connection {
                     Ok(Ok(stream)) => self.read(stream, Some(peer), Kind::Syslog).await,
                     Ok(Err(error)) => {
                         self.port.status.handshakes_failed.add(1);
-                        tracing::warn!(peer, %error, "a TLS handshake failed");
+                        let (source, advice) = (self.port.status.source(), handshake_advice(&error));
+                        tracing::warn!(source, peer, %error, "a TLS handshake failed{advice}");
                     }
                     Err(_) => {
                         self.port.status.handshakes_failed.add(1);
-                        tracing::warn!(peer, "a TLS handshake took too long");
+                        let source = self.port.status.source();
+                        tracing::warn!(source, peer, "a TLS handshake took too long");
                     }
                 }
             }

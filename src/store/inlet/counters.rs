@@ -140,6 +140,10 @@ impl Report {
         Report { counters, place, reasons: Default::default(), errors: Default::default() }
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub(super) fn place(&self) -> &str {
         &self.place
     }

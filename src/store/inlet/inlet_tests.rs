@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::metrics::Registry;
+use crate::store::spool::disk::Listed;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,28 +99,98 @@ fn a_full_inlet_of_one_file_finishes_it_so_that_it_can_be_removed() {
 }
 
 #[test]
-fn the_oldest_file_goes_and_what_was_not_delivered_of_it_is_counted() {
+fn the_oldest_file_goes_that_is_not_read_and_is_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let asked = Arc::new(AtomicU64::new(0));
-    let seen = asked.clone();
+    // Files up to this number are being read.
+    let read_to = Arc::new(AtomicU64::new(1));
+    let seen = read_to.clone();
     let delivered = move |name: &str| {
-        assert_eq!(name, "inlet.log.1");
-        seen.fetch_add(1, Ordering::Relaxed);
-        4
+        let number: u64 = name.strip_prefix("inlet.log.").unwrap().parse().unwrap();
+        if number <= seen.load(Ordering::Relaxed) { 4 } else { 0 }
     };
     let limits = Limits { policy: Policy::DropOldest, ..SMALL };
     let (mut inlet, counters) = open_with(dir.path(), limits, Box::new(delivered));
+    inlet.append(b"123456789\n", 1).unwrap();
     inlet.append(b"1\n2\n3\n4\n5\n", 5).unwrap();
     inlet.append(b"123456789\n", 1).unwrap();
-    inlet.append(b"123456789\n", 1).unwrap();
-    let reader = fs::File::open(dir.path().join("inlet.log.1")).unwrap();
-    assert_eq!(inlet.append(b"123456789\n", 1).unwrap(), Kept::Written);
-    assert_eq!(counters.dropped(Reason::Full), 3);
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
-    assert_eq!(names(dir.path()), ["inlet.log", "inlet.log.2", "inlet.log.3"]);
+    let reader = fs::File::open(dir.path().join("inlet.log.2")).unwrap();
+    assert_eq!(inlet.append(b"1\n2\n", 2).unwrap(), Kept::Written);
+    assert_eq!(counters.dropped(Reason::Full), 5);
+    assert_eq!(names(dir.path()), ["inlet.log", "inlet.log.1", "inlet.log.3"]);
     assert_eq!(reader.metadata().unwrap().len(), 0, "whoever has it open reads no more of it");
+    // All that is finished is on its way: the one that is written to gives way.
+    read_to.store(3, Ordering::Relaxed);
+    assert_eq!(inlet.append(b"1234567\n", 1).unwrap(), Kept::Written);
+    assert_eq!(counters.dropped(Reason::Full), 7);
+    assert_eq!(names(dir.path()), ["inlet.log", "inlet.log.1", "inlet.log.3"]);
+    // Everything is: nothing is left but the newcomers.
+    read_to.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(inlet.append(b"1\n2\n3\n", 3).unwrap(), Kept::Dropped);
+    assert_eq!(inlet.append(b"1\n2\n3\n", 3).unwrap(), Kept::Dropped);
+    assert_eq!(counters.dropped(Reason::Full), 13);
+    assert_eq!(names(dir.path()), ["inlet.log.1", "inlet.log.3", "inlet.log.5"]);
+    // What is stored gives its room back.
+    fs::remove_file(dir.path().join("inlet.log.1")).unwrap();
+    assert_eq!(inlet.append(b"1\n2\n3\n", 3).unwrap(), Kept::Written);
     assert_eq!(inlet.append(&[b'\n'; 31], 31).unwrap(), Kept::Dropped);
     assert_eq!(counters.dropped(Reason::TooLarge), 31);
+}
+
+/// A directory in which somebody else is always quicker to remove a file.
+struct Quicker(Directory);
+
+impl Disk for Quicker {
+    type File = fs::File;
+
+    fn prepare(&self) -> io::Result<()> {
+        self.0.prepare()
+    }
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        self.0.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<fs::File> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<fs::File> {
+        self.0.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)?;
+        self.0.remove(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+/// Its reader removes a file as soon as it finds nothing left in it: between the emptying and the removing.
+#[test]
+fn a_file_that_is_gone_when_it_is_given_up_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let counters = Counters::new(&Registry::default(), "test");
+    let limits = Limits { policy: Policy::DropOldest, ..SMALL };
+    let disk = Quicker(Directory::new(dir.path()));
+    let mut inlet = Inlet::open(disk, limits, Clock::default(), counters.clone(), Box::new(|_| 0)).unwrap();
+    for _ in 0..3 {
+        inlet.append(b"123456789\n", 1).unwrap();
+    }
+    assert_eq!(inlet.append(b"123456789\n", 1).unwrap(), Kept::Written);
+    assert_eq!((counters.dropped(Reason::Full), counters.errors(Operation::Remove)), (1, 0));
+    assert_eq!(names(dir.path()), ["inlet.log", "inlet.log.2", "inlet.log.3"]);
+    assert_eq!(inlet.bytes(), 30);
 }
 
 #[test]

@@ -14,8 +14,9 @@
 //!   [`Inlet::sync`] that succeeded. The owner syncs every second. What either tears is cut at the last newline when it is opened, and
 //!   counted.
 //! - Files and memory together are never above the bound, for as long as nobody else writes there. [`Policy`] says what gives way. With
-//!   [`Policy::DropOldest`] whole files go; their records behind what was delivered, or was read and is on its way, are counted. What was
-//!   on its way and its file gone when the process is killed is lost without a count.
+//!   [`Policy::DropOldest`] whole files go that nobody has begun to read, the oldest first, and their records are counted. What is on its way stays in
+//!   its files until it is stored, so that neither a stop nor a kill loses it; where all that is there is on its way, the newcomers are dropped and
+//!   counted. A file whose reading begins at the very moment that it goes may be counted and yet arrive in part; never the other way round.
 //! - Where the disk does not let an end be repaired when it is opened, it stays torn until it can be written to or is opened again.
 //! - A full or failing disk costs what does not fit into memory meanwhile, and that is refused or counted.
 //!
@@ -55,7 +56,7 @@ const NUMBER_DIGITS: usize = 20;
 pub enum Policy {
     /// The newcomer: [`AppendError::Full`], so that its sender waits.
     Refuse,
-    /// The oldest file. Nothing is refused: what finds no room even so, or no disk, is dropped and counted.
+    /// The oldest file that is not being read. Nothing is refused: what finds no room even so, or no disk, is dropped and counted.
     DropOldest,
 }
 
@@ -77,7 +78,8 @@ impl Limits {
     }
 }
 
-/// How much of a finished file is delivered or on its way, bytes from its beginning, by the file's name in the directory. 0 where it is not known.
+/// How much of a finished file is delivered or on its way, bytes from its beginning, by the file's name in the directory. 0: nobody has begun to read it, as
+/// far as is known.
 pub type Delivered = Box<dyn Fn(&str) -> u64 + Send>;
 
 /// The disk failed. The inlet is usable all the same; what was tried can be tried again.
@@ -153,6 +155,8 @@ pub struct Inlet<D: Disk = Directory> {
     /// Its length, bytes.
     written: u64,
     held: Held,
+    /// What is held at the end is not lost.
+    sender_keeps: bool,
     /// Written since the last sync.
     dirty: bool,
     directory_dirty: bool,
@@ -193,6 +197,7 @@ impl<D: Disk> Inlet<D> {
             writer: None,
             written: 0,
             held: Held::default(),
+            sender_keeps: false,
             dirty: true,
             directory_dirty: true,
             unsynced: Vec::new(),
@@ -221,6 +226,22 @@ impl<D: Disk> Inlet<D> {
     /// What is taken but not in a file yet, bytes. 0: everything that was ever taken and not dropped is in one.
     pub fn held_bytes(&self) -> usize {
         self.held.bytes.len()
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> &str {
+        self.report.place()
+    }
+
+    /// Records given up since the source began, because there was no room for all or the disk did not take them.
+    pub fn given_up(&self) -> u64 {
+        let counters = self.report.counters();
+        counters.dropped(Reason::Full).saturating_add(counters.dropped(Reason::Disk))
+    }
+
+    /// Whoever appends has what is held, too, and gives it again if this ends before it is written: it is not lost then.
+    pub fn sender_keeps_held(&mut self) {
+        self.sender_keeps = true;
     }
 
     /// Learns which files are still there.
@@ -312,6 +333,11 @@ impl<D: Disk> Drop for Inlet<D> {
     /// What is held has a last chance. What stays is lost and counted, even if a write that failed has left some of it in the file; a record that begins in the file is counted by who opens it next.
     fn drop(&mut self) {
         if self.flush().is_err() {
+            if self.sender_keeps {
+                // Nobody is to miss a record that only begins in the file. What fails here is repaired, and counted, by who opens it next.
+                let _ = self.writer.as_ref().map(|writer| scan::repair(&**writer));
+                return;
+            }
             let records = self.held.records.saturating_sub(u64::from(self.held.begun));
             self.dropped(Reason::Disk, records);
         }

@@ -1,6 +1,7 @@
 //! Room: finishing files, and giving up the oldest.
 //!
-//! Promises: a file is finished only at the end of a record; one that is given up is counted once. Leaves to others: removing what is read.
+//! Promises: a file is finished only at the end of a record; one that is given up is counted once, and none of it is on its way to an endpoint. Leaves to
+//! others: removing what is read; not reading so far ahead that nothing is left to give up.
 
 use super::counters::{Operation, Reason};
 use super::{Finished, Inlet, NAME, Policy, finished_name, scan};
@@ -20,7 +21,11 @@ impl<D: Disk> Inlet<D> {
                 return false;
             }
             // What was rotated just now can be read to its end and removed, where nothing is dropped.
-            if self.limits.policy == Policy::Refuse || !self.drop_oldest() {
+            if self.limits.policy == Policy::Refuse {
+                return false;
+            }
+            // Where all others are on their way, the one that is written to is the oldest that may give way.
+            if !self.drop_oldest() && !self.rotate() {
                 return false;
             }
         }
@@ -110,9 +115,11 @@ impl<D: Disk> Inlet<D> {
         true
     }
 
-    /// Gives up the oldest file that has anything. False if none gives way.
+    /// Gives up the oldest file that has anything and that nobody has begun to read. False if none gives way.
     fn drop_oldest(&mut self) -> bool {
-        let Some(at) = self.finished.iter().position(|file| file.bytes > 0) else { return false };
+        // Of one that is read, some is in memory only: it would be lost at a stop or a kill, and not be counted.
+        let is_unread = |file: &Finished| file.bytes > 0 && (self.delivered)(&finished_name(file.number)) == 0;
+        let Some(at) = self.finished.iter().position(is_unread) else { return false };
         let Some(Finished { number, .. }) = self.finished.get(at).copied() else { return false };
         let name = finished_name(number);
         let file = match self.disk.open(&name) {
@@ -127,13 +134,17 @@ impl<D: Disk> Inlet<D> {
                 return false;
             }
         };
-        let (records, unread) = scan::records(&file, (self.delivered)(&name));
-        if let Some(error) = unread {
+        let (records, uncounted) = scan::records(&file);
+        if let Some(error) = uncounted {
             self.failed(Operation::Read, &error);
         }
         // Emptied first: a reader that has it open must not go on delivering what is counted as lost.
         let emptied = file.truncate(0);
-        let removed = self.disk.remove(&name);
+        let removed = match self.disk.remove(&name) {
+            // Its reader found nothing left in it, and was quicker.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
         self.directory_dirty = true;
         for error in [emptied.as_ref().err(), removed.as_ref().err()].into_iter().flatten() {
             self.failed(Operation::Remove, error);

@@ -34,10 +34,10 @@ pub(super) fn whole_bytes<F: DiskFile>(file: &F, mut end: u64) -> io::Result<u64
     Ok(0)
 }
 
-/// Newlines from `from` to the end: how many, and what ended the count before its time.
-pub(super) fn records<F: DiskFile>(file: &F, from: u64) -> (u64, Option<io::Error>) {
+/// Newlines in a file: how many, and what ended the count before its time.
+pub(super) fn records<F: DiskFile>(file: &F) -> (u64, Option<io::Error>) {
     let mut block = vec![0; INLET_SCAN_BYTES];
-    let (mut at, mut found) = (from, 0);
+    let (mut at, mut found) = (0_u64, 0);
     loop {
         let got = match read_full(file, &mut block, at) {
             Ok(0) => return (found, None),
