@@ -1,11 +1,12 @@
 //! `lugger check`: reads a configuration and says what would run.
 
 use super::output::{complain, count, say};
-use crate::base::units::format_size;
+use crate::base::units::{format_duration, format_size};
 use crate::config::load_with_warnings;
 use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan, Receiver};
 use crate::pipeline::settings::Stage;
 use crate::source::file::matching;
+use crate::source::host::collectors;
 use crate::source::receive::examine;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,12 +80,17 @@ fn summary(plan: &Plan) -> String {
         });
         lines.push(format!("  {name} ({kind}): {address} to {endpoints}{}", stages(&records.stages)));
     }
-    lines.push(count(plan.loki.len() as u64, "endpoint", "endpoints"));
+    lines.extend(metrics(plan));
+    lines.push(count(plan.endpoints() as u64, "endpoint", "endpoints"));
     for endpoint in &plan.loki {
         let tenant = endpoint.tenant_id.as_ref().map_or(String::new(), |tenant| format!(", tenant {tenant}"));
         // What follows a question mark may be a key.
         let url = endpoint.url.split('?').next().unwrap_or("");
         lines.push(format!("  {} (loki): {url}{tenant}", endpoint.name));
+    }
+    for endpoint in &plan.remote_write {
+        let url = endpoint.url.split('?').next().unwrap_or("");
+        lines.push(format!("  {} (remote_write): {url}", endpoint.name));
     }
     for positions in &plan.imports {
         let files = count(positions.files.len() as u64, "file", "files");
@@ -107,6 +113,34 @@ fn summary(plan: &Plan) -> String {
         lines.push(format!("lines above {} are cut", format_size(file.settings.line_bytes as u64)));
     }
     lines.join("\n")
+}
+
+/// Where metrics come from, and where they go.
+fn metrics(plan: &Plan) -> Vec<String> {
+    let Some(metrics) = &plan.metrics else { return Vec::new() };
+    let to = |to: &[usize]| {
+        let names = to.iter().filter_map(|index| plan.remote_write.get(*index)).map(|e| e.name.as_str());
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() { "at /metrics/host".to_owned() } else { format!("to {}", names.join(", ")) }
+    };
+    let mut lines = Vec::new();
+    if let Some(host) = &metrics.host {
+        let on = collectors().filter(|(name, _)| host.settings.is_on(name)).count();
+        let on = count(on as u64, "collector", "collectors");
+        let every = format_duration(metrics.interval);
+        lines.push(format!("  host (metrics): {on}, every {every}, {}", to(&host.to)));
+    }
+    for (job, endpoints) in &metrics.scrape {
+        let targets: usize = job.groups.iter().map(|group| group.targets.len()).sum();
+        let files = job.files.iter().map(|files| files.patterns.len()).sum::<usize>();
+        let mut from = count(targets as u64, "target", "targets");
+        if files > 0 {
+            from.push_str(&format!(" and those of {}", count(files as u64, "pattern of files", "patterns of files")));
+        }
+        let every = format_duration(job.interval);
+        lines.push(format!("  {} (scrape): {from}, every {every}, {}", job.job, to(endpoints)));
+    }
+    lines
 }
 
 #[cfg(test)]

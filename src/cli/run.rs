@@ -69,7 +69,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         Some(address) => Some(Web::bind(address).await?),
         None => None,
     };
-    let (sources, endpoints) = (plan.sources(), plan.loki.len());
+    let (sources, endpoints) = (plan.sources(), plan.endpoints());
     let mut agent = Agent::start(plan, Registry::default()).await?;
     let (stop_web, stopping) = shutdown::channel();
     let (ask, mut asked) = mpsc::channel(1);
@@ -145,7 +145,7 @@ async fn reload(agent: &mut Agent, config: &Path) -> Result<String, String> {
     let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
     let result = match loaded.unwrap_or_else(|failed| Err(anyhow::Error::new(failed))) {
         Ok(plan) => {
-            let (sources, endpoints) = (plan.sources(), plan.loki.len());
+            let (sources, endpoints) = (plan.sources(), plan.endpoints());
             agent.reload(plan).await.map(|()| (sources, endpoints)).map_err(|error| error.to_string())
         }
         Err(error) => {

@@ -103,10 +103,18 @@ pub struct DockerSource {
 }
 
 impl Plan {
-    /// How many sources there are.
+    /// How many sources there are, of logs and of metrics.
     pub fn sources(&self) -> usize {
-        self.files.len() + self.journals.len() + self.dockers.len() + self.receivers.len()
+        let of_metrics =
+            self.metrics.as_ref().map_or(0, |metrics| usize::from(metrics.host.is_some()) + metrics.scrape.len());
+        self.files.len() + self.journals.len() + self.dockers.len() + self.receivers.len() + of_metrics
     }
+
+    /// How many endpoints there are, of logs and of metrics.
+    pub fn endpoints(&self) -> usize {
+        self.loki.len() + self.remote_write.len()
+    }
+
     /// What becomes of the lines of each source: files, then journals, containers, and what receives.
     pub fn pipelines(&self) -> Vec<Pipeline<'_>> {
         let files = self.files.iter().map(|source| Pipeline::of_file(&source.settings));
