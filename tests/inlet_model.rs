@@ -384,6 +384,33 @@ fn memory_is_bounded_while_the_disk_takes_nothing() {
     }
 }
 
+/// One piece that is larger than what is held: of what does not fit on the disk no more is kept than the end of the record that has begun.
+#[test]
+fn memory_is_bounded_where_one_piece_fills_the_disk() {
+    let record = [&[b'x'; 99_999][..], b"\n"].concat();
+    let piece = record.repeat(30);
+    for (policy, room) in [Policy::Refuse, Policy::DropOldest].into_iter().flat_map(|p| [(p, 0), (p, 150_000)]) {
+        let disk = FaultyDisk::default();
+        let limits = Limits { bytes: 1 << 30, policy, file_bytes: 1 << 30 };
+        let (mut inlet, counters) = open(&disk, limits);
+        disk.set_room(Some(room));
+        let kept = inlet.append(&piece, 30);
+        match policy {
+            Policy::Refuse => assert!(matches!(kept, Err(AppendError::Disk(_))), "{kept:?}"),
+            Policy::DropOldest => assert_eq!(kept.unwrap(), Kept::Dropped),
+        }
+        assert!(inlet.held_bytes() <= record.len(), "{} held", inlet.held_bytes());
+        let whole = if room > 0 { 2 } else { 0 };
+        assert_eq!(counters.dropped(Reason::Disk), if policy == Policy::DropOldest { 30 - whole } else { 0 });
+        disk.set_room(None);
+        inlet.append(&record, 1).unwrap();
+        assert_eq!(inlet.held_bytes(), 0);
+        let files = disk.files();
+        assert!(files.values().all(|bytes| bytes.chunks(record.len()).all(|found| found == record)));
+        assert_eq!(files.values().map(Vec::len).sum::<usize>() as u64, (whole + 1) * record.len() as u64);
+    }
+}
+
 /// Syncs that have begun; they go on when nobody holds the lock.
 #[derive(Default)]
 struct Gate(AtomicUsize, RwLock<()>);

@@ -179,7 +179,10 @@ fn recipes_can_be_written_out() {
     fs::write(&out, shown).unwrap();
     let checked = output(&["check", "--config", out.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(0));
-    assert!(text(&checked.stdout).contains("/nowhere/app.log to 127.0.0.1, through 10 stages\n"), "{checked:?}");
+    assert!(
+        text(&checked.stdout).contains("/nowhere/app.log, 0 files now, to 127.0.0.1, through 10 stages\n"),
+        "{checked:?}"
+    );
     fs::write(&config, short.replace("nginx", "ngnix")).unwrap();
     let refused = output(&["convert", "--expand", config.to_str().unwrap()]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));

@@ -570,6 +570,8 @@ mod tests {
         #[test]
         fn what_is_damaged_is_no_record(message in "\\PC{0,60}", bit in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>()) {
             let labels = [("job", "x")];
+            // What is damaged is read as U+FFFD: one that was there itself, and is damaged, is the same as before.
+            let message = message.replace('\u{fffd}', "x");
             let whole = line(&pieces(message.as_bytes()), &labels);
             let whole = whole.trim_end_matches('\n');
             prop_assert!(decode(whole).is_ok());

@@ -47,6 +47,8 @@ fn check_says_what_would_run_of_a_promtail_file() {
     let output = lugger(&["check", "--config", "tests/promtail/files/journal_and_files.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
-    let expected = "2 sources\n  auth (file): /var/log/auth.log to 127.0.0.1, through 2 stages\n  journal (journal): /var/log/journal to 127.0.0.1";
+    // How many files there are now is up to the host.
+    assert!(words.contains("2 sources\n  auth (file): /var/log/auth.log, "), "{words}");
+    let expected = " now, to 127.0.0.1, through 2 stages\n  journal (journal): /var/log/journal to 127.0.0.1";
     assert!(words.contains(expected), "{words}");
 }

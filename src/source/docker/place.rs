@@ -114,6 +114,11 @@ impl Places {
 
     fn begin_notes(&mut self, boot: &str) {
         self.noted = boot.len();
+        if self.notes.is_none() && !boot.is_empty() {
+            // A full disk had no room for one. What it left must not be read behind what is saved now.
+            let path = self.path.with_extension("notes");
+            self.notes = File::options().append(true).create(true).open(path).ok();
+        }
         let begun = self.notes.as_mut().map(|notes| notes.set_len(0).and_then(|()| notes.write_all(boot.as_bytes())));
         if begun.is_some_and(|begun| begun.is_err()) {
             self.notes = None;
@@ -365,6 +370,41 @@ mod tests {
         assert_eq!(open(&path).of("k"), Taken::default());
         std::fs::write(&path, "[").unwrap();
         assert_eq!((open(&path).of("a"), open(&path).begun_ns()), (Taken::default(), 0));
+    }
+
+    #[test]
+    fn what_is_only_in_memory_is_not_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("places");
+        let mut places = open(&path);
+        let at = |time_ns| taken_at(Place { time_ns, lines: 1 }, Place::default(), 0);
+        places.set("a", at(1), true);
+        places.set("a", at(2), false);
+        places.set("b", at(3), false);
+        let known = || ["a", "b", "c"].map(|id| open(&path).of(id));
+        assert_eq!((places.of("a"), places.of("b")), (at(2), at(3)));
+        assert_eq!(known(), [at(1), Taken::default(), Taken::default()]);
+        places.note_all();
+        assert_eq!(known(), [at(2), at(3), Taken::default()]);
+        places.set("b", at(4), false);
+        places.set("c", at(5), true);
+        assert_eq!(known(), [at(2), at(4), at(5)]);
+    }
+
+    #[test]
+    fn notes_begin_again_when_places_are_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("places");
+        let mut places = open(&path);
+        let at = |time_ns| taken_at(Place { time_ns, lines: 1 }, Place::default(), 0);
+        places.set("a", at(1), true);
+        // As after a write that failed.
+        places.notes = None;
+        places.set("a", at(2), true);
+        places.save().unwrap();
+        assert_eq!(open(&path).of("a"), at(2), "an older note must not be believed");
+        places.set("a", at(3), true);
+        assert_eq!(open(&path).of("a"), at(3));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// Why not more is taken than fits into the share of memory.
-const OF_MEMORY: &str = "which is what `limits.memory` allows: send smaller ones, or raise it";
+const OF_MEMORY: &str = "more than `limits.memory` allows: send smaller ones, or raise it";
 const PATHS: &str = "/loki/api/v1/push, /api/v1/raw (also as /promtail/api/v1/raw), /ready";
 
 /// What pushes of all sources may hold in memory together: bodies that are read or wait to be decoded, and what is decoded.

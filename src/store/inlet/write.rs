@@ -58,11 +58,30 @@ impl<D: Disk> Inlet<D> {
         let Some(error) = error else { return Ok(Kept::Written) };
         self.failed(Operation::Append, &error);
         let (before, rest) = piece.split_at_checked(done).unwrap_or((piece, &[]));
-        self.held.bytes.extend_from_slice(rest);
-        self.held.records = records.saturating_sub(scan::newlines(before));
-        self.held.begun = before.last().is_some_and(|last| *last != b'\n');
+        let begun = before.last().is_some_and(|last| *last != b'\n');
+        let kept = if rest.len() > INLET_HELD_BYTES && self.is_all_known() {
+            // Too much for memory: no more of it than the end of a record that has begun in the file.
+            let end = memchr::memchr(b'\n', rest).filter(|_| begun).map_or(0, |newline| newline.saturating_add(1));
+            rest.get(..end).unwrap_or_default()
+        } else {
+            rest
+        };
+        let left = records.saturating_sub(scan::newlines(before));
+        self.held.bytes.extend_from_slice(kept);
+        self.held.records = if kept.len() < rest.len() { scan::newlines(kept) } else { left };
+        self.held.begun = begun;
+        let refused = left.saturating_sub(self.held.records);
         self.finish_full(&error);
+        if kept.len() < rest.len() {
+            let error = self.error("append to it", error).into();
+            return self.refuse(Reason::Disk, refused, error);
+        }
         Ok(Kept::Held)
+    }
+
+    /// Whether the file has nothing beside what was written: a write that failed may have left some.
+    fn is_all_known(&self) -> bool {
+        self.writer.as_ref().is_none_or(|file| file.bytes().is_ok_and(|bytes| bytes == self.written))
     }
 
     /// A piece that is not taken: its sender keeps it, or it is lost.
