@@ -242,7 +242,10 @@ impl Follow {
         match self.saved.take(&source_name, &stat.identity) {
             Some(known) => {
                 self.resume(&mut file, known, path, stat);
-                if is_owned {
+                // It is opened first: what is beside it then is not itself, compressed a moment ago.
+                let is_open = is_owned && self.may_hold() && file.open(path).is_ok();
+                self.open += usize::from(is_open);
+                if is_open || is_owned && !self.may_hold() {
                     file.set_earlier(self.earlier_of(origin));
                 }
             }

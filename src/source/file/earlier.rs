@@ -15,6 +15,7 @@ use super::begin::alive_ns;
 use super::follow::{Follow, fail};
 use super::identity::{Identity, Mark, Stat, encode_key, stat_file, stat_path};
 use super::read::read_at;
+use super::recover::is_blind;
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, Tracked, open_for_reading};
 use super::tree::DirId;
@@ -30,13 +31,13 @@ const PART: usize = 64 * 1024;
 
 /// A generation that is held open.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     /// 0: the log itself.
-    number: u32,
-    is_packed: bool,
-    name: OsString,
-    file: File,
-    stat: Stat,
+    pub number: u32,
+    pub is_packed: bool,
+    pub name: OsString,
+    pub file: File,
+    pub stat: Stat,
 }
 
 impl Held {
@@ -45,7 +46,7 @@ impl Held {
     }
 
     /// The first bytes of its content; fewer where it has no more, or they cannot be had.
-    fn head(&self) -> Vec<u8> {
+    pub fn head(&self) -> Vec<u8> {
         let mut head = vec![0; HEAD_BYTES];
         let length = if self.is_packed {
             let mut content = MultiGzDecoder::new(BufReader::new(&self.file));
@@ -59,6 +60,13 @@ impl Held {
         };
         head.truncate(length);
         head
+    }
+
+    /// How much it is unpacked, as its end says (RFC 1952, ISIZE): modulo 4 GiB, which is more than is unpacked at all. `None`: it does not say.
+    pub fn unpacked_size(&self) -> Option<u64> {
+        let mut end = [0; 4];
+        let at = self.stat.size.checked_sub(end.len() as u64)?;
+        (read_at(&self.file, &mut end, at).ok()? == end.len()).then(|| u64::from(u32::from_le_bytes(end)))
     }
 }
 
@@ -109,6 +117,18 @@ impl Follow {
             }
             let head = held.head();
             let identity = &held.stat.identity;
+            // What was met by its name, and moved before it could be opened.
+            let blind = if held.is_packed {
+                self.blind_of(source, origin, &held, &head, &known)
+            } else {
+                let of = self.files.by_identity(source, identity);
+                of.filter(|id| self.may_hold() && self.files.get(*id).is_some_and(is_blind))
+            };
+            if let Some(id) = blind {
+                heads.push(mark_of(&head));
+                self.give_content(id, held);
+                continue;
+            }
             let is_followed = if held.is_packed {
                 known.iter().any(|known| is_of(known, &head))
             } else {
@@ -252,7 +272,7 @@ impl Follow {
 }
 
 /// The first bytes of a file that is followed. `None`: it has none, or cannot be read any more.
-fn head_of(file: &Tracked) -> Option<Mark> {
+pub(super) fn head_of(file: &Tracked) -> Option<Mark> {
     let is_done = file.at_end && file.size <= file.offset;
     if file.mark.head_len > 0 {
         return (file.file.is_some() || is_done).then_some(Mark { tail: 0, ..file.mark });
@@ -268,7 +288,7 @@ fn mark_of(head: &[u8]) -> Mark {
     Mark { head_len: head.len() as u16, head: crc32fast::hash(head), tail: 0 }
 }
 
-fn is_of(known: &Mark, head: &[u8]) -> bool {
+pub(super) fn is_of(known: &Mark, head: &[u8]) -> bool {
     known.head_len > 0
         && head.get(..usize::from(known.head_len)).is_some_and(|head| crc32fast::hash(head) == known.head)
 }
@@ -282,7 +302,7 @@ pub(super) fn hold_packed(origin: &Path) -> Vec<(PathBuf, File)> {
 }
 
 /// Opens a log and its earlier generations as they are at one moment; the newest first. `fails` is told what cannot be opened.
-fn hold(parent: &Path, name: &OsStr, mut fails: impl FnMut(&Path, &io::Error)) -> Vec<Held> {
+pub(super) fn hold(parent: &Path, name: &OsStr, mut fails: impl FnMut(&Path, &io::Error)) -> Vec<Held> {
     let mut before: Vec<Held> = Vec::new();
     for _ in 0..EARLIER_LOOKS {
         // A directory that cannot be listed is told of by who lists it.

@@ -8,6 +8,7 @@ use super::identity::{encode_key, stat_file};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 impl Follow {
@@ -137,8 +138,11 @@ impl Follow {
                 return false;
             }
             if !has_own_name {
-                // Neither a name nor a descriptor: nothing more can be learned.
                 let is_deleted = file.deleted;
+                if self.recover(id) {
+                    return false;
+                }
+                // Neither a name nor a descriptor: nothing more can be learned.
                 self.let_go(id, is_deleted);
                 return true;
             }
@@ -223,8 +227,13 @@ impl Follow {
             if let Some(origin) = file.origin() {
                 source.status.recovers(origin);
             }
-            if !file.compressed {
-                source.status.lost_bytes.add(file.size.saturating_sub(file.offset));
+            let lost = file.size.saturating_sub(file.offset);
+            if !file.compressed && lost > 0 {
+                source.status.lost_bytes.add(lost);
+                tracing::warn!(
+                    source = %source.settings.name, path = %file.origin().unwrap_or(Path::new("")).display(), lost_bytes = lost,
+                    "the file was removed before all of it could be read"
+                );
             }
         }
         if file.file.is_some() {

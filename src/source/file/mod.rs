@@ -3,7 +3,7 @@
 //! From the outside in: `worker` is the thread that runs it all; `follow` decides what events mean, `begin`
 //! what is done at first and `finish` at last; `tree` knows the directories, `source/watch`
 //! tells of changes in them, `links` watches what links lead to; `files` is the set of followed files and `tracked` one of them, with its `identity`; `saved` finds the files
-//! that checkpoints speak of, `twin` those that were compressed, `earlier` what was rotated before a log was met; `import` takes over what another agent
+//! that checkpoints speak of, `twin` those that were compressed, `recover` those that were while they were met, `earlier` what was rotated before a log was met; `import` takes over what another agent
 //! has read; `inlets` knows the order of received records and removes what is done; `read` reads a chunk, `lines` cuts it and `encoding` decodes what is not UTF-8; `reload` changes a running
 //! worker to other settings, and `heirs` says whose files become whose by that.
 //!
@@ -26,6 +26,7 @@ pub mod pattern;
 mod pipe;
 mod read;
 mod records;
+mod recover;
 pub mod reload;
 mod saved;
 pub mod settings;
