@@ -336,6 +336,7 @@ mod tests {
     fn a_source_that_may_read_nothing_is_a_problem() {
         let registry = Registry::default();
         let status = file::status::Status::new(&registry, "app");
+        let metrics = View::new(&registry);
         let probe = Probe::new(
             registry,
             Clock::default(),
@@ -343,6 +344,7 @@ mod tests {
             sources(&[("app".to_owned(), status.clone())], &[], &[], &[]),
             Vec::new(),
             Threads { ended: Vec::new(), begun: Vec::new() },
+            metrics,
         );
         status.fails(Path::new("/x"), "it is damaged");
         assert!(probe.snapshot().ready);

@@ -2,11 +2,12 @@
 
 use crate::rig::{Rig, labels, settings};
 use crate::server::Prometheus;
-use crate::wait::{now_ns, wait_until};
+use crate::wait::now_ns;
 use lugger::base::limits::REMOTE_SPILL_MS;
 use lugger::model::points::{Point, Points};
 use lugger::model::samples::STALE_BITS;
 use lugger::sink::remote_write::settings::{Endpoint, Message};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn target(prometheus: &Prometheus) -> Endpoint {

@@ -187,9 +187,10 @@ impl Ticker {
 
     /// Ends: the host is no target any more, so that its series get stale markers. They are written when this returns.
     pub async fn end(mut self) {
-        let mut orders = self.shared.lock();
-        (orders.stop, orders.gone) = (true, true);
-        drop(orders);
+        {
+            let mut orders = self.shared.lock();
+            (orders.stop, orders.gone) = (true, true);
+        }
         self.shared.told.notify_one();
         if let Some(thread) = self.thread.take() {
             // A collector that hangs delays it by a deadline.
