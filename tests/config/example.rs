@@ -126,7 +126,14 @@ fn what_is_switched_off_can_be_switched_on() {
             .map(|(n, line)| if (i..end).contains(&n) { line.replacen('#', "", 1) } else { (*line).to_owned() })
             .collect();
         blocks += 1;
-        if let Err(report) = load(&switched.join("\n")) {
+        let has = |key: &str| switched.iter().any(|line| line.starts_with(key));
+        // Neither has a meaning without the other.
+        let other = match (has("remote_write:"), has("metrics:")) {
+            (true, false) => "\nmetrics: { host: {} }\n",
+            (false, true) => "\nremote_write: [{ name: home, url: 'http://127.0.0.1:9090/api/v1/write' }]\n",
+            _ => "",
+        };
+        if let Err(report) = load(&(switched.join("\n") + other)) {
             // Files that the settings name are not on every host; nothing else may be wrong.
             for problem in report.problems() {
                 assert!(problem.message.starts_with("this file cannot be read"), "{report}");

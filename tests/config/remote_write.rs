@@ -9,7 +9,7 @@ use lugger::sink::settings::{Auth, Credential, Tls};
 use std::time::Duration;
 
 fn with(entry: &str) -> String {
-    format!("{SHORTEST}remote_write: [{entry}]\n")
+    format!("{SHORTEST}metrics: {{ host: {{}} }}\nremote_write: [{entry}]\n")
 }
 
 /// What is said of an entry with these keys: whether it is an error, the message and the help.

@@ -187,7 +187,7 @@ metrics: { containers: {} }
 agent.yaml:4:12: "containers" is not supported by this version
   4 | metrics: { containers: {} }
     |            ^^^^^^^^^^
-help: remove it; the keys here are: interval, scrape_timeout, scrape"#,
+help: remove it; the keys here are: interval, scrape_timeout, scrape, host, textfile, certificates"#,
     ),
     (
         "a list where a map is wanted",
@@ -626,7 +626,7 @@ help: write the name in the endpoint's certificate, such as loki.example.org"#,
 agent.yaml:1:1: there is nothing to do: `logs` is missing or empty
   1 | labels: { a: b }
     | ^
-help: say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`
+help: say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`, or metrics, such as `metrics: { host: {} }`
 
 agent.yaml:1:1: there is nowhere to send logs to: `loki` is missing or empty
   1 | labels: { a: b }
@@ -788,6 +788,6 @@ agent.yaml:11:19: expected a size such as 256KiB, 64MiB or 1GiB, found "lots"
 agent.yaml:12:1: unknown key "colour"
   12 | colour: <secret>
      | ^^^^^^
-help: the keys here are: labels, loki, logs, metrics, http, state_dir, import_positions, limits, late_labels"#,
+help: the keys here are: labels, loki, logs, metrics, remote_write, http, state_dir, import_positions, limits, late_labels"#,
     ),
 ];

@@ -8,7 +8,9 @@ use lugger::source::scrape::settings::{Protocol, Settings};
 use std::time::Duration;
 
 fn with(metrics: &str) -> String {
-    format!("{SHORTEST}labels: {{ host: h, none: '' }}\nmetrics:\n{metrics}")
+    format!(
+        "{SHORTEST}labels: {{ host: h, none: '' }}\nremote_write: [{{ url: 'http://localhost:9090/api/v1/write' }}]\nmetrics:\n{metrics}"
+    )
 }
 
 fn jobs(metrics: &str) -> Vec<Settings> {
