@@ -4,7 +4,7 @@
 //! changes; an endpoint or target that the plan has as before goes on undisturbed; what is read is written before endpoints are told to end. Leaves to
 //! others: collecting (`source/host`), scraping (`source/scrape`), sending (`sink/remote_write`).
 
-use super::Joints;
+use super::{Joints, spools};
 use crate::base::clock::Clock;
 use crate::base::limits::METRICS_STOP_MS;
 use crate::base::metrics::Registry;
@@ -18,12 +18,9 @@ use crate::sink::spool::Store;
 use crate::source::host::ticker::{self, Asker, Ticker};
 use crate::source::scrape::{self, JobStatus, ScrapeError};
 use crate::source::series::Common;
-use std::path::{Path, PathBuf};
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// The directory of spools in the state directory.
-const SPOOLS: &str = "remote_write";
 
 /// Why metrics cannot be collected as planned; the text says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -260,7 +257,13 @@ impl Metrics {
         for running in &gone {
             joints.registry.forget(endpoint::LABEL, &running.settings.name);
         }
+        let some_gone = !gone.is_empty();
         end(gone).await;
+        if some_gone {
+            let (state_dir, known) = (joints.state_dir.clone(), spools::Names::of(plan));
+            // It is merely said, so nobody waits for a disk that does not answer.
+            drop(tokio::task::spawn_blocking(move || spools::warn_of_strangers(&state_dir, &known)));
+        }
         self.show();
         Ok(started?)
     }
@@ -302,15 +305,10 @@ async fn end(endpoints: Vec<Running>) {
     }
 }
 
-/// Where an endpoint's spool is.
-fn spool_path(state_dir: &Path, endpoint: &str) -> PathBuf {
-    state_dir.join(SPOOLS).join(endpoint)
-}
-
 impl Joints {
     /// A spool of at most `bytes`. Reads files, so it blocks.
     fn metrics_spool(&self, endpoint: &str, bytes: u64, age: Duration) -> Store {
-        let path = spool_path(&self.state_dir, endpoint);
+        let path = spools::path_of_metrics(&self.state_dir, endpoint);
         Store::of_metrics(&path, bytes, age.as_secs(), Clock::System, &self.registry, endpoint)
     }
 

@@ -194,7 +194,7 @@ impl Agent {
             pushes: Arc::new(PushMemory::new(plan.memory_bytes)),
         };
         let spools = spools::sizes(&plan);
-        spools::warn_of_strangers(&plan.state_dir, &spools::names(&plan));
+        spools::warn_of_strangers(&plan.state_dir, &spools::Names::of(&plan));
         let mut endpoints = Vec::new();
         for (settings, bytes) in plan.loki.iter().zip(spools) {
             let prepared = Prepared::new(settings.clone())?;

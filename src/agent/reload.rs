@@ -368,7 +368,7 @@ impl Agent {
             self.joints.registry.forget("endpoint", &running.settings.name);
         }
         if some_gone {
-            let (state_dir, known) = (self.joints.state_dir.clone(), spools::names(plan));
+            let (state_dir, known) = (self.joints.state_dir.clone(), spools::Names::of(plan));
             // It is merely said, so nobody waits for a disk that does not answer.
             drop(tokio::task::spawn_blocking(move || spools::warn_of_strangers(&state_dir, &known)));
         }

@@ -11,10 +11,17 @@ use std::path::{Path, PathBuf};
 
 /// The directory in the state directory.
 const NAME: &str = "spool";
+/// The same, for endpoints of metrics: they may have the names of endpoints of logs.
+const OF_METRICS: &str = "remote_write";
 
 /// Where an endpoint's spool is.
 pub(super) fn path(state_dir: &Path, endpoint: &str) -> PathBuf {
     state_dir.join(NAME).join(endpoint)
+}
+
+/// Where the spool of an endpoint of metrics is.
+pub(super) fn path_of_metrics(state_dir: &Path, endpoint: &str) -> PathBuf {
+    state_dir.join(OF_METRICS).join(endpoint)
 }
 
 /// How large the spools of the endpoints of a plan may be, in its order, bytes. An endpoint has one if a source of it goes to another endpoint
@@ -44,29 +51,33 @@ fn share(plan: &Plan, of_logs: usize) -> u64 {
     plan.spool_bytes / u64::try_from(count.max(1)).unwrap_or(u64::MAX)
 }
 
-/// The names of a plan's endpoints.
-pub(super) fn names(plan: &Plan) -> Vec<String> {
-    plan.loki.iter().map(|endpoint| endpoint.name.clone()).collect()
+/// The names of a plan's endpoints, of logs and of metrics.
+pub(super) struct Names([(&'static str, Vec<String>); 2]);
+
+impl Names {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let logs = plan.loki.iter().map(|endpoint| endpoint.name.clone());
+        let metrics = plan.remote_write.iter().map(|endpoint| endpoint.name.clone());
+        Names([(NAME, logs.collect()), (OF_METRICS, metrics.collect())])
+    }
 }
 
 /// Says what lies there for endpoints that are not among these. Reads directories, so it blocks.
-pub(super) fn warn_of_strangers(state_dir: &Path, known: &[String]) {
-    let directory = &state_dir.join(NAME);
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if known.iter().any(|endpoint| name == **endpoint) {
-            continue;
-        }
-        let bytes = size(&entry.path());
-        if bytes > 0 {
-            tracing::warn!(
-                endpoint = %name.to_string_lossy(),
-                path = %entry.path().display(),
-                size = %format_size(bytes),
-                "there are spooled requests for an endpoint that is not configured. They are kept: give an endpoint this name and they \
-                 are sent to it, or remove the directory"
-            );
+pub(super) fn warn_of_strangers(state_dir: &Path, known: &Names) {
+    for (directory, known) in &known.0 {
+        let Ok(entries) = fs::read_dir(state_dir.join(directory)) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let bytes = if known.iter().any(|endpoint| name == **endpoint) { 0 } else { size(&entry.path()) };
+            if bytes > 0 {
+                tracing::warn!(
+                    endpoint = %name.to_string_lossy(),
+                    path = %entry.path().display(),
+                    size = %format_size(bytes),
+                    "there are spooled requests for an endpoint that is not configured. They are kept: give an endpoint this name and they \
+                     are sent to it, or remove the directory"
+                );
+            }
         }
     }
 }

@@ -145,7 +145,7 @@ impl Entry {
 /// All collectors, by name.
 const COLLECTORS: &[Entry] = &[
     Entry::new("arp", |settings| Box::new(arp::Arp::new(settings))),
-    Entry::new("certificates", |settings| Box::new(certificates::Certificates::new(settings))).blocking(),
+    Entry::new("certificates", |settings| Box::new(certificates::Certificates::new(settings))).blocking().off(),
     Entry::new("chrony", |settings| Box::new(chrony::Chrony::new(settings))).blocking().off(),
     Entry::new("conntrack", |settings| Box::new(conntrack::Conntrack::new(settings))),
     Entry::new("cpu", |settings| Box::new(cpu::Cpu::new(settings))),
