@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::io::Write;
 use std::time::Duration;
 use support::agent::{Config, FileSource, Rig, names};
-use support::ledger::Book;
+use support::ledger::{Book, line};
 use support::loki::Loki;
 use support::wait::settles;
 use support::writer::Writer;
@@ -174,4 +175,52 @@ fn row_05_rotations_that_overtake_their_events_lose_nothing() {
         support::ledger::Verdict { reordered_by_time: 0, reordered_by_arrival: 0, ..verdict }.assert_perfect(0);
         loki.assert_no_defects();
     }
+}
+
+/// More files than are kept open, rotated and compressed while the agent sleeps: what was read is not sent again, and what was not is.
+#[test]
+fn what_nobody_has_open_is_compressed_and_comes_once() {
+    const FILES: u64 = 100;
+    const EACH: u64 = 50;
+    let loki = Loki::start();
+    let book = Book::keep(&loki, "closed");
+    let rig = Rig::new().with_descriptors(128);
+    let mut agent = rig.start(&Config::new(&loki.url()).source(FileSource::new("app", rig.logs().join("*.log"))));
+    let append = |file: u64, from: u64| {
+        let mut text = String::new();
+        for n in from..from + EACH {
+            line("closed", n, 0, &mut text);
+            text.push('\n');
+        }
+        let path = rig.log(&format!("{file}.log"));
+        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    (0..FILES).for_each(|file| append(file, file * EACH));
+    book.wait_all(FILES * EACH, DRAIN);
+    agent.freeze();
+    for file in 0..FILES {
+        if file % 2 == 0 {
+            append(file, (FILES + file / 2) * EACH);
+        }
+        // As gzip does it: the compressed file has the time of the plain one.
+        let (plain, packed) = (rig.log(&format!("{file}.log")), rig.log(&format!("{file}.log.1.gz")));
+        let mut encoder =
+            flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+        encoder.write_all(&std::fs::read(&plain).unwrap()).unwrap();
+        let modified = std::fs::metadata(&plain).unwrap().modified().unwrap();
+        encoder.finish().unwrap().set_modified(modified).unwrap();
+        std::fs::remove_file(&plain).unwrap();
+        // Its place is taken at once.
+        std::fs::write(&plain, "").unwrap();
+    }
+    agent.thaw();
+    let written = FILES * EACH + FILES / 2 * EACH;
+    book.wait_all(written, Duration::from_secs(15));
+    for counter in [names::LOST, "lugger_file_truncated_total"] {
+        assert_eq!(agent.metric(counter), Some(0.0), "{counter}");
+    }
+    assert_eq!(agent.stop(Duration::from_secs(10)).code, Some(0));
+    book.lock().verdict(written).assert_perfect(0);
+    loki.assert_no_defects();
 }

@@ -79,6 +79,8 @@ struct World {
     crashed: bool,
     /// Bytes that all files may have together.
     room: Option<u64>,
+    /// Room cannot be reserved.
+    is_plain: bool,
 }
 
 /// The disk. Clones are the same disk.
@@ -186,6 +188,11 @@ impl FaultyDisk {
     /// All files together take so many bytes and no more.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.world().room = bytes;
+    }
+
+    /// From now on it cannot reserve room.
+    pub fn set_plain(&self) {
+        self.world().is_plain = true;
     }
 
     /// Reads of this stretch fail.
@@ -395,6 +402,17 @@ impl DiskFile for FaultyFile {
             _ if part == 0 && !bytes.is_empty() => Err(errno(ENOSPC)),
             _ => Ok(part),
         }
+    }
+
+    fn reserve(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let (world, fault) = self.disk.call()?;
+        if let Some(Fault::Error(number)) = fault {
+            return Err(errno(number));
+        }
+        let used: u64 = world.names.values().map(|inode| world.inodes[*inode].now.len() as u64).sum();
+        let grows = (offset + bytes).saturating_sub(world.inodes[self.inode].now.len() as u64);
+        let is_full = !world.is_plain && world.room.is_some_and(|room| used + grows > room);
+        if is_full { Err(errno(ENOSPC)) } else { Ok(()) }
     }
 
     fn bytes(&self) -> io::Result<u64> {

@@ -15,7 +15,6 @@ use super::begin::alive_ns;
 use super::follow::{Follow, fail};
 use super::identity::{Identity, Mark, Stat, encode_key, stat_file, stat_path};
 use super::read::read_at;
-use super::recover::is_blind;
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, Tracked, open_for_reading};
 use super::tree::DirId;
@@ -117,20 +116,19 @@ impl Follow {
             }
             let head = held.head();
             let identity = &held.stat.identity;
-            // What was met by its name, and moved before it could be opened.
-            let blind = if held.is_packed {
-                self.blind_of(source, origin, &held, &head, &known)
-            } else {
-                let of = self.files.by_identity(source, identity);
-                of.filter(|id| self.may_hold() && self.files.get(*id).is_some_and(is_blind))
-            };
-            if let Some(id) = blind {
+            let followed = self.files.by_identity(source, identity).filter(|_| !held.is_packed);
+            let is_other = |id: &FileId| self.files.get(*id).is_some_and(|file| file.identity != *identity);
+            if let Some(id) = followed.filter(is_other) {
+                // The inode was used again: what it was before is gone.
+                self.files.disown_identity(id);
+            }
+            if let Some(id) = self.blind_like(source, &held).filter(|_| !held.is_packed) {
                 heads.push(mark_of(&head));
-                self.give_content(id, held);
+                self.give_content(id, held.file, held.stat.size);
                 continue;
             }
             let is_followed = if held.is_packed {
-                known.iter().any(|known| is_of(known, &head))
+                known.iter().any(|known| is_of(known, &head)) || self.is_rest_of_blind(source, origin, &held, &head)
             } else {
                 self.files.by_identity(source, identity).is_some()
             };
@@ -150,6 +148,9 @@ impl Follow {
                 earlier.push((held, identity, head));
             }
         }
+        let packed = earlier.iter().rev().filter(|(held, _, _)| held.is_packed);
+        let sizes: Vec<u64> = packed.filter_map(|(held, _, _)| held.unpacked_size()).collect();
+        self.are_taken_in(source, origin, &sizes);
         for (held, identity, head) in earlier.into_iter().rev() {
             self.track_held(source, dir, held, identity, &head, origin);
         }
@@ -158,6 +159,17 @@ impl Follow {
             None if was_rotated => Current::Rotated,
             None => Current::Unknown,
         }
+    }
+
+    /// Whether a compressed generation is the content of a file that was met and is gone; that goes on in it then.
+    fn is_rest_of_blind(&mut self, source: u16, origin: &Path, held: &Held, head: &[u8]) -> bool {
+        let is_it = |id: &FileId| {
+            let file = self.files.get(*id).filter(|file| file.source == source && file.origin() == Some(origin));
+            file.is_some_and(|file| is_of(&file.mark, head))
+        };
+        let alike: Vec<FileId> = self.unsettled.iter().copied().filter(is_it).collect();
+        let path = origin.with_file_name(&held.name);
+        alike.into_iter().any(|id| held.file.try_clone().is_ok_and(|file| self.goes_on_in(id, origin, &path, file)))
     }
 
     /// The heads of the earlier generations of a log that goes on where it was: they are known.
@@ -257,7 +269,6 @@ impl Follow {
             Err(_) if self.is_stopping() => (Some(packed), false),
             Err(error) => {
                 self.failed(id, &origin, "unpack an earlier part of", &error);
-                self.open += 1;
                 (Some(packed), false)
             }
         };

@@ -8,7 +8,6 @@ use super::identity::{encode_key, stat_file};
 use super::saved::path_to_bytes;
 use super::tracked::{FileId, has_no_writer};
 use crate::base::limits::{IDLE_DESCRIPTORS, QUIET_MS, UNLINKED_QUIET_MS};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 impl Follow {
@@ -219,6 +218,7 @@ impl Follow {
             }
             self.tree.unalias(alias.dir);
         }
+        let path = self.path(id);
         let Some(file) = self.files.remove(id) else { return };
         if file.idle_listed {
             self.idle.retain(|other| *other != id);
@@ -228,11 +228,14 @@ impl Follow {
                 source.status.recovers(origin);
             }
             let lost = file.size.saturating_sub(file.offset);
-            if !file.compressed && lost > 0 {
+            if !file.compressed {
                 source.status.lost_bytes.add(lost);
+            }
+            // An inlet that gives up its oldest file tells of that itself; what is not deleted may come back.
+            if is_deleted && lost > 0 && !file.compressed && !source.settings.removes_done() {
                 tracing::warn!(
-                    source = %source.settings.name, path = %file.origin().unwrap_or(Path::new("")).display(), lost_bytes = lost,
-                    "the file was removed before all of it could be read"
+                    source = %source.settings.name, path = %path.display(), lost_bytes = lost,
+                    "the file was deleted before all of it could be read"
                 );
             }
         }

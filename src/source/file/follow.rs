@@ -323,6 +323,10 @@ impl Follow {
             file.set_failing(Some(Failing { retry_at: Instant::now(), ..failing }));
             return;
         }
+        if file.file.is_none() {
+            // Its name may be gone before it is opened.
+            file.set_unseen(true);
+        }
         if file.file.is_none() && !self.is_starting && self.may_hold() && !self.open_file(id) {
             return;
         }

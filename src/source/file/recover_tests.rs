@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::base::clock::Clock;
+use crate::base::limits::HEAD_BYTES;
 use crate::base::metrics::Registry;
 use crate::model::labels::{LabelCaps, Labels};
 use crate::source::file::encoding::Encoding;
-use crate::source::file::identity::{Identity, Stat, encode_key, marks_at, stat_path};
+use crate::source::file::identity::{Identity, Stat, content_matches, encode_key, marks_at, stat_path};
 use crate::source::file::reload::{Next, Sources};
 use crate::source::file::saved::{SavedFiles, path_to_bytes};
 use crate::source::file::settings::{Settings, StartAt};
@@ -16,6 +17,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 const LOG: &str = "x.log";
 
@@ -117,43 +119,60 @@ fn lost(follow: &Follow) -> u64 {
     follow.sources[0].status.lost_bytes.get()
 }
 
-/// What is left to be read of a file.
-fn rest(follow: &mut Follow, id: FileId) -> Vec<u8> {
-    assert!(follow.unpack(id), "it is not compressed: {:?}", follow.files.get(id));
+/// What is left to be read of a file, where it has its own bytes before that.
+fn rest(follow: &Follow, id: FileId) -> Vec<u8> {
     let file = follow.files.get(id).unwrap();
+    let content = file.file.as_ref().expect("it has content");
+    assert!(content_matches(content, file.offset, &file.mark).unwrap());
     let mut rest = vec![0; (file.size - file.offset) as usize];
-    std::os::unix::fs::FileExt::read_exact_at(file.file.as_ref().unwrap(), &mut rest, file.offset).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(content, &mut rest, file.offset).unwrap();
     rest
 }
 
 #[test]
 fn what_was_read_in_part_goes_on_in_what_it_became() {
     for (is_owned, is_replaced) in [(true, true), (true, false), (false, true), (false, false)] {
-        for position in [0, 300] {
-            if position == 0 && !is_owned {
-                continue;
-            }
-            let host = Host::new(is_owned);
-            let text = host.write(1);
-            let was = host.stat();
-            // While somebody has it open its inode is not used again.
-            let _writer = File::open(host.path(LOG)).unwrap();
-            host.checkpoint(&was.identity, position);
-            let mut follow = host.follow();
-            host.compress();
-            if is_replaced {
-                host.write(2);
-            }
-            let id = host.meet(&mut follow, &was);
-            follow.lost_name(0, follow.tree.id_at(host.dir.path()).unwrap(), OsStr::new(LOG));
-            let story = format!("owned {is_owned}, replaced {is_replaced}, at {position}");
-            assert!(!follow.settle(id), "{story}: it has something to be read");
-            assert_eq!(rest(&mut follow, id), &text[position as usize..], "{story}");
-            assert_eq!(lost(&follow), 0, "{story}");
-            let packed = follow.files.iter().filter(|(_, file)| file.is_packed()).count();
-            assert_eq!(packed, 0, "{story}: it is not read a second time");
+        let host = Host::new(is_owned);
+        let text = host.write(1);
+        let was = host.stat();
+        // While somebody has it open its inode is not used again.
+        let _writer = File::open(host.path(LOG)).unwrap();
+        host.checkpoint(&was.identity, 300);
+        let mut follow = host.follow();
+        host.compress();
+        if is_replaced {
+            host.write(2);
         }
+        let id = host.meet(&mut follow, &was);
+        follow.lost_name(0, follow.tree.id_at(host.dir.path()).unwrap(), OsStr::new(LOG));
+        let story = format!("owned {is_owned}, replaced {is_replaced}");
+        assert!(!follow.settle(id), "{story}: it has something to be read");
+        assert_eq!(rest(&follow, id), &text[300..], "{story}");
+        assert_eq!(lost(&follow), 0, "{story}");
+        let packed = follow.files.iter().filter(|(_, file)| file.is_packed()).count();
+        assert_eq!(packed, 0, "{story}: it is not read a second time");
     }
+}
+
+/// Nothing was read that could be compared: it is one of the generations that were there before.
+#[test]
+fn what_was_not_read_is_taken_in_as_a_generation_and_is_no_loss() {
+    let host = Host::new(true);
+    let text = host.write(1);
+    let was = host.stat();
+    let _writer = File::open(host.path(LOG)).unwrap();
+    host.checkpoint(&was.identity, 0);
+    let mut follow = host.follow();
+    host.compress();
+    host.write(2);
+    let id = host.meet(&mut follow, &was);
+    let is_packed = |(id, file): (FileId, &Tracked)| file.is_packed().then_some(id);
+    let packed: Vec<FileId> = follow.files.iter().filter_map(is_packed).collect();
+    let [packed] = packed[..] else { panic!("{packed:?}") };
+    assert!(follow.unpack(packed));
+    assert_eq!(rest(&follow, packed), text);
+    assert!(follow.settle(id));
+    assert_eq!(lost(&follow), 0);
 }
 
 #[test]
@@ -176,23 +195,33 @@ fn what_is_nowhere_is_counted() {
     }
 }
 
-/// Another file of the log is known by that content: it is not given to the one of which nothing is known.
+/// Logs that begin alike, as those with a header do.
 #[test]
-fn content_that_another_file_has_is_not_taken() {
-    let host = Host::new(true);
-    host.write(1);
-    let was = host.stat();
-    let _writer = File::open(host.path(LOG)).unwrap();
-    host.checkpoint(&was.identity, 0);
-    host.compress();
-    let mut follow = host.follow();
-    // This one finds the compressed generation, and takes it in as what was there before.
-    host.write(2);
-    let newer = host.stat();
-    host.meet(&mut follow, &newer);
-    follow.lost_name(0, follow.tree.id_at(host.dir.path()).unwrap(), OsStr::new(LOG));
-    let id = host.meet(&mut follow, &was);
-    follow.lost_name(0, follow.tree.id_at(host.dir.path()).unwrap(), OsStr::new(LOG));
-    assert!(follow.settle(id));
-    assert_eq!(lost(&follow), was.size);
+fn another_generation_with_the_same_head_is_not_taken() {
+    let header = vec![b'#'; 2 * HEAD_BYTES];
+    let log = |number: u32, lines: usize| -> Vec<u8> {
+        let lines: String = (0..lines).map(|n| format!("\nlog {number} line {n}")).collect();
+        [&header[..], lines.as_bytes(), b"\n"].concat()
+    };
+    // Where it stops: within the header, or behind it; and whether the other one was written to before it was there.
+    for (position, is_older) in
+        [(header.len() as u64 + 1, true), (header.len() as u64 + 40, false), (HEAD_BYTES as u64, true)]
+    {
+        let host = Host::new(false);
+        std::fs::write(host.path(LOG), log(1, 500)).unwrap();
+        host.compress();
+        std::fs::write(host.path(LOG), log(2, 20)).unwrap();
+        let was = host.stat();
+        let born = UNIX_EPOCH + Duration::from_nanos(was.identity.born_ns as u64);
+        let modified = if is_older { born - Duration::from_secs(1) } else { born + Duration::from_secs(1) };
+        File::options().append(true).open(host.path("x.log.1.gz")).unwrap().set_modified(modified).unwrap();
+        let _writer = File::open(host.path(LOG)).unwrap();
+        host.checkpoint(&was.identity, position);
+        let mut follow = host.follow();
+        std::fs::remove_file(host.path(LOG)).unwrap();
+        let id = host.meet(&mut follow, &was);
+        follow.lost_name(0, follow.tree.id_at(host.dir.path()).unwrap(), OsStr::new(LOG));
+        assert!(follow.settle(id), "{position}");
+        assert_eq!(lost(&follow), was.size - position);
+    }
 }

@@ -53,6 +53,7 @@ struct Extra {
     alias: Option<Place>,
     cut_counted: bool,
     packed: bool,
+    unseen: bool,
     earlier: Box<[Mark]>,
     memory: Memory,
     number: u64,
@@ -197,6 +198,15 @@ impl Tracked {
         self.change(|extra| extra.packed = packed);
     }
 
+    /// It was written to, and could not be looked at since.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.unseen)
+    }
+
+    pub(super) fn set_unseen(&mut self, unseen: bool) {
+        self.change(|extra| extra.unseen = unseen);
+    }
+
     /// The heads of those of its earlier generations that were there when it was met.
     pub(super) fn earlier(&self) -> &[Mark] {
         self.extra.as_ref().map(|extra| &*extra.earlier).unwrap_or_default()
@@ -236,13 +246,15 @@ impl Tracked {
     fn change(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();
         change(&mut extra);
-        let Extra { origin, quiet_since, failing, alias, cut_counted, packed, earlier, memory, number } = &*extra;
+        let Extra { origin, quiet_since, failing, alias, cut_counted, packed, unseen, earlier, memory, number } =
+            &*extra;
         let is_used = origin.is_some()
             || quiet_since.is_some()
             || failing.is_some()
             || alias.is_some()
             || *cut_counted
             || *packed
+            || *unseen
             || !earlier.is_empty()
             || *number > 0
             || *memory != Memory::default();
@@ -262,6 +274,9 @@ impl Tracked {
         }
         self.size = self.size.max(stat.size);
         self.file = Some(file);
+        if self.is_unseen() {
+            self.set_unseen(false);
+        }
         Ok(())
     }
 

@@ -19,14 +19,14 @@ use crate::base::limits::{HEAD_BYTES, TAIL_BYTES, TWIN_BYTES};
 use flate2::read::MultiGzDecoder;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What a compressed file is to a checkpoint.
 #[derive(Debug)]
-enum Twin {
+pub(super) enum Twin {
     /// Another file.
     Other,
     /// The file, read to its end before.
@@ -160,7 +160,7 @@ impl Follow {
 }
 
 /// Decompresses `packed`, at most `most` bytes, and compares it with what the checkpoint knows. `spill` makes the file for the rest: to write to, and to read from.
-fn unpack(
+pub(super) fn unpack(
     packed: File,
     known: &Known,
     most: u64,
@@ -172,6 +172,8 @@ fn unpack(
     if packed.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x1f\x8b\x08" {
         return Ok(Twin::Other);
     }
+    // Somebody may have looked at its beginning.
+    (&packed).rewind()?;
     let mut content = MultiGzDecoder::new(BufReader::with_capacity(PART, packed));
     let head_len = usize::from(known.mark.head_len).min(HEAD_BYTES);
     let tail_len = tail_len(known.position);

@@ -1,6 +1,7 @@
 //! Appending: pieces to the file, and to memory what the disk does not take.
 //!
-//! Promises: a piece is taken whole or not at all; what is held is written before anything else, where the disk stopped.
+//! Promises: a piece is taken whole or not at all, but where a disk that cannot reserve room fails under one of more than [`INLET_HELD_BYTES`]: then whole
+//! records of it stay, as somebody may have read them; what is held is written before anything else, where the disk stopped.
 
 use super::counters::{Operation, Reason};
 use super::{AppendError, Inlet, NAME, Policy, scan};
@@ -54,6 +55,15 @@ impl<D: Disk> Inlet<D> {
         if self.written.saturating_add(piece.len() as u64) > self.limits.file_bytes {
             self.rotate();
         }
+        // What is too large to be held has to fit on the disk before a byte of it is there: it may be sent again and again.
+        if piece.len() > INLET_HELD_BYTES
+            && let Err(error) = self.reserve(piece.len() as u64)
+        {
+            self.failed(Operation::Append, &error);
+            self.finish_full(&error);
+            let error = self.error("append to it", error).into();
+            return self.refuse(Reason::Disk, records, error);
+        }
         let (done, error) = self.write(piece);
         let Some(error) = error else { return Ok(Kept::Written) };
         self.failed(Operation::Append, &error);
@@ -77,6 +87,11 @@ impl<D: Disk> Inlet<D> {
             return self.refuse(Reason::Disk, refused, error);
         }
         Ok(Kept::Held)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        self.open_writer()?;
+        self.writer.as_ref().map_or(Ok(()), |file| file.reserve(self.written, bytes))
     }
 
     /// Whether the file has nothing beside what was written: a write that failed may have left some.

@@ -3,6 +3,7 @@
 //! Promises: each method is one system call or nearly so, and reports what that call says; nothing is retried or buffered here.
 //! Leaves to others: what an error means, misbehaving on purpose (the tests' own disk).
 
+use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -48,6 +49,8 @@ pub trait DiskFile: Send {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Length.
     fn bytes(&self) -> io::Result<u64>;
+    /// Sees to it that `bytes` from `offset` on can be written, and leaves the length as it is. Where a file system cannot do that it does nothing.
+    fn reserve(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// Cuts the file to `bytes`.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
     /// Makes content and length last through a power loss.
@@ -133,6 +136,17 @@ impl DiskFile for File {
 
     fn bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn reserve(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        loop {
+            match fallocate(self, FallocateFlags::KEEP_SIZE, offset, bytes) {
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
+                reserved => return Ok(reserved?),
+            }
+        }
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
