@@ -210,7 +210,10 @@ fn health_is_what_ready_says() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         // All addresses: it is asked on loopback.
-        let text = "loki: [{ url: 'http://127.0.0.1:1' }]\nlogs: [{ file: { include: /x/*.log } }]\n";
+        // The agent's environment and secrets need not be there for who asks.
+        let endpoint =
+            "{ url: 'http://127.0.0.1:1', bearer_token_file: /does/not/exist, tenant_id: '${LUGGER_TEST_TENANT}' }";
+        let text = format!("loki: [{endpoint}]\nlogs: [{{ file: {{ include: /x/*.log }} }}]\n");
         std::fs::write(&config, format!("{text}http: {{ listen: 0.0.0.0:{port} }}\n")).unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();

@@ -28,7 +28,7 @@ pub struct Options {
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
     let address = match options.address {
         Some(address) => address,
-        None => match crate::config::load(&options.config)?.http {
+        None => match crate::config::status_address(&options.config)? {
             None => bail!("`http.listen` is none: there is nobody to ask"),
             Some(address) if address.port() == 0 => {
                 bail!("`http.listen` is a free port, which the agent's log names: give it by --address")

@@ -33,6 +33,7 @@ use crate::base::limits::CONFIG_PROBLEMS;
 use plan::Plan;
 use report::Finding;
 use source::Source;
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub use env::Lookup;
@@ -66,17 +67,28 @@ pub fn load_with_warnings(path: &Path) -> Result<Loaded, Report> {
 pub fn judge_elsewhere(path: &Path) -> Result<Report, Report> {
     let name = path.display().to_string();
     let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
-    judge_bytes(&name, &bytes, &env::process)
+    judge_bytes(&name, &bytes, &env::process).map(|(_, report)| report)
+}
+
+/// Where the agent that runs with the file at `path` serves its status, if it does. Its secrets and variables may be missing here.
+pub fn status_address(path: &Path) -> Result<Option<SocketAddr>, Report> {
+    let name = path.display().to_string();
+    let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
+    judge_bytes(&name, &bytes, &env::process).map(|(plan, _)| plan.http)
 }
 
 /// The same from memory, as [`load_str`].
 pub fn judge_elsewhere_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Report, Report> {
-    judge_bytes(name, text.as_bytes(), env)
+    judge_bytes(name, text.as_bytes(), env).map(|(_, report)| report)
 }
 
-fn judge_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<Report, Report> {
+/// The plan has holes where something was missing: it is not to be run.
+fn judge_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<(Plan, Report), Report> {
     let Read { plan, report, .. } = read_bytes(name, bytes, env, Finding::elsewhere)?;
-    if plan.is_some() { Ok(report) } else { Err(report) }
+    match plan {
+        Some(plan) => Ok((plan, report)),
+        None => Err(report),
+    }
 }
 
 /// A Promtail file in lugger's own form.
