@@ -352,6 +352,8 @@ in
       after = [ "network.target" ] ++ lib.optional takesOver "promtail.service";
       conflicts = lib.optional takesOver "promtail.service";
       reloadTriggers = [ source ];
+      startLimitIntervalSec = 300;
+      startLimitBurst = 10;
       # It is restarted in one go, and not away while other units change.
       stopIfChanged = false;
 
@@ -372,19 +374,35 @@ in
             ]
             ++ cfg.extraFlags
           );
-          ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
-          Restart = "always";
+          # A configuration with an error fails the reload, with its report in the journal, and the one before runs on.
+          ExecReload = [
+            (utils.escapeSystemdExecArgs [
+              (lib.getExe cfg.package)
+              "check"
+              "--config"
+              "/etc/lugger/agent.yaml"
+            ])
+            "${pkgs.coreutils}/bin/kill -HUP $MAINPID"
+          ];
+          Restart = "on-failure";
           RestartSec = 5;
           # A stop takes five seconds at most.
-          TimeoutStopSec = 15;
+          TimeoutStopSec = 10;
           WatchdogSec = 60;
+
+          # The host comes first. Memory is bounded by `limits.memory` already.
+          MemoryMax = "512M";
+          CPUWeight = 50;
+          IOWeight = 50;
+          TasksMax = 128;
+          LimitNOFILE = 524288;
 
           User = "lugger";
           Group = "lugger";
           SupplementaryGroups =
             lib.optional readsJournal "systemd-journal" ++ lib.optional cfg.dockerAccess "docker" ++ cfg.extraGroups;
           StateDirectory = "lugger";
-          StateDirectoryMode = "0750";
+          StateDirectoryMode = "0700";
           # For sockets such as unixgram:///run/lugger/log.
           RuntimeDirectory = "lugger";
         }

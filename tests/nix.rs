@@ -95,8 +95,11 @@ fn a_whole_configuration() {
     assert!(program.ends_with("-lugger/bin/lugger\""), "{start}");
     // What means something to systemd is quoted.
     assert_eq!(rest, r#""run" "--config" "/etc/lugger/agent.yaml" "--log-level=debug" "--log-format=100%% $$plain""#);
-    assert!(service["ExecReload"].as_str().unwrap().ends_with("/bin/kill -HUP $MAINPID"));
-    assert_eq!((service["Type"].as_str(), service["Restart"].as_str()), (Some("notify"), Some("always")));
+    // What is wrong with a new configuration is said before the agent is told of it.
+    let reload = texts(&service["ExecReload"]);
+    assert!(reload[0].ends_with(r#"bin/lugger" "check" "--config" "/etc/lugger/agent.yaml""#), "{reload:?}");
+    assert!(reload.len() == 2 && reload[1].ends_with("/bin/kill -HUP $MAINPID"), "{reload:?}");
+    assert_eq!((service["Type"].as_str(), service["Restart"].as_str()), (Some("notify"), Some("on-failure")));
     assert_eq!((service["User"].as_str(), service["Group"].as_str()), (Some("lugger"), Some("lugger")));
     assert_eq!(texts(&service["SupplementaryGroups"]), ["systemd-journal", "docker", "nginx"]);
     assert_eq!(
@@ -184,7 +187,9 @@ fn hardening() {
     assert_eq!(unit["ProtectProc"], "invisible");
     assert_eq!((unit["CapabilityBoundingSet"].as_str(), unit["AmbientCapabilities"].as_str()), (Some(""), Some("")));
     assert_eq!(unit["SystemCallArchitectures"], "native");
-    assert!(texts(&unit["SystemCallFilter"]).contains(&"@system-service"));
+    assert_eq!(texts(&unit["SystemCallFilter"]), ["@system-service", "~@privileged @resources"]);
+    assert_eq!((unit["UMask"].as_str(), unit["StateDirectoryMode"].as_str()), (Some("0077"), Some("0700")));
+    assert_eq!((unit["DevicePolicy"].as_str(), unit["MemoryMax"].as_str()), (Some("closed"), Some("512M")));
     assert_eq!(texts(&unit["RestrictAddressFamilies"]), ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK"]);
     // Who reads files alone is in no group.
     assert_eq!(unit["SupplementaryGroups"], serde_json::json!([]));
@@ -202,6 +207,7 @@ fn hardening() {
 
     let unit = case("host-metrics")["unit"]["serviceConfig"].clone();
     assert_eq!((unit["ProtectHome"].as_str(), unit["ProtectProc"].as_str()), (Some("read-only"), Some("default")));
+    assert!(unit["ProtectClock"] == false && texts(&unit["SystemCallFilter"]).contains(&"adjtimex clock_adjtime"));
 }
 
 #[test]

@@ -268,6 +268,26 @@ fn what_would_lose_or_repeat_is_refused() {
     host.refuses(&["--apply"], "lables");
 }
 
+/// A package has started lugger with a configuration that waits for an endpoint.
+#[test]
+fn what_a_package_started_gives_way() {
+    let host = Host::new();
+    fs::write(host.path("etc/agent.yaml"), "loki: []\nlogs: [{ journal: {}, labels: { job: journal } }]\n").unwrap();
+    fs::write(host.path("active/lugger.service"), "").unwrap();
+    // Nobody: the unit's stop has nothing to wait for.
+    let mut nobody = Command::new("sleep").arg("600").spawn().unwrap();
+    fs::write(host.path("pid"), nobody.id().to_string()).unwrap();
+    fs::create_dir(host.path("state")).unwrap();
+    fs::write(host.path("state/checkpoint-1.snapshot"), "").unwrap();
+    host.log("old.log", "new 1\n");
+    let words = host.succeeds(&["--apply"]);
+    nobody.wait().unwrap();
+    assert!(words.contains("which waits for an endpoint"), "{words}");
+    assert!(host.read("calls").starts_with("disable --now lugger.service\ndisable --now promtail.service\n"));
+    assert!(host.read("etc/agent.yaml.waiting").starts_with("loki: []"));
+    wait_until("what is new arrives", DRAIN, || host.lines() == ["new 1"]);
+}
+
 /// Loki is away: lugger has lines that it cannot send, and Promtail would leave them out.
 #[test]
 fn there_is_no_way_back_before_all_is_sent() {

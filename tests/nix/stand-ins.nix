@@ -112,6 +112,8 @@ rec {
               conflicts = list types.str;
               reloadTriggers = list types.path;
               stopIfChanged = flag true;
+              startLimitIntervalSec = mkOption { type = types.int; };
+              startLimitBurst = mkOption { type = types.int; };
               serviceConfig = open;
             };
           }
