@@ -316,6 +316,8 @@ fn the_package_and_the_flake() {
     assert_eq!((&package["pname"], &package["version"]), (&"lugger".into(), &env!("CARGO_PKG_VERSION").into()));
     assert_eq!(package["meta"]["mainProgram"], "lugger");
     assert_eq!(package["geoip"], serde_json::json!(["geoip"]));
+    let installs = texts(&package["manual"]);
+    assert!(installs[0].contains("installManPage") && !installs[1].contains("installManPage"));
     assert_eq!(package["overlay"], serde_json::json!(["lugger", "lugger-static"]));
     assert_eq!(package["flakeOutputs"], serde_json::json!(["checks", "nixosModules", "overlays", "packages"]));
     assert_eq!(package["lock"].as_str(), Some(&*format!("{ROOT}/Cargo.lock")));

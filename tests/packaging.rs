@@ -47,18 +47,11 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Without the `#` of lines that are switched off, as the files explain it.
+/// Without the `#` of settings that are switched off: of them a key follows at once, or an indentation. Behind that of a comment is one blank.
 fn switched_on(text: &str) -> String {
-    let line = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') || rest_is_nested(line) => line[1..].to_owned() + "\n",
-        _ => line.to_owned() + "\n",
-    };
-    text.lines().map(line).collect()
-}
-
-/// Of a setting that is switched off, the lines below it.
-fn rest_is_nested(line: &str) -> bool {
-    line.starts_with("#  ")
+    let is_comment = |rest: &str| rest.is_empty() || rest.starts_with(' ') && !rest.starts_with("  ");
+    let on = |line: &str| line.strip_prefix('#').filter(|rest| !is_comment(rest)).unwrap_or(line).to_owned();
+    text.lines().map(|line| on(line) + "\n").collect()
 }
 
 // --- Compose -------------------------------------------------------------------------------------------------------------------------

@@ -58,7 +58,20 @@ let
       ) tree
     );
 
-  package = import ../../nix/package.nix { inherit (standIns.pkgs) lib stdenv rustPlatform; };
+  packageWith =
+    more:
+    import ../../nix/package.nix (
+      {
+        inherit (standIns.pkgs)
+          lib
+          stdenv
+          rustPlatform
+          installShellFiles
+          ;
+      }
+      // more
+    );
+  package = packageWith { };
   overlaid = import ../../nix/overlay.nix standIns.pkgs { };
   vm = import ../../nix/test.nix { inherit (standIns) pkgs; };
   flake = import ../../flake.nix;
@@ -77,7 +90,11 @@ else if case == "package" then
     root = toString package.src.root;
     files = map toString package.src.fileset;
     lock = toString package.cargoLock.lockFile;
-    geoip = (import ../../nix/package.nix { inherit (standIns.pkgs) lib stdenv rustPlatform; withGeoip = true; }).buildFeatures;
+    geoip = (packageWith { withGeoip = true; }).buildFeatures;
+    manual = map (withManual: (packageWith { inherit withManual; }).postInstall) [
+      true
+      false
+    ];
     overlay = builtins.attrNames overlaid;
     static = overlaid.lugger-static.name;
     vm = {

@@ -277,6 +277,7 @@ let
       inherit text;
     };
 
+    optionalString = condition: text: if condition then text else "";
     optionals = condition: list: if condition then list else [ ];
     optionalAttrs = condition: attributes: if condition then attributes else { };
     filterAttrs = keep: set: removeAttrs set (filter (name: !(keep name set.${name})) (attrNames set));

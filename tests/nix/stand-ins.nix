@@ -57,8 +57,9 @@ rec {
     formats.yaml = { }: yaml;
     stdenv = {
       buildPlatform.canExecute = _: true;
-      hostPlatform = { };
+      hostPlatform.isStatic = false;
     };
+    installShellFiles = program "installShellFiles";
     runCommand = name: environment: script: derivation name (environment // { inherit script; });
     rustPlatform.buildRustPackage = attributes: derivation attributes.pname attributes;
     callPackage =
