@@ -30,7 +30,7 @@ fn help_and_version_go_to_stdout() {
     }
     let version = output(&["--version"]);
     assert_eq!(text(&version.stdout), format!("lugger {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["run", "check", "test", "convert", "demo", "receive", "dead-letters"] {
+    for command in ["run", "check", "test", "convert", "demo", "receive", "dead-letters", "health"] {
         assert!(text(&output(&[command, "--help"]).stdout).contains("Usage: lugger"), "{command}");
     }
 }
@@ -199,4 +199,91 @@ fn messages_are_json_on_request() {
     child.wait().unwrap();
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&value["level"], &value["msg"]), (&"info".into(), &"receiving".into()));
+}
+
+/// An agent that is ready, one that has problems, none, somebody else.
+#[test]
+fn health_is_what_ready_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("agent.yaml");
+    let serve = |answer: &'static str| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // All addresses: it is asked on loopback.
+        // The agent's environment and secrets need not be there for who asks.
+        let endpoint =
+            "{ url: 'http://127.0.0.1:1', bearer_token_file: /does/not/exist, tenant_id: '${LUGGER_TEST_TENANT}' }";
+        let text = format!("loki: [{endpoint}]\nlogs: [{{ file: {{ include: /x/*.log }} }}]\n");
+        std::fs::write(&config, format!("{text}http: {{ listen: 0.0.0.0:{port} }}\n")).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        })
+    };
+    let ask = || output(&["health", "--config", config.to_str().unwrap()]);
+    for (answer, code, words) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n", 0, "ready\n"),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\nno endpoint\n", 1, "no endpoint\n"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", 1, ""),
+    ] {
+        let server = serve(answer);
+        let output = ask();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(code), words), "{}", text(&output.stderr));
+        assert!(server.join().unwrap().starts_with("GET /ready HTTP/1.1"));
+    }
+    let output = ask();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
+    std::fs::write(
+        &config,
+        "loki: [{ url: 'http://127.0.0.1:1' }]\nlogs: [{ file: { include: /x } }]\nhttp: { listen: none }\n",
+    )
+    .unwrap();
+    let output = ask();
+    assert!(
+        output.status.code() == Some(1) && text(&output.stderr).contains("nobody to ask"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// What is not here is a note; what is wrong with the file itself is an error all the same.
+#[test]
+fn a_file_for_another_host_is_judged_without_what_it_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("agent.yaml");
+    let good = "labels: { site: \"${LUGGER_TEST_SITE}\" }
+loki:
+  - url: https://loki.example.org
+    basic_auth: { username: edge, password_file: \"${LUGGER_TEST_CREDENTIALS}/loki\" }
+    tls_config: { ca_file: /does/not/exist/ca.pem }
+logs:
+  - name: app
+    file: { include: /x/*.log }
+    stages: [{ redact: { kinds: [card], hash_salt_file: /does/not/exist/salt } }]
+  - name: network
+    syslog: { listen: \"tls://0.0.0.0:6514\", tls_config: { cert_file: /does/not/exist/c, key_file: /does/not/exist/k } }
+    labels: { job: syslog }
+";
+    std::fs::write(&config, good).unwrap();
+    let config = config.to_str().unwrap();
+    assert_eq!(output(&["check", "--config", config]).status.code(), Some(1));
+    let elsewhere = output(&["check", "--elsewhere", "--config", config]);
+    let notes = text(&elsewhere.stderr);
+    assert_eq!(elsewhere.status.code(), Some(0), "{notes}");
+    assert_eq!(notes.matches(": note: ").count(), 6, "{notes}");
+    assert!(text(&elsewhere.stdout).ends_with("is valid for a host that has what it names.\n"));
+    for (right, wrong, message) in [
+        ("card", "cart", "cart"),
+        ("/does/not/exist/ca.pem", "ca.pem", "not absolute"),
+        ("${LUGGER_TEST_SITE}", "${LUGGER TEST}", "not a reference"),
+    ] {
+        std::fs::write(config, good.replace(right, wrong)).unwrap();
+        let elsewhere = output(&["check", "--elsewhere", "--config", config]);
+        assert_eq!(elsewhere.status.code(), Some(1), "{wrong}");
+        assert!(text(&elsewhere.stderr).contains(message), "{}", text(&elsewhere.stderr));
+    }
 }

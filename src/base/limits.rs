@@ -673,3 +673,8 @@ pub const DOCKER_PAUSE_MS: u64 = 100;
 pub const DOCKER_SYNC_MS: u64 = 1_000;
 /// Who listens to Docker has so long to end, milliseconds.
 pub const DOCKER_STOP_MS: u64 = 500;
+
+/// `lugger health` waits so long for the agent's answer, milliseconds: the agent answers at once, unless its host is very busy.
+pub const HEALTH_ANSWER_MS: u64 = 5_000;
+/// So much of that answer is read, bytes: a line a problem.
+pub const HEALTH_ANSWER_BYTES: usize = 64 * 1024;

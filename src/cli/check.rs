@@ -2,8 +2,8 @@
 
 use super::output::{complain, count, say};
 use crate::base::units::{format_duration, format_size};
-use crate::config::load_with_warnings;
 use crate::config::plan::{DockerSource, FileSource, JournalSource, Plan, Receiver};
+use crate::config::{judge_elsewhere, load_with_warnings};
 use crate::pipeline::settings::Stage;
 use crate::source::file::matching;
 use crate::source::host::collectors;
@@ -17,10 +17,19 @@ pub struct Options {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "/etc/lugger/agent.yaml")]
     pub config: PathBuf,
+
+    /// The file is for another host: files and environment variables that it names may be missing here.
+    ///
+    /// They are told of as notes. What lies in files (keys, certificates, positions) is not looked at.
+    #[arg(long)]
+    pub elsewhere: bool,
 }
 
 /// Runs the command: exit code 0 if the file is valid, 1 with a report on stderr if not.
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.elsewhere {
+        return Ok(for_another_host(options));
+    }
     match load_with_warnings(&options.config) {
         Ok(loaded) => {
             if !loaded.warnings.is_empty() {
@@ -40,6 +49,23 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
             // The report is complete in itself.
             complain(&format!("{error:#}"));
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The file alone is judged, not what it names.
+fn for_another_host(options: &Options) -> ExitCode {
+    match judge_elsewhere(&options.config) {
+        Ok(report) => {
+            if !report.is_empty() {
+                complain(&format!("{report}\n"));
+            }
+            say(&format!("{} is valid for a host that has what it names.", options.config.display()));
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            complain(&report.to_string());
+            ExitCode::FAILURE
         }
     }
 }

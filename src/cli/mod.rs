@@ -8,6 +8,7 @@ mod convert;
 mod dead_letters;
 mod demo;
 mod directory;
+mod health;
 mod host;
 pub mod log;
 mod output;
@@ -48,6 +49,7 @@ Where to go next:
   lugger run --dry-run           see what would be sent; --inspect shows what each stage does
   lugger run --config FILE       run it; stop it with Ctrl-C or SIGTERM
   lugger convert FILE            print a Promtail file in lugger's form; run and check take it as it is
+  lugger health                  whether the agent here is ready, and what is wrong if not
   lugger dead-letters print      see the lines that an endpoint refused for good; `send` re-sends
   lugger help COMMAND            what a command does and takes
   agent.example.yaml             every option, explained, in lugger's source directory
@@ -84,6 +86,8 @@ enum Command {
     DeadLetters(dead_letters::Options),
     /// Print the metrics of this host
     Host(host::Options),
+    /// Ask the agent that runs here whether it is ready
+    Health(health::Options),
     /// Receive Loki pushes and show them on a page, for debugging
     Receive(receive::Options),
 }
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
             Command::Demo(options) => demo::main(&options),
             Command::DeadLetters(options) => dead_letters::main(&options),
             Command::Host(options) => host::main(&options),
+            Command::Health(options) => health::main(&options),
             Command::Receive(options) => receive::main(&options),
         });
     result.unwrap_or_else(|error| {

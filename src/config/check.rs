@@ -149,6 +149,11 @@ impl<'a> Check<'a> {
         self.findings.push(Finding::error(span, message).help(help));
     }
 
+    /// An error that is about this host alone: a file for another one may be right all the same.
+    pub(super) fn error_here(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding::error(span, message).help(help).of_host());
+    }
+
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.findings.push(Finding::warning(span, message).help(help));
     }
@@ -239,7 +244,7 @@ impl<'a> Check<'a> {
         if !path.is_absolute() {
             self.error(node.span, "this path is not absolute", "begin it with /");
         } else if let Err(error) = readable(&path) {
-            self.error(
+            self.error_here(
                 node.span,
                 format!("this file cannot be read: {}", plain(&error)),
                 "create it, readable for the user that lugger runs as",
@@ -379,7 +384,7 @@ impl<'a> Check<'a> {
             }
             match positions::read(Path::new(path)) {
                 Ok(found) => imports.extend(found),
-                Err(error) => self.error(
+                Err(error) => self.error_here(
                     span,
                     format!("these positions cannot be read: {error}"),
                     "make the file readable and whole, so that nothing is sent again; or remove it: then all files are read from their beginning",

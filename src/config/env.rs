@@ -33,8 +33,9 @@ pub(super) fn substitute(node: &mut Node, env: &Lookup<'_>, findings: &mut Vec<(
                 *scalar = Scalar { text, plain: scalar.plain, written };
                 true
             }
-            Err(Bad { message, help, written }) => {
-                findings.push((Finding::error(node.span, message).help(help), written));
+            Err(Bad { message, help, written, unset }) => {
+                let finding = Finding::error(node.span, message).help(help);
+                findings.push((if unset { finding.of_host() } else { finding }, written));
                 false
             }
         },
@@ -67,6 +68,8 @@ struct Bad {
     help: String,
     /// What the place is narrowed to.
     written: String,
+    /// There is no such variable here.
+    unset: bool,
 }
 
 /// `Ok(None)`: there was nothing to substitute.
@@ -91,6 +94,7 @@ fn expand(text: &str, env: &Lookup<'_>) -> Result<Option<String>, Bad> {
                 message: "`${` without its `}`".to_owned(),
                 help: "close it, or write `$${` for the two characters themselves".to_owned(),
                 written: "${".to_owned(),
+                unset: false,
             });
         };
         let written = format!("${{{reference}}}");
@@ -112,6 +116,7 @@ fn expand(text: &str, env: &Lookup<'_>) -> Result<Option<String>, Bad> {
                 help: "write ${NAME} or ${NAME:-default}, not nested; `$${` stands for the two characters themselves"
                     .to_owned(),
                 written: "${".to_owned(),
+                unset: false,
             });
         }
         match (env(name), default) {
@@ -125,6 +130,7 @@ fn expand(text: &str, env: &Lookup<'_>) -> Result<Option<String>, Bad> {
                         "set it (in the service's Environment= or EnvironmentFile=), or write ${{{name}:-default}}"
                     ),
                     written,
+                    unset: true,
                 });
             }
         }

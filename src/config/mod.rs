@@ -39,6 +39,7 @@ use crate::base::limits::CONFIG_PROBLEMS;
 use plan::Plan;
 use report::Finding;
 use source::Source;
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub use env::Lookup;
@@ -65,6 +66,35 @@ pub fn load_with_warnings(path: &Path) -> Result<Loaded, Report> {
     let name = path.display().to_string();
     let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
     load_bytes(&name, &bytes, &env::process).map(|(loaded, _)| loaded)
+}
+
+/// Judges the file at `path` for another host: files that cannot be read here and variables that are not set here are notes, not errors. There is no
+/// plan, since that would need them. What else is probably not meant is in the report.
+pub fn judge_elsewhere(path: &Path) -> Result<Report, Report> {
+    let name = path.display().to_string();
+    let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
+    judge_bytes(&name, &bytes, &env::process).map(|(_, report)| report)
+}
+
+/// Where the agent that runs with the file at `path` serves its status, if it does. Its secrets and variables may be missing here.
+pub fn status_address(path: &Path) -> Result<Option<SocketAddr>, Report> {
+    let name = path.display().to_string();
+    let bytes = file::read(path).map_err(|finding| Report::new(&name, &Source::new(""), vec![finding]))?;
+    judge_bytes(&name, &bytes, &env::process).map(|(plan, _)| plan.http)
+}
+
+/// The same from memory, as [`load_str`].
+pub fn judge_elsewhere_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Report, Report> {
+    judge_bytes(name, text.as_bytes(), env).map(|(_, report)| report)
+}
+
+/// The plan has holes where something was missing: it is not to be run.
+fn judge_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<(Plan, Report), Report> {
+    let Read { plan, report, .. } = read_bytes(name, bytes, env, Finding::elsewhere)?;
+    match plan {
+        Some(plan) => Ok((plan, report)),
+        None => Err(report),
+    }
 }
 
 /// A Promtail file in lugger's own form.
@@ -107,6 +137,22 @@ pub fn load_str(name: &str, text: &str, env: &Lookup<'_>) -> Result<Loaded, Repo
 }
 
 fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<(Loaded, Option<promtail::Native>), Report> {
+    let Read { plan, native, report } = read_bytes(name, bytes, env, |finding| finding)?;
+    match plan {
+        Some(plan) => Ok((Loaded { plan, warnings: report }, native)),
+        None => Err(report),
+    }
+}
+
+/// What a file without errors comes to. Without a plan it is wrong all the same, or not whole on this host.
+struct Read {
+    plan: Option<Plan>,
+    native: Option<promtail::Native>,
+    report: Report,
+}
+
+/// Reads a file; `judge` says how bad each finding is.
+fn read_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>, judge: fn(Finding) -> Finding) -> Result<Read, Report> {
     let text = file::text(bytes).map_err(|(readable, finding)| {
         let mut source = Source::new(&readable);
         let secrets = secrets::in_lines(&source);
@@ -138,13 +184,10 @@ fn load_bytes(name: &str, bytes: &[u8], env: &Lookup<'_>) -> Result<(Loaded, Opt
     } else {
         (None, understand(&mut root, &source, env, &mut findings))
     };
+    let findings: Vec<Finding> = findings.into_iter().map(judge).collect();
+    let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
     let report = Report::new(name, &source, findings);
-    match plan {
-        Some(plan) if report.problems().iter().all(|problem| problem.severity != Severity::Error) => {
-            Ok((Loaded { plan, warnings: report }, native))
-        }
-        _ => Err(report),
-    }
+    if is_wrong { Err(report) } else { Ok(Read { plan, native, report }) }
 }
 
 fn understand(

@@ -51,11 +51,13 @@ pub(super) struct Finding {
     pub(super) span: Option<Span>,
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// It is about this host, and says nothing of the file: what it names is not there, or not readable, here.
+    pub(super) of_host: bool,
 }
 
 impl Finding {
     pub(super) fn error(span: Span, message: impl Into<String>) -> Self {
-        Finding { severity: Severity::Error, span: Some(span), message: message.into(), help: None }
+        Finding { severity: Severity::Error, span: Some(span), message: message.into(), help: None, of_host: false }
     }
 
     pub(super) fn warning(span: Span, message: impl Into<String>) -> Self {
@@ -68,7 +70,20 @@ impl Finding {
 
     /// An error that has no place in the file.
     pub(super) fn nowhere(message: impl Into<String>) -> Self {
-        Finding { severity: Severity::Error, span: None, message: message.into(), help: None }
+        Finding { severity: Severity::Error, span: None, message: message.into(), help: None, of_host: false }
+    }
+
+    /// The same, as one that is about this host alone.
+    pub(super) fn of_host(self) -> Self {
+        Finding { of_host: true, ..self }
+    }
+
+    /// For a file that is to run on another host: what is about this one is no error.
+    pub(super) fn elsewhere(self) -> Self {
+        match self.severity {
+            Severity::Error if self.of_host => Finding { severity: Severity::Note, ..self },
+            _ => self,
+        }
     }
 
     pub(super) fn help(self, help: impl Into<String>) -> Self {

@@ -88,7 +88,7 @@ fn database(path: &Path, w: &Written<'_>, check: &mut Check<'_>) -> Option<Arc<D
         Err(error) => {
             let help =
                 "put the database there, readable for the user that lugger runs as; MaxMind's geoipupdate fetches it";
-            check.error(span, format!("this file cannot be read: {}", plain(&error)), help);
+            check.error_here(span, format!("this file cannot be read: {}", plain(&error)), help);
             None
         }
     }
