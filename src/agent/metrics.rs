@@ -225,9 +225,13 @@ impl Metrics {
             }
         }
         match (scrape, &self.scrape) {
-            (Some(prepared), Some(handle)) => handle.change(prepared),
+            (Some(prepared), Some(handle)) => {
+                handle.resize(plan.memory_bytes);
+                handle.change(prepared);
+            }
             (Some(prepared), None) => {
-                self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry))
+                let memory = plan.memory_bytes;
+                self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry, memory));
             }
             (None, _) => {}
         }

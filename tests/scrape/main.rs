@@ -37,9 +37,14 @@ struct Run {
 
 impl Run {
     fn start(jobs: Vec<Settings>) -> Run {
+        Run::within(1 << 30, jobs)
+    }
+
+    /// With so much memory, bytes.
+    fn within(memory: u64, jobs: Vec<Settings>) -> Run {
         let (kept, registry) = (Kept::new(), Registry::default());
         let prepared = Prepared::new(with(jobs, &[&kept]), None).unwrap();
-        Run { handle: scrape::start(prepared, Clock::System, &registry), kept, registry }
+        Run { handle: scrape::start(prepared, Clock::System, &registry, memory), kept, registry }
     }
 
     fn change(&self, jobs: Vec<Settings>) {

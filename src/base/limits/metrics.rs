@@ -50,10 +50,12 @@ pub const HOST_CERTIFICATES_SERVER_S: u64 = 600;
 /// chronyd has so long to answer, milliseconds. It is on this host.
 pub const HOST_CHRONY_MS: u64 = 500;
 
-/// Series of one target that are known at a time; a target with more is refused. Its body is bounded far below that by default.
+/// Series of one target that are known at a time; a target with more is refused. `limits.memory` bounds those of all targets far below that by default.
 pub const TARGET_SERIES_MAX: usize = 2_000_000;
-/// Bytes of their keys and labels.
+/// Bytes of their keys and labels where nothing else bounds them: of the host.
 pub const TARGET_SERIES_BYTES_MAX: usize = 1 << 30;
+/// What a series that is known takes beside its key and its labels, bytes: its slot (40), two entries of tables (23), its last time (8), what the allocator adds.
+pub const SERIES_SLOT_BYTES: usize = 96;
 /// A sample whose own time is so far ahead is not taken, milliseconds, as Prometheus has it.
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 600_000;
 
@@ -135,8 +137,17 @@ pub const SCRAPE_SNAP_SHARE: i64 = 100;
 pub const SCRAPE_BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 /// Largest that can be set; `0`, which is no bound in Prometheus, is this.
 pub const SCRAPE_BODY_BYTES_MAX: u64 = SAMPLES_TEXT_BYTES_MAX as u64;
-/// Bodies that are being received take so many bytes together; above that only one goes on at a time. So many slow targets cannot fill the memory, and
-/// none of them holds up those with small bodies for long.
+/// What scraping may take of `limits.memory`, in 32nds: what is known of the series of all targets. With the three below it is 14 of them; with the share of logs (8), and
+/// the two of pushes (10), that is the whole, and what lugger takes by itself comes on top.
+pub const SCRAPE_SERIES_32NDS: u64 = 6;
+/// The same for the samples of the one scrape that is being read, before and after labels are made.
+pub const SCRAPE_BENCH_32NDS: u64 = 5;
+/// The same for the largest body; so a larger one is refused.
+pub const SCRAPE_BODY_32NDS: u64 = 2;
+/// The same for the other bodies that are being received, all of them together.
+pub const SCRAPE_BODIES_32NDS: u64 = 1;
+/// Bodies that are being received take so many bytes together, if their share of `limits.memory` is not less; above that only one goes on at a time. So many slow
+/// targets cannot fill the memory, and none of them holds up those with small bodies for long.
 pub const SCRAPE_BODIES_BYTES: usize = 8 * 1024 * 1024;
 /// Steps in which that is counted, bytes; so much any body may take.
 pub const SCRAPE_BODY_STEP_BYTES: usize = 64 * 1024;

@@ -62,12 +62,25 @@ pub struct Parser {
     series: Labels,
     exemplar: Labels,
     unescaped: Vec<u8>,
+    /// Bytes that what is read may take.
+    most: Option<usize>,
 }
 
 impl Parser {
+    /// From now on what is there after a text ([`Samples::memory`]) may take so many bytes at most.
+    pub fn bound(&mut self, bytes: usize) {
+        self.most = Some(bytes);
+    }
+
     /// Reads a text. After an error `out` is as before.
     pub fn parse(&mut self, form: Form, body: &[u8], out: &mut Samples) -> Result<Parsed, ParseError> {
         let mark = out.mark();
+        self.parse_up_to_error(form, body, out).inspect_err(|_| out.back_to(mark))
+    }
+
+    /// The same; but after an error `out` has what stands before it.
+    pub fn parse_up_to_error(&mut self, form: Form, body: &[u8], out: &mut Samples) -> Result<Parsed, ParseError> {
+        let before = out.len();
         let room = (u32::MAX as usize).saturating_sub(out.text_bytes());
         let mut run = Run {
             at: Cursor::new(body),
@@ -83,10 +96,7 @@ impl Parser {
         // What is kept is never more than twice as much as was read.
         let result = if body.len() > SAMPLES_TEXT_BYTES_MAX.min(room / 2) { Err(Reason::TooLarge) } else { run.all() };
         let (parsed, place) = (run.parsed, body.len() - run.at.rest().len());
-        result.map(|()| parsed).map_err(|reason| {
-            out.back_to(mark);
-            error(body, place, reason)
-        })
+        result.map(|()| parsed).map_err(|reason| error(body, place, reason, out.len() - before))
     }
 }
 
@@ -294,6 +304,9 @@ impl<'a> Run<'a, '_> {
             self.set_family(name)?;
         }
         self.out.add_key(&self.parser.series.key, bits, time_ms);
+        if self.parser.most.is_some_and(|most| self.out.memory() > most) {
+            return Err(Reason::Memory);
+        }
         if self.strict { self.open_metrics_end() } else { self.end() }
     }
 

@@ -1,15 +1,16 @@
 //! Scraping: targets that jobs name or files tell of are asked for their metrics, as Prometheus does it.
 //!
-//! `settings` (what a job is), `discover` (files of targets), `target` (labels, relabelling, the URL), `ticks` (when), `fetch` (HTTP), `room` (memory for bodies), `turn` (a target's
+//! `settings` (what a job is), `discover` (files of targets), `target` (labels, relabelling, the URL), `ticks` (when), `fetch` (HTTP), `room` (memory for bodies), `shares` (for series), `turn` (a target's
 //! loop), `status`. What becomes of samples is `source/series`. A [`Handle`] holds all jobs; each target is a task of the runtime, which has one thread.
 //!
-//! Promises: a change of the configuration or of a file leaves targets alone that it does not concern, with all that is known of their series; memory is bounded
-//! by what targets have, not by how many answer at the same time. Leaves to others: the configuration's form, sending.
+//! Promises: a change of the configuration or of a file leaves targets alone that it does not concern, with all that is known of their series; what all targets
+//! take of memory is a share of `limits.memory`, and a target above it is refused, the largest first. Leaves to others: the configuration's form, sending.
 
 mod discover;
 mod fetch;
 mod room;
 pub mod settings;
+mod shares;
 pub mod status;
 mod target;
 mod turn;
@@ -168,10 +169,9 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// Starts jobs as tasks of the current tokio runtime.
-pub fn start(prepared: Prepared, clock: Clock, registry: &Registry) -> Handle {
-    let shared = Shared { clock, room: room::Room::new(), bench: Mutex::default() };
-    let inner = Inner { shared: Arc::new(shared), registry: registry.clone(), jobs: Vec::new() };
+/// Starts jobs as tasks of the current tokio runtime. `memory`: bytes (`limits.memory`), of which they take their shares.
+pub fn start(prepared: Prepared, clock: Clock, registry: &Registry, memory: u64) -> Handle {
+    let inner = Inner { shared: Arc::new(Shared::new(clock, memory)), registry: registry.clone(), jobs: Vec::new() };
     let handle = Handle { inner: Arc::new(Mutex::new(inner)) };
     handle.change(prepared);
     handle
@@ -198,6 +198,11 @@ impl Handle {
     /// What sees it from the outside.
     pub fn view(&self) -> View {
         View(Arc::clone(&self.inner))
+    }
+
+    /// From now on jobs take their shares of so much memory, bytes.
+    pub fn resize(&self, memory: u64) {
+        lock(&self.inner).shared.resize(memory);
     }
 
     /// Goes on with other jobs. Those of the same name and their targets go on, as far as they are the same. Within the runtime of [`start`].

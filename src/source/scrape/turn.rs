@@ -11,17 +11,19 @@
 
 use super::JobNow;
 use super::fetch::{FetchError, Fetched};
-use super::room::Room;
+use super::room::{Room, share};
+use super::shares::{Place, Shares};
 use super::status::{Health, Seen};
 use super::target::Target;
 use crate::base::clock::Clock;
-use crate::base::limits::SCRAPE_KEPT_BYTES;
+use crate::base::limits::{SCRAPE_BENCH_32NDS, SCRAPE_SERIES_32NDS};
 use crate::base::units::format_duration;
-use crate::format::prometheus::parse::{ParseError, Parser};
+use crate::format::prometheus::parse::{self, ParseError, Parser};
 use crate::model::points::{Output, Points};
 use crate::model::samples::Samples;
-use crate::source::series::{Refused, Report, Series, Taken};
+use crate::source::series::{Bound, Reason, Refused, Report, Series, Taken};
 use crate::source::ticks::{self, Ticks};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -47,8 +49,31 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) room: Arc<Room>,
-    pub(super) bench: Mutex<Bench>,
+    room: Arc<Room>,
+    shares: Arc<Shares>,
+    bench: Mutex<Bench>,
+    /// Bytes that what is on the bench may take.
+    bench_most: AtomicUsize,
+}
+
+impl Shared {
+    /// With its shares of this memory, bytes.
+    pub(super) fn new(clock: Clock, memory: u64) -> Shared {
+        Shared {
+            clock,
+            room: Room::new(memory),
+            shares: Shares::new(share(memory, SCRAPE_SERIES_32NDS)),
+            bench: Mutex::default(),
+            bench_most: AtomicUsize::new(share(memory, SCRAPE_BENCH_32NDS)),
+        }
+    }
+
+    /// From now on its shares are of this memory, bytes.
+    pub(super) fn resize(&self, memory: u64) {
+        self.room.resize(memory);
+        self.shares.resize(share(memory, SCRAPE_SERIES_32NDS));
+        self.bench_most.store(share(memory, SCRAPE_BENCH_32NDS), Ordering::Relaxed);
+    }
 }
 
 /// Memory for the scrape whose body is there: there is one at a time, as nothing waits from then on.
@@ -72,6 +97,16 @@ enum Failure {
     Refused(#[from] Refused),
     #[error("{0}")]
     Limit(String),
+    #[error(
+        "the {samples} samples that were read so far take more than {} KiB of memory, which is what `limits.memory` has for that: raise it, or have the target tell less",
+        .room / 1024
+    )]
+    Memory { samples: usize, room: usize },
+    #[error(
+        "its {series} series take {} KiB of memory, and give way to those of smaller targets: of `limits.memory` {} KiB are for all together; raise it, or drop some by metric_relabel_configs",
+        .bytes / 1024, .room / 1024
+    )]
+    GaveWay { series: usize, bytes: usize, room: usize },
 }
 
 impl Failure {
@@ -80,8 +115,16 @@ impl Failure {
             Failure::Fetch(error) => error.kind(),
             Failure::Timeout(_) => "timeout",
             Failure::Text(_) => "text",
+            Failure::Refused(Refused { reason, .. }) if reason.is_memory() => "memory",
+            Failure::Memory { .. } | Failure::GaveWay { .. } => "memory",
             Failure::Refused(_) | Failure::Limit(_) => "limit",
         }
+    }
+
+    /// Whether what is known of the series is to be forgotten, so that others have the memory.
+    fn forgets(&self) -> bool {
+        matches!(self, Failure::GaveWay { .. })
+            || matches!(self, Failure::Refused(Refused { reason: Reason::Memory { .. }, .. }))
     }
 }
 
@@ -93,6 +136,7 @@ pub(super) struct Loop {
     now: Order,
     ticks: Ticks,
     series: Series,
+    place: Place,
     last_ms: Option<i64>,
 }
 
@@ -101,7 +145,8 @@ impl Loop {
         let now = orders.borrow().clone();
         let series = Series::new(Arc::clone(&now.job.common), now.target.labels.clone());
         let ticks = ticks_of(&now);
-        Loop { shared, orders, seen, now, ticks, series, last_ms: None }
+        let place = shared.shares.place();
+        Loop { shared, orders, seen, now, ticks, series, place, last_ms: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -122,6 +167,10 @@ impl Loop {
                     if self.ticks != ticks {
                         tick = self.ticks.after(self.now_ms());
                     }
+                }
+                () = self.place.must_leave() => {
+                    let time_ms = self.fresh(self.now_ms());
+                    self.take(Err(self.gives_way()), time_ms, Instant::now());
                 }
                 () = tokio::time::sleep(wait) => {
                     let Some(took) = self.scrape(tick).await else { continue };
@@ -213,10 +262,15 @@ impl Loop {
         let fetched = tokio::select! {
             biased;
             _ = orders.wait_for(|order| order.end.is_some()) => return None,
+            () = self.place.must_leave() => Err(self.gives_way()),
             fetched = fetch => fetched,
         };
         self.take(fetched, time_ms, started);
         Some(started.elapsed())
+    }
+
+    fn gives_way(&self) -> Failure {
+        Failure::GaveWay { series: self.series.len(), bytes: self.series.bytes(), room: self.shared.shares.most() }
     }
 
     fn take(&mut self, fetched: Result<Fetched, Failure>, time_ms: i64, started: Instant) {
@@ -225,18 +279,39 @@ impl Loop {
         let Bench { parser, samples, points } = bench;
         samples.clear();
         points.clear();
+        let most = self.shared.bench_most.load(Ordering::Relaxed);
         let bytes = fetched.as_ref().map_or(0, |fetched| fetched.body.bytes.len());
         let mut taken = Taken::default();
+        let series = &mut self.series;
         let result = fetched.and_then(|Fetched { body, form }| {
-            let parsed = parser.parse(form.unwrap_or(job.settings.fallback), &body.bytes, samples)?;
+            parser.bound(most);
+            let parsed = parser.parse_up_to_error(form.unwrap_or(job.settings.fallback), &body.bytes, samples);
             // Others may have its place from here on.
             drop(body);
+            series.bound(Bound { series: self.place.room(), points: most.saturating_sub(samples.memory()) });
+            let parsed = parsed.map_err(|error| {
+                // As in Prometheus it is reported how much there was up to the error.
+                taken = series.count(samples, time_ms, points);
+                match error.reason {
+                    parse::Reason::Memory => Failure::Memory { samples: error.samples, room: most },
+                    _ => error.into(),
+                }
+            })?;
             job.metrics.exemplars.add(parsed.exemplars_left_out);
-            self.series.take(samples, time_ms, points).map_err(|refused| {
+            let mut result = series.take(samples, time_ms, points);
+            if let Err(Refused { reason: Reason::Memory { bytes, .. }, taken: first }) = result
+                && self.place.make_room(bytes)
+            {
+                series.bound(Bound { series: self.place.room(), points: most.saturating_sub(samples.memory()) });
+                // Some of those that are new are known from the first time.
+                result = series.take(samples, time_ms, points).map(|taken| Taken { added: first.added, ..taken });
+            }
+            result.map_err(|refused| {
                 taken = refused.taken;
                 refused.into()
             })
         });
+        samples.clear();
         match &result {
             Ok(counted) => {
                 taken = *counted;
@@ -244,11 +319,15 @@ impl Loop {
             }
             Err(failure) => {
                 self.series.fail(time_ms, points);
+                if failure.forgets() {
+                    self.series.forget();
+                }
                 job.metrics.failed(failure.kind());
             }
         }
+        self.place.holds(self.series.bytes());
         let body_bytes = match &result {
-            Err(Failure::Fetch(FetchError::TooLarge(_))) => -1,
+            Err(Failure::Fetch(FetchError::TooLarge(_) | FetchError::Memory { .. })) => -1,
             _ => i64::try_from(bytes).unwrap_or(i64::MAX),
         };
         let took = started.elapsed();
@@ -261,7 +340,7 @@ impl Loop {
         };
         self.series.report(&report, time_ms, points);
         job.outputs.iter().for_each(|output| output.write(points));
-        if bytes > SCRAPE_KEPT_BYTES {
+        if bytes > self.shared.room.kept_most() {
             (*samples, *points) = (Samples::default(), Points::default());
         }
         self.last_ms = Some(time_ms);
