@@ -228,6 +228,8 @@ impl Metrics {
             (Some(prepared), Some(handle)) => {
                 handle.resize(plan.memory_bytes);
                 handle.change(prepared);
+                // Those who leave have their stale markers then.
+                handle.settled().await;
             }
             (Some(prepared), None) => {
                 let memory = plan.memory_bytes;

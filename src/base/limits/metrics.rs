@@ -109,6 +109,11 @@ pub const REMOTE_DIVIDED_REFUSALS: u32 = 14;
 /// After a search that found nothing that the endpoint takes there is none for so long, milliseconds: refused requests are given up whole.
 pub const REMOTE_DIVIDE_AGAIN_MS: u64 = 60_000;
 
+/// An endpoint that refuses so many requests in a row as a whole is degraded: what is wrong with all of them is no matter of single series.
+pub const REMOTE_FRUITLESS_REQUESTS: u32 = 5;
+/// So is one that refuses all for so long, milliseconds.
+pub const REMOTE_FRUITLESS_MS: u64 = 60_000;
+
 /// Longest file of targets (`file_sd_configs`), bytes.
 pub const TARGETS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Values in such a file, those that aliases repeat included: ten for each of the targets that it may have.

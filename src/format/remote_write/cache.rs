@@ -268,7 +268,10 @@ impl SeriesCache {
     fn insert(&mut self, hash: u64, key: &[u8], kept: bool) -> Option<u32> {
         let labels: &[u8] = if kept { &self.scratch } else { &[] };
         let bytes = size_of(key, labels);
-        if self.keys.len() >= self.max_series || self.bytes.saturating_add(bytes) > self.max_bytes || bytes > u32::MAX as usize {
+        if self.keys.len() >= self.max_series
+            || self.bytes.saturating_add(bytes) > self.max_bytes
+            || bytes > u32::MAX as usize
+        {
             return None;
         }
         let at = self.free.pop().unwrap_or(self.slots.len() as u32);

@@ -135,6 +135,8 @@ struct Inner {
     shared: Arc<Shared>,
     registry: Registry,
     jobs: Vec<JobState>,
+    /// Loops that are told to end.
+    ending: Vec<JoinHandle<()>>,
 }
 
 struct JobState {
@@ -147,6 +149,8 @@ struct JobState {
     /// By identity.
     running: BTreeMap<String, Running>,
     looking: Option<Looking>,
+    /// Loops that are told to end.
+    ending: Vec<JoinHandle<()>>,
 }
 
 /// The task that looks at files of targets.
@@ -166,12 +170,19 @@ struct Running {
     target: Arc<Target>,
     orders: watch::Sender<Order>,
     seen: Arc<Seen>,
+    /// Up to which order its loop has heard.
+    heard: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
 /// Starts jobs as tasks of the current tokio runtime. `memory`: bytes (`limits.memory`), of which they take their shares.
 pub fn start(prepared: Prepared, clock: Clock, registry: &Registry, memory: u64) -> Handle {
-    let inner = Inner { shared: Arc::new(Shared::new(clock, memory)), registry: registry.clone(), jobs: Vec::new() };
+    let inner = Inner {
+        shared: Arc::new(Shared::new(clock, memory)),
+        registry: registry.clone(),
+        jobs: Vec::new(),
+        ending: Vec::new(),
+    };
     let handle = Handle { inner: Arc::new(Mutex::new(inner)) };
     handle.change(prepared);
     handle
@@ -227,8 +238,35 @@ impl Handle {
         }
         for job in old {
             inner.registry.forget(LABEL, &job.now.settings.job);
-            job.running.into_values().for_each(|running| running.end(End::Gone));
+            let ending = job.running.into_values().map(|running| running.end(End::Gone));
+            inner.ending.extend(job.ending.into_iter().chain(ending));
         }
+    }
+
+    /// Waits until what [`Handle::change`] ended has its stale markers, also with outputs that get nothing any more: those may end then. Loops wait for
+    /// nothing on the way, so that it takes no longer than the runtime is busy; a bound holds all the same.
+    pub async fn settled(&self) {
+        let (ending, waits) = {
+            let mut inner = lock(&self.inner);
+            let mut ending = std::mem::take(&mut inner.ending);
+            let mut waits = Vec::new();
+            for job in &mut inner.jobs {
+                ending.append(&mut job.ending);
+                let number = |running: &Running| running.orders.borrow().number;
+                waits.extend(job.running.values().map(|running| (running.heard.clone(), number(running))));
+            }
+            (ending, waits)
+        };
+        let all = async {
+            for task in ending {
+                let _ = task.await;
+            }
+            for (mut heard, number) in waits {
+                // An error: the loop has ended.
+                let _ = heard.wait_for(|heard| *heard >= number).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(SCRAPE_STOP_MS), all).await;
     }
 
     /// How all is doing, by job and target.
@@ -257,9 +295,10 @@ impl Running {
         self.orders.send_modify(|order| order.end = Some(end));
     }
 
-    fn end(self, end: End) {
+    /// The loop has its order: it does not end with its sender, as it sees the order first.
+    fn end(self, end: End) -> JoinHandle<()> {
         self.order(end);
-        // The loop has its order: it does not end with its sender, as it sees the order first.
+        self.task
     }
 }
 
@@ -275,6 +314,7 @@ impl JobState {
             dropped: 0,
             running: BTreeMap::new(),
             looking: None,
+            ending: Vec::new(),
         }
     }
 
@@ -391,16 +431,17 @@ impl JobState {
             };
             self.running.insert(identity, running);
         }
-        left.into_values().for_each(|running| running.end(End::Gone));
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.extend(left.into_values().map(|running| running.end(End::Gone)));
     }
 
     fn start(&self, shared: &Arc<Shared>, target: Target) -> Running {
         let (target, seen) = (Arc::new(target), Arc::new(Seen::default()));
-        let order = Order { job: Arc::clone(&self.now), target: Arc::clone(&target), end: None };
+        let order = Order { job: Arc::clone(&self.now), target: Arc::clone(&target), end: None, number: 0 };
         let (orders, receiver) = watch::channel(order);
-        let of_target = Loop::new(Arc::clone(shared), receiver, Arc::clone(&seen));
+        let (of_target, heard) = Loop::new(Arc::clone(shared), receiver, Arc::clone(&seen));
         let task = tokio::spawn(of_target.run());
-        Running { target, orders, seen, task }
+        Running { target, orders, seen, heard, task }
     }
 }
 
@@ -411,7 +452,8 @@ impl Running {
             self.target = Arc::new(target);
         }
         if is_other || !Arc::ptr_eq(&self.orders.borrow().job, job) {
-            let order = Order { job: Arc::clone(job), target: Arc::clone(&self.target), end: None };
+            let number = self.orders.borrow().number + 1;
+            let order = Order { job: Arc::clone(job), target: Arc::clone(&self.target), end: None, number };
             self.orders.send_replace(order);
         }
         self

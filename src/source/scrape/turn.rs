@@ -34,6 +34,8 @@ pub(super) struct Order {
     pub(super) job: Arc<JobNow>,
     pub(super) target: Arc<Target>,
     pub(super) end: Option<End>,
+    /// Grows with each order; see [`Loop::heard`].
+    pub(super) number: u64,
 }
 
 /// How a loop ends.
@@ -133,6 +135,8 @@ pub(super) struct Loop {
     pub(super) shared: Arc<Shared>,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) seen: Arc<Seen>,
+    /// The last order of which all has been done that others wait for: whoever gets nothing any more has its stale markers.
+    heard: watch::Sender<u64>,
     now: Order,
     ticks: Ticks,
     series: Series,
@@ -141,12 +145,18 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    pub(super) fn new(shared: Arc<Shared>, orders: watch::Receiver<Order>, seen: Arc<Seen>) -> Self {
+    /// And where it says which orders it has heard.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        orders: watch::Receiver<Order>,
+        seen: Arc<Seen>,
+    ) -> (Self, watch::Receiver<u64>) {
         let now = orders.borrow().clone();
         let series = Series::new(Arc::clone(&now.job.common), now.target.labels.clone());
         let ticks = ticks_of(&now);
         let place = shared.shares.place();
-        Loop { shared, orders, seen, now, ticks, series, place, last_ms: None }
+        let (heard, hearing) = watch::channel(now.number);
+        (Loop { shared, orders, seen, heard, now, ticks, series, place, last_ms: None }, hearing)
     }
 
     pub(super) async fn run(mut self) {
@@ -201,18 +211,7 @@ impl Loop {
             }
             None => {}
         }
-        let left: Vec<_> = self
-            .now
-            .job
-            .outputs
-            .iter()
-            .filter(|old| !next.job.outputs.iter().any(|new| is_same(old, new)))
-            .cloned()
-            .collect();
-        if !left.is_empty() {
-            let time_ms = self.fresh(self.now_ms());
-            self.emit(&left, |series, points| series.part(time_ms, points));
-        }
+        self.part(&next);
         if !Arc::ptr_eq(&next.job.common, &self.now.job.common) {
             let series = Series::new(Arc::clone(&next.job.common), next.target.labels.clone());
             let old = std::mem::replace(&mut self.series, series);
@@ -221,6 +220,18 @@ impl Loop {
         self.now = next;
         self.ticks = ticks_of(&self.now);
         false
+    }
+
+    /// Outputs that the next order has no more get stale markers, and nothing from now on.
+    fn part(&mut self, next: &Order) {
+        let is_left = |old: &Arc<dyn Output>| !next.job.outputs.iter().any(|new| is_same(old, new));
+        let (left, stay): (Vec<_>, Vec<_>) = self.now.job.outputs.iter().cloned().partition(is_left);
+        if !left.is_empty() {
+            let time_ms = self.fresh(self.now_ms());
+            self.emit(&left, |series, points| series.part(time_ms, points));
+            self.now.job = Arc::new(JobNow { outputs: stay, ..(*self.now.job).clone() });
+        }
+        self.heard.send_replace(next.number);
     }
 
     /// A time behind that of the last scrape.
@@ -248,22 +259,34 @@ impl Loop {
         }
         let started = Instant::now();
         let mut orders = self.orders.clone();
-        let Order { job, target, .. } = &self.now;
+        // Its own, as outputs may leave meanwhile.
+        let Order { job, target, .. } = self.now.clone();
+        let shared = Arc::clone(&self.shared);
         let fetch = async {
             if let Some(refused) = &job.refused {
                 return Err(Failure::Limit(refused.clone()));
             }
-            let fetch = job.fetcher.fetch(target, job.settings.body_bytes, &self.shared.room);
+            let fetch = job.fetcher.fetch(&target, job.settings.body_bytes, &shared.room);
             match tokio::time::timeout(target.timeout, fetch).await {
                 Ok(fetched) => Ok(fetched?),
                 Err(_) => Err(Failure::Timeout(target.timeout)),
             }
         };
-        let fetched = tokio::select! {
-            biased;
-            _ = orders.wait_for(|order| order.end.is_some()) => return None,
-            () = self.place.must_leave() => Err(self.gives_way()),
-            fetched = fetch => fetched,
+        tokio::pin!(fetch);
+        let fetched = loop {
+            tokio::select! {
+                biased;
+                changed = orders.changed() => {
+                    let next = orders.borrow_and_update().clone();
+                    if changed.is_err() || next.end.is_some() {
+                        return None;
+                    }
+                    // The rest of the order waits until the scrape is over; those who leave do not.
+                    self.part(&next);
+                }
+                () = self.place.must_leave() => break Err(self.gives_way()),
+                fetched = &mut fetch => break fetched,
+            }
         };
         self.take(fetched, time_ms, started);
         Some(started.elapsed())
