@@ -177,8 +177,6 @@ fn a_host_without_endpoints_tells_those_who_ask() {
 #[test]
 fn the_memory_bounds_what_is_scraped() {
     const MEMORY: u64 = 24 << 20;
-    // What the agent takes without any target, in a build without optimisation, and what its allocator holds back.
-    const BASE: u64 = 24 << 20;
     let huge: Arc<str> = (0..150_000)
         .map(|at| format!("huge_series_of_a_target{{number=\"{at:06}\",code=\"200\",method=\"GET\"}} {at}\n"))
         .collect::<String>()
@@ -215,7 +213,8 @@ fn the_memory_bounds_what_is_scraped() {
     }
     let peak = agent.peak_memory();
     println!("peak: {} KiB with memory: 24MiB", peak >> 10);
-    assert!(peak <= MEMORY + BASE, "{} KiB", peak >> 10);
+    // What it takes by itself is within that as well, for nothing else uses its shares here.
+    assert!(peak <= MEMORY, "{} KiB", peak >> 10);
 }
 
 /// Since when counters count is in the messages of remote write 2.0: what targets say by `_created`, the host's boot, the agent's own start.

@@ -133,7 +133,10 @@ async fn a_full_disk_under_the_spool_costs_the_oldest() {
         // Values that do not compress, so that few samples fill much.
         let mut points = Points::default();
         for at in next..next + count {
-            points.add(&labels("x", &[]), point(at, f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2)));
+            points.add(
+                &labels("x", &[]),
+                point(at, f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2)),
+            );
         }
         next += count;
         rig.write(&points);
@@ -158,7 +161,11 @@ async fn a_full_disk_under_the_spool_costs_the_oldest() {
     assert_eq!(seen.stored.len() as u64 + dropped, total as u64, "all is stored or counted");
     let times: Vec<i64> = seen.stored.iter().map(|(_, time, _)| *time).collect();
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "each once, in order");
-    assert_eq!((times.first(), times.last()), (Some(&0), Some(&(total - 1))), "what is on disk and what is newest are there");
+    assert_eq!(
+        (times.first(), times.last()),
+        (Some(&0), Some(&(total - 1))),
+        "what is on disk and what is newest are there"
+    );
     let gaps = times.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
     assert!(gaps >= 1, "the oldest of what was in memory are missing");
     drop(seen);

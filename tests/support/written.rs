@@ -67,7 +67,8 @@ impl Written {
                 kept.entry(name).or_default().extend(told);
                 count += series.samples.len();
             }
-            format!("HTTP/1.1 204 No Content\r\nX-Prometheus-Remote-Write-Samples-Written: {count}\r\n\r\n").into_bytes()
+            format!("HTTP/1.1 204 No Content\r\nX-Prometheus-Remote-Write-Samples-Written: {count}\r\n\r\n")
+                .into_bytes()
         });
         Written { addr, series }
     }
@@ -75,7 +76,11 @@ impl Written {
     /// The samples of series whose name begins so.
     pub fn of(&self, begin: &str) -> BTreeMap<String, Vec<Told>> {
         let series = self.series.lock().unwrap();
-        series.iter().filter(|(name, _)| name.starts_with(begin)).map(|(name, told)| (name.clone(), told.clone())).collect()
+        series
+            .iter()
+            .filter(|(name, _)| name.starts_with(begin))
+            .map(|(name, told)| (name.clone(), told.clone()))
+            .collect()
     }
 }
 

@@ -88,7 +88,7 @@ pub const REMOTE_FAMILIES: usize = 20_000;
 pub const REMOTE_FAMILY_BYTES: usize = 16 * 1024;
 /// Series of which it is remembered what `write_relabel_configs` make of them. Further ones are relabelled each time.
 pub const REMOTE_RELABEL_SERIES: usize = 50_000;
-/// Bytes of their labels, before and after.
+/// Bytes that they take: their labels, before and after, and [`SERIES_SLOT_BYTES`] each.
 pub const REMOTE_RELABEL_BYTES: usize = 16 * 1024 * 1024;
 /// A round of that memory, milliseconds.
 pub const REMOTE_RELABEL_MS: u64 = 60_000;

@@ -385,7 +385,7 @@ mod tests {
                 assert_eq!(cache.get(key, true, &mut make), expected);
             }
         }
-        assert_eq!((made, cache.len(), cache.bytes()), (3, 3, 6));
+        assert_eq!((made, cache.len(), cache.bytes()), (3, 3, 6 + 3 * SERIES_SLOT_BYTES));
     }
 
     #[test]
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bounds_labels_are_made_each_time() {
-        let mut cache = SeriesCache::new(2, 100);
+        let mut cache = SeriesCache::new(2, 10_000);
         for _ in 0..2 {
             cache.begin(2);
             for key in [b"a", b"b", b"c"] {
@@ -434,12 +434,14 @@ mod tests {
             assert_eq!(cache.get(b"-", true, &mut make), Series::Dropped);
         }
         assert_eq!(cache.len(), 2);
-        let mut cache = SeriesCache::new(100, 10);
+        let mut cache = SeriesCache::new(100, 10 + 2 * SERIES_SLOT_BYTES);
         cache.begin(2);
-        for key in [&b"long one"[..], b"ab", b"abc", b"de"] {
+        let long = [b'l'; 200];
+        for key in [&long[..], b"ab", b"abc", b"de"] {
             assert_eq!(cache.get(key, true, &mut make), Series::Labels(&key.to_ascii_uppercase()));
         }
-        assert_eq!((cache.len(), cache.bytes()), (2, 10));
+        assert_eq!((cache.len(), cache.bytes()), (2, 10 + 2 * SERIES_SLOT_BYTES));
+        assert_eq!(cache.missing(), 400 + 4 + 2 * SERIES_SLOT_BYTES);
     }
 
     fn labels_of(f: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<String> {

@@ -79,7 +79,7 @@ impl Known {
                     let has_targets = away.iter().any(|path| self.files.get(path).is_some_and(State::has_targets))
                         || seen.iter().any(|(path, state)| is_of(path) && state.has_targets());
                     let problem = format!("the directory of {pattern} cannot be read: {error}{}", rest(has_targets));
-                    if !self.directories.contains(&problem) {
+                    if !self.directories.contains(&problem) && !directories.contains(&problem) {
                         look.news.push(problem.clone());
                     }
                     directories.push(problem.clone());
