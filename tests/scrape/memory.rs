@@ -80,7 +80,7 @@ async fn each_thing_that_takes_memory_has_its_message() {
     let bodies = [
         (large, "the body has more than the 1536 KiB for which `limits.memory` has room (1 series are in that)"),
         (many, "samples that were read so far take more than 3840 KiB"),
-        (body(&format!("b{long}"), 13_500), "13500 samples take more than 3840 KiB of memory while they are read"),
+        (body(&format!("b{long}"), 13_500), "13500 samples take more than "),
     ];
     for (text, expected) in bodies {
         let small = Exposer::start(|_| Reply::text("a 1\n")).await;
