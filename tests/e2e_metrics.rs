@@ -3,10 +3,12 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use support::agent::{Agent, Rig};
 use support::prometheus::Prometheus;
 use support::wait::{now_ns, wait_until};
+use support::written::{Written, target};
 use support::{exposition, pusher};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -169,4 +171,100 @@ fn a_host_without_endpoints_tells_those_who_ask() {
     let told = pusher::get(agent.address(), "/metrics/host").unwrap();
     assert!(told.status == 200 && told.body.contains("\nnode_load1 "), "{}", told.body);
     assert_eq!(agent.metric("lugger_host_ticks_total"), Some(0.0), "nobody wants ticks");
+}
+
+/// Two targets that are far too large for the memory, and a small one: the process stays within `limits.memory` and what it takes by itself.
+#[test]
+fn the_memory_bounds_what_is_scraped() {
+    const MEMORY: u64 = 24 << 20;
+    let huge: Arc<str> = (0..150_000)
+        .map(|at| format!("huge_series_of_a_target{{number=\"{at:06}\",code=\"200\",method=\"GET\"}} {at}\n"))
+        .collect::<String>()
+        .into();
+    // As much as fits, all in all: a body, a bench, and series of several.
+    let fitting: Arc<str> =
+        (0..5_000).map(|at| format!("fits{{number=\"{at:06}\"}} {at}\n")).collect::<String>().into();
+    let kind = "text/plain; version=0.0.4";
+    let huge = [target(kind, Arc::clone(&huge)), target(kind, huge)];
+    let small = target(kind, "small 1\n".into());
+    let fitting = [(); 4].map(|()| target(kind, Arc::clone(&fitting)));
+    let (rig, prometheus) = (Rig::new(), started());
+    let targets = huge.iter().chain(&fitting).chain([&small]).map(|addr| format!("\"{addr}\"")).collect::<Vec<_>>();
+    let metrics = format!(
+        "  scrape:\n    - {{ job_name: all, scrape_interval: 2s, scrape_timeout: 2s, static_configs: [{{ targets: [{}] }}] }}",
+        targets.join(", ")
+    );
+    let agent = rig.start_text(|http| {
+        let text = text(&rig, &prometheus, &metrics, &http.to_string());
+        format!("{text}limits: {{ memory: 24MiB }}\n")
+    });
+    let up = |instance, is: u8| has(&prometheus, &format!("up{{instance=\"{instance}\"}} == {is}"));
+    wait_until("the small one is scraped", SOON, || up(small, 1));
+    for addr in huge {
+        wait_until("the huge ones are refused", SOON, || up(addr, 0));
+    }
+    wait_until("several scrapes of each", SOON, || {
+        agent.metric("lugger_scrape_seconds_count{scrape_job=\"all\"}").unwrap_or_default() >= 35.0
+    });
+    assert!(up(small, 1) && !has(&prometheus, &format!("min_over_time(up{{instance=\"{small}\"}}[1m]) == 0")));
+    let told = agent.stderr();
+    for word in ["limits.memory", &huge[0].to_string(), "series", "KiB", "raise it"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let peak = agent.peak_memory();
+    println!("peak: {} KiB with memory: 24MiB", peak >> 10);
+    // What it takes by itself is within that as well, for nothing else uses its shares here.
+    assert!(peak <= MEMORY, "{} KiB", peak >> 10);
+}
+
+/// Since when counters count is in the messages of remote write 2.0: what targets say by `_created`, the host's boot, the agent's own start.
+#[test]
+fn starts_of_counters_are_sent() {
+    let text = "# TYPE a counter\na_total{x=\"1\"} 5\na_created{x=\"1\"} 1700000000.25\na_total{x=\"2\"} 5\n# TYPE h histogram\n\
+                h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nh_created 1700000001\n# EOF\n";
+    let addr = target("application/openmetrics-text; version=1.0.0", text.into());
+    let written = Written::start();
+    let rig = Rig::new();
+    let agent = rig.start_text(|http| {
+        format!(
+            "remote_write:\n  - url: http://{}/api/v1/write\n    protobuf_message: io.prometheus.write.v2.Request\n    queue_config: {{ batch_send_deadline: 200ms }}\n\
+             metrics:\n  interval: 1s\n  host: {{ instance: box }}\n  scrape:\n    - {{ job_name: one, static_configs: [{{ targets: [\"{addr}\"] }}] }}\n\
+             http: {{ listen: \"{http}\" }}\nstate_dir: {}\n",
+            written.addr, rig.state().display()
+        )
+    });
+    wait_until("samples of both", SOON, || !written.of("node_context").is_empty() && !written.of("a_total").is_empty());
+    wait_until("more of them", SOON, || written.of("node_context").values().all(|told| told.len() >= 3));
+    let starts = |begin: &str| -> BTreeSet<i64> {
+        let series = written.of(begin);
+        assert!(!series.is_empty(), "{begin}");
+        series.into_values().flatten().map(|(_, _, start)| start).collect()
+    };
+    let one = |start| BTreeSet::from([start]);
+    assert_eq!(starts(&format!("a_total{{instance=\"{addr}\",job=\"one\",x=\"1\"")), one(1_700_000_000_250));
+    assert_eq!(starts(&format!("a_total{{instance=\"{addr}\",job=\"one\",x=\"2\"")), one(0));
+    for name in ["h_bucket{", "h_sum{", "h_count{"] {
+        assert_eq!(starts(name), one(1_700_000_001_000), "{name}");
+    }
+    // They are samples as well.
+    let created = written.of("h_created{").into_values().flatten().next().unwrap();
+    assert_eq!((created.0, created.2), (1_700_000_001.0, 0));
+    // The clock may be adjusted by a second between the two readings.
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let boot_ms = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().parse::<i64>().unwrap() * 1000;
+    for name in ["node_context_switches_total", "node_cpu_seconds_total", "node_forks_total", "node_intr_total"] {
+        let starts = starts(name);
+        let start = *starts.first().unwrap();
+        assert!(starts.len() == 1 && (start - boot_ms).abs() <= 1000, "{name}: {starts:?}, {boot_ms}");
+    }
+    let process = starts("process_cpu_seconds_total");
+    let began = written.of("process_start_time_seconds").into_values().flatten().next().unwrap().0;
+    assert_eq!(process, one((began * 1000.0) as i64));
+    // Gauges have none, nor counters that may have begun later.
+    for name in ["node_load1", "node_network_receive_bytes_total", "node_disk_reads_completed_total", "up"] {
+        if !written.of(name).is_empty() {
+            assert_eq!(starts(name), one(0), "{name}");
+        }
+    }
+    drop(agent);
 }

@@ -225,9 +225,15 @@ impl Metrics {
             }
         }
         match (scrape, &self.scrape) {
-            (Some(prepared), Some(handle)) => handle.change(prepared),
+            (Some(prepared), Some(handle)) => {
+                handle.resize(plan.memory_bytes);
+                handle.change(prepared);
+                // Those who leave have their stale markers then.
+                handle.settled().await;
+            }
             (Some(prepared), None) => {
-                self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry))
+                let memory = plan.memory_bytes;
+                self.scrape = Some(scrape::start(prepared, joints.clock.clone(), &joints.registry, memory));
             }
             (None, _) => {}
         }

@@ -253,6 +253,9 @@ fn found(node: &Node) -> &'static str {
     }
 }
 
+/// By this name of a newtype a type asks for true, false or a map.
+pub(super) const TRUTH_OR_MAP: &str = "true, false or a map";
+
 /// YAML 1.2's truth values.
 fn truth(scalar: &Scalar) -> Option<bool> {
     match scalar.text.as_str() {
@@ -335,8 +338,15 @@ impl<'de> de::Deserializer<'de> for De<'_> {
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        match &self.0.value {
+            _ if name != TRUTH_OR_MAP => visitor.visit_newtype_struct(self),
+            Value::Map(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+            Value::Scalar(scalar) if truth(scalar).is_some() || matches!(scalar.text.as_str(), "true" | "false") => {
+                self.deserialize_bool(visitor)
+            }
+            _ => Err(Fault::wrong_type(&visitor as &dyn de::Expected, self.0)),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

@@ -5,6 +5,7 @@
 //! Promises: patterns compile, deadlines are in their range. Leaves to others: how often, and where samples go.
 
 use super::check::Check;
+use super::de::TRUTH_OR_MAP;
 use super::raw::{OneOrMany, Time};
 use super::tree::Node;
 use crate::base::limits::{HOST_DEADLINE_MS_DEFAULT, HOST_DEADLINE_MS_RANGE};
@@ -60,19 +61,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
                 f.write_str("true, false or a map of options")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch<T>, E> {
-                match text {
-                    "true" => Ok(Switch::On(true)),
-                    "false" => Ok(Switch::On(false)),
-                    _ => Err(de::Error::invalid_value(de::Unexpected::Str(text), &self)),
-                }
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Switch<T>, E> {
+                Ok(Switch::On(on))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Switch<T>, A::Error> {
                 T::deserialize(value::MapAccessDeserializer::new(entries)).map(Switch::With)
             }
         }
-        deserializer.deserialize_any(Either(PhantomData))
+        deserializer.deserialize_newtype_struct(TRUTH_OR_MAP, Either(PhantomData))
     }
 }
 
@@ -431,6 +428,9 @@ textfile: { directories: [/a, '/b/*'] }
             ("host: { colectors: {} }", "unknown key"),
             ("host: { collectors: { loadavgs: true } }", "unknown key"),
             ("host: { collectors: { loadavg: 5 } }", "true, false or a map"),
+            ("host: { collectors: { loadavg: 'true' } }", "expected true or false, found text in quotes"),
+            ("host: { collectors: { loadavg: \"False\" } }", "true, false or a map"),
+            ("host: { collectors: { loadavg: [true] } }", "true, false or a map"),
             ("host: { collectors: { loadavg: { info: true } } }", "unknown key"),
             ("host: { collectors: { netdev: { device_exclude: '(' } } }", "regular expression"),
             ("host: { collectors: { arp: { device_exclude: a, device_include: b } } }", "cannot be used together"),

@@ -117,6 +117,16 @@ impl Points {
         self.exemplars.truncate(mark.exemplars);
     }
 
+    /// How many bytes of memory all that was put in takes.
+    pub fn memory(&self) -> usize {
+        let [points, families, exemplars] = [
+            size_of_val(self.points.as_slice()),
+            size_of_val(self.families.as_slice()),
+            size_of_val(self.exemplars.as_slice()),
+        ];
+        self.text.len() + points + families + exemplars
+    }
+
     /// How many points there are.
     pub fn len(&self) -> usize {
         self.points.len()

@@ -57,6 +57,7 @@ struct SampleAt {
     key: Range<u32>,
     bits: u64,
     time_ms: Option<i64>,
+    start_ms: i64,
 }
 
 /// An exemplar, as it is kept.
@@ -129,6 +130,8 @@ pub struct Sample<'a> {
     pub bits: u64,
     /// Its own time, milliseconds since 1970, where it has one.
     pub time_ms: Option<i64>,
+    /// Since when it counts, milliseconds since 1970; 0 if that is not known.
+    pub start_ms: i64,
     /// Its family's place in [`Samples::families`].
     pub family: usize,
 }
@@ -172,9 +175,37 @@ impl Samples {
         self.text.len()
     }
 
+    /// How many bytes of memory all that was put in takes.
+    pub fn memory(&self) -> usize {
+        let [samples, families, exemplars] = [
+            size_of_val(self.samples.as_slice()),
+            size_of_val(self.families.as_slice()),
+            size_of_val(self.exemplars.as_slice()),
+        ];
+        self.text.len() + samples + families + exemplars
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.samples.len()
+    }
+
+    /// Says since when the sample at a place counts, milliseconds since 1970.
+    pub fn set_start(&mut self, at: usize, start_ms: i64) {
+        if let Some(sample) = self.samples.get_mut(at) {
+            sample.start_ms = start_ms;
+        }
+    }
+
+    /// Says since when the counters count that were added since the mark, milliseconds since 1970, where that is not said.
+    pub fn counters_start(&mut self, since: Mark, start_ms: i64) {
+        let Samples { samples, families, .. } = self;
+        for sample in samples.iter_mut().skip(since.samples).filter(|sample| sample.start_ms == 0) {
+            let family = families.get(sample.family as usize);
+            if family.is_some_and(|family| family.kind == Kind::Counter) {
+                sample.start_ms = start_ms;
+            }
+        }
     }
 
     /// Whether there is none.
@@ -220,7 +251,7 @@ impl Samples {
     pub fn add_key(&mut self, key: &[u8], bits: u64, time_ms: Option<i64>) {
         let key = self.push(key);
         let family = self.families.len().saturating_sub(1) as u32;
-        self.samples.push(SampleAt { family, key, bits, time_ms });
+        self.samples.push(SampleAt { family, key, bits, time_ms, start_ms: 0 });
     }
 
     /// Adds an exemplar to the sample that was added last. Its labels are a key without a name.
@@ -318,6 +349,7 @@ impl Samples {
             key: self.bytes(&sample.key),
             bits: sample.bits,
             time_ms: sample.time_ms,
+            start_ms: sample.start_ms,
             family: sample.family as usize,
         }
     }
@@ -329,7 +361,7 @@ impl Samples {
         }
         let key = start as u32..self.text.len() as u32;
         let family = self.families.len().saturating_sub(1) as u32;
-        self.samples.push(SampleAt { family, key, bits, time_ms });
+        self.samples.push(SampleAt { family, key, bits, time_ms, start_ms: 0 });
     }
 
     fn push(&mut self, text: &[u8]) -> Range<u32> {

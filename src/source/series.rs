@@ -169,8 +169,48 @@ pub enum Reason {
         series: String,
     },
     /// More series than can be kept.
-    #[error("the target has more than {TARGET_SERIES_MAX} series, or they are too long")]
+    #[error("the target has more than {TARGET_SERIES_MAX} series")]
     Series,
+    /// More memory than there is for series.
+    #[error(
+        "its {series} series take {} KiB of memory, and of `limits.memory` {} KiB are left for them: raise it, or drop some by metric_relabel_configs",
+        .bytes.div_ceil(1024), .room / 1024
+    )]
+    Memory {
+        /// How many there are.
+        series: u64,
+        /// What they would take.
+        bytes: usize,
+        /// What they may.
+        room: usize,
+    },
+    /// More memory than there is for the points of a collection.
+    #[error(
+        "its {samples} samples take more than {} KiB of memory while they are read, which is what `limits.memory` has for that: raise it, or have the target tell less",
+        .room / 1024
+    )]
+    Points {
+        /// How many there are.
+        samples: u64,
+        /// What they may take.
+        room: usize,
+    },
+}
+
+impl Reason {
+    /// Whether there would be none with more memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Reason::Memory { .. } | Reason::Points { .. })
+    }
+}
+
+/// What a target's series may take of memory, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// What is known of them from one collection to the next.
+    pub series: usize,
+    /// The points of one collection.
+    pub points: usize,
 }
 
 /// A collection that was refused.
@@ -228,6 +268,7 @@ pub struct Series {
     left: Vec<Box<[u8]>>,
     /// A collection was refused and is not taken back yet.
     refused: bool,
+    bound: Bound,
 }
 
 impl Series {
@@ -245,7 +286,26 @@ impl Series {
         };
         let report = REPORT.iter().take(count).map(of).collect();
         let cache = SeriesCache::new(TARGET_SERIES_MAX, TARGET_SERIES_BYTES_MAX);
-        Series { common, target, cache, report, left: Vec::new(), refused: false }
+        let bound = Bound { series: TARGET_SERIES_BYTES_MAX, points: usize::MAX };
+        Series { common, target, cache, report, left: Vec::new(), refused: false, bound }
+    }
+
+    /// From now on a collection is refused that needs more memory than this.
+    pub fn bound(&mut self, bound: Bound) {
+        self.bound = bound;
+        self.cache.bound(bound.series);
+    }
+
+    /// What is known of series takes so many bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.left.iter().fold(self.cache.bytes(), |sum, labels| sum + labels.len())
+    }
+
+    /// Forgets all series and gives their memory back. [`Series::fail`] has to be asked before.
+    pub fn forget(&mut self) {
+        self.cache = SeriesCache::new(TARGET_SERIES_MAX, self.bound.series);
+        self.left = Vec::new();
+        self.refused = false;
     }
 
     /// How many series are known.
@@ -265,12 +325,28 @@ impl Series {
         left.extend(old.report.into_iter().filter(|labels| !self.report.contains(labels)).map(Vec::into_boxed_slice));
     }
 
-    /// Takes in a collection of `time_ms`, milliseconds since 1970. After an error `out` is as before, and [`Series::fail`] is to be asked.
-    pub fn take(&mut self, samples: &Samples, time_ms: i64, out: &mut Points) -> Result<Taken, Refused> {
+    /// Counts what of a collection would have been taken that cannot be, as it was not read whole. [`Series::fail`] is to be asked then. `scratch` is as before.
+    pub fn count(&mut self, samples: &Samples, time_ms: i64, scratch: &mut Points) -> Taken {
+        self.take_back();
+        let (mark, mut taken) = (scratch.mark(), Taken::default());
+        // It is refused anyway.
+        let _ = self.points(samples, time_ms, scratch, &mut taken);
+        scratch.back_to(mark);
+        self.refused = true;
+        taken
+    }
+
+    /// Takes the collection back that was refused last.
+    fn take_back(&mut self) {
         if std::mem::take(&mut self.refused) {
             let left = &mut self.left;
             self.cache.refuse(&mut |labels| left.push(labels.into()));
         }
+    }
+
+    /// Takes in a collection of `time_ms`, milliseconds since 1970. After an error `out` is as before, and [`Series::fail`] is to be asked.
+    pub fn take(&mut self, samples: &Samples, time_ms: i64, out: &mut Points) -> Result<Taken, Refused> {
+        self.take_back();
         let mark = out.mark();
         let mut taken = Taken::default();
         match self.points(samples, time_ms, out, &mut taken) {
@@ -301,6 +377,8 @@ impl Series {
         let Limits { samples: limit, .. } = settings.limits;
         let mut exemplars = samples.exemplars().peekable();
         let mut family = None;
+        let points = self.bound.points;
+        let is_full = |out: &Points| out.memory() > points;
         for (at, sample) in samples.iter().enumerate() {
             taken.scraped += 1;
             let own = sample.time_ms.filter(|_| settings.honor_timestamps);
@@ -335,7 +413,7 @@ impl Series {
             }
             taken.kept += 1;
             // A collection that is too large is counted to its end.
-            if limit != 0 && taken.kept > limit {
+            if limit != 0 && taken.kept > limit || self.cache.has_overflowed() || is_full(out) {
                 continue;
             }
             if again && own.is_none() {
@@ -355,7 +433,9 @@ impl Series {
                 out.family(&samples.family_at(sample.family).unwrap_or(NO_FAMILY));
             }
             let bits = if sample.value().is_nan() { NAN_BITS } else { sample.bits };
-            out.add(self.cache.asked(), Point { bits, time_ms: time, start_ms: 0 });
+            // Whatever counts since a time to come is not known.
+            let start_ms = if sample.start_ms <= time { sample.start_ms } else { 0 };
+            out.add(self.cache.asked(), Point { bits, time_ms: time, start_ms });
             while let Some(exemplar) = exemplars.next_if(|exemplar| exemplar.sample <= at) {
                 if exemplar.sample == at {
                     out.add_exemplar(exemplar.key, exemplar.bits, exemplar.time_ms);
@@ -365,7 +445,14 @@ impl Series {
         if limit != 0 && taken.kept > limit {
             return Err(Reason::Samples { samples: taken.kept, limit });
         }
-        if self.cache.has_overflowed() { Err(Reason::Series) } else { Ok(()) }
+        if self.cache.has_overflowed() {
+            if self.cache.len() >= TARGET_SERIES_MAX {
+                return Err(Reason::Series);
+            }
+            let bytes = self.cache.bytes().saturating_add(self.cache.missing());
+            return Err(Reason::Memory { series: taken.kept, bytes, room: self.bound.series });
+        }
+        if is_full(out) { Err(Reason::Points { samples: taken.kept, room: points }) } else { Ok(()) }
     }
 
     /// There was no collection, or it was refused: stale markers for all that was there.

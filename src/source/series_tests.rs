@@ -251,6 +251,68 @@ fn other_settings_go_on_with_what_was_there() {
 }
 
 #[test]
+fn what_takes_too_much_memory_is_refused_and_counted_to_its_end() {
+    let text = |count: usize| (0..count).map(|at| format!("a{{x=\"{at}\"}} 1\n")).collect::<String>();
+    let mut series = series(Settings::default(), &[("job", "j")]);
+    assert_eq!(take(&mut series, &text(10), 1).len(), 10);
+    let ten = series.bytes();
+    series.bound(Bound { series: 2 * ten, points: usize::MAX });
+    assert_eq!(take(&mut series, &text(19), 2).len(), 19);
+    let mut points = Points::default();
+    let refused = series.take(&parsed(&text(100)), 3, &mut points).unwrap_err();
+    let Reason::Memory { series: count, bytes, room } = refused.reason else { panic!("{refused}") };
+    assert_eq!((count, room, refused.taken.scraped, refused.taken.kept), (100, 2 * ten, 100, 100));
+    assert!((9 * ten..=11 * ten).contains(&bytes), "{bytes} of {ten} for ten");
+    assert!(series.bytes() <= 2 * ten && points.is_empty());
+    // What was there before ends, and nothing is held.
+    series.fail(3, &mut points);
+    assert_eq!(points.len(), 19);
+    series.forget();
+    assert_eq!((series.bytes(), series.len()), (0, 0));
+    assert_eq!(take(&mut series, &text(10), 4).len(), 10);
+    // So are the points of one collection.
+    series.bound(Bound { series: usize::MAX, points: 1000 });
+    let refused = series.take(&parsed(&text(100)), 5, &mut points).unwrap_err();
+    assert_eq!(refused.reason, Reason::Points { samples: 100, room: 1000 });
+    assert!(points.memory() < 4000, "{}", points.memory());
+}
+
+#[test]
+fn what_is_counted_only_takes_nothing_in() {
+    let mut series =
+        series(Settings { relabel: vec![rule(Action::Drop, "__name__", "b", "", "")], ..Settings::default() }, &[]);
+    assert_eq!(take(&mut series, "a 1\nb 1\nc 1\n", 1), named(&[("__name__=a", false), ("__name__=c", false)]));
+    let mut points = Points::default();
+    let taken = series.count(&parsed("a 1\nb 1\nd 1\n"), 2, &mut points);
+    assert_eq!((taken.scraped, taken.kept, taken.added, points.len()), (3, 2, 1, 0));
+    // As if there had been none.
+    series.fail(2, &mut points);
+    let stale: Vec<_> = sorted(&points).into_iter().map(|(labels, ..)| labels).collect();
+    assert_eq!(stale, ["__name__=a", "__name__=c"]);
+    assert_eq!(take(&mut series, "d 1\n", 3), named(&[("__name__=d", false)]));
+}
+
+#[test]
+fn starts_of_counters_go_with_their_points() {
+    let mut samples = Samples::default();
+    samples.family("a", "", Kind::Counter);
+    samples.add(&[], 1.0);
+    let mark = samples.mark();
+    samples.family("b", "", Kind::Counter);
+    samples.add(&[("x", "1")], 1.0);
+    samples.add(&[("x", "2")], 1.0);
+    samples.family("g", "", Kind::Gauge);
+    samples.add(&[], 1.0);
+    samples.counters_start(mark, 50);
+    samples.set_start(2, 2000);
+    let mut points = Points::default();
+    series(Settings::default(), &[]).take(&samples, 1000, &mut points).unwrap();
+    let starts: Vec<i64> = points.iter().map(|of| of.point.start_ms).collect();
+    // What is to begin after the sample's time is none.
+    assert_eq!(starts, [0, 50, 0, 0]);
+}
+
+#[test]
 fn exemplars_and_families_stay_with_their_samples() {
     let text = "# TYPE a counter\na_total{x=\"1\"} 1 # {t=\"1\"} 1\na_total{x=\"2\"} 2 # {t=\"2\"} 2 3\n# HELP b Says.\nb 1\n# EOF\n";
     let mut samples = Samples::default();

@@ -2,6 +2,8 @@
 
 use crate::rig::{Rig, Sample, numbered, numbered_points, points, receiver, sample, settings, url};
 use crate::scripted::Reply;
+use lugger::base::limits::REMOTE_FRUITLESS_REQUESTS;
+use lugger::sink::remote_write::settings::Message;
 use lugger::sink::status::State;
 
 /// As Prometheus: one bad sample, and nothing of the request is stored.
@@ -88,4 +90,43 @@ async fn an_endpoint_that_calls_everything_too_large_loses_nothing() {
     rig.until_state(State::Degraded).await;
     rig.settled(4).await;
     assert_eq!(receiver.seen().stored, numbered(0..4));
+}
+
+/// An endpoint that refuses all of everything answers, and is no healthy one for that.
+#[tokio::test]
+async fn who_refuses_everything_is_degraded() {
+    let receiver = receiver(|push| refuse_bad(&push.entries())).await;
+    let rig = Rig::new(settings(&url(&receiver)));
+    for at in 0..REMOTE_FRUITLESS_REQUESTS.into() {
+        assert_ne!(rig.handle.status().state, State::Degraded, "a few may be bad");
+        rig.write(&points(&[("bad1", at, 1.0), ("bad2", at, 1.0), ("bad3", at, 1.0)]));
+        rig.settled(3 * (at as u64 + 1)).await;
+        assert_ne!(rig.handle.status().state, State::Ok);
+    }
+    rig.until_state(State::Degraded).await;
+    let status = rig.handle.status();
+    let error = status.error.unwrap();
+    assert!(error.contains("refuses all") && error.contains("out of order sample"), "{error}");
+    assert!(status.failing_since_ns.is_some());
+    // One request that it stores is enough.
+    rig.write(&points(&[("x", 100, 1.0)]));
+    rig.until_state(State::Ok).await;
+    rig.write(&points(&[("bad1", 101, 1.0)]));
+    rig.settled(3 * u64::from(REMOTE_FRUITLESS_REQUESTS) + 2).await;
+    assert_eq!(rig.handle.status().state, State::Ok, "counted from there on");
+}
+
+/// Also where it says by headers that it wrote nothing.
+#[tokio::test]
+async fn who_writes_nothing_is_degraded() {
+    let headers = vec![("x-prometheus-remote-write-samples-written", "0".to_owned())];
+    let receiver = receiver(move |_| Reply::Answer(400, headers.clone(), "out of order sample".to_owned())).await;
+    let mut settings = settings(&url(&receiver));
+    settings.message = Message::V2;
+    let rig = Rig::new(settings);
+    for at in 0..REMOTE_FRUITLESS_REQUESTS.into() {
+        rig.write(&points(&[("x", at, 1.0)]));
+        rig.settled(at as u64 + 1).await;
+    }
+    rig.until_state(State::Degraded).await;
 }

@@ -7,6 +7,9 @@ mod scripted;
 #[path = "../support/prometheus.rs"]
 mod server;
 #[allow(dead_code, reason = "a part of it is used")]
+#[path = "../support/small_disk.rs"]
+mod small_disk;
+#[allow(dead_code, reason = "a part of it is used")]
 #[path = "../support/wait.rs"]
 mod wait;
 
@@ -16,4 +19,5 @@ mod outage;
 mod prometheus;
 mod protocol;
 mod rig;
+mod tls;
 mod written;

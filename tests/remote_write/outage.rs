@@ -1,7 +1,10 @@
 //! Outages, kills and restarts: what is on disk, and what is not.
 
-use crate::rig::{Rig, nowhere, numbered, numbered_points, receiver, receiver_at, settings, url};
+use crate::rig::{Rig, labels, nowhere, numbered, numbered_points, point, receiver, receiver_at, settings, url};
 use crate::scripted::Reply;
+use crate::small_disk::SmallDisk;
+use lugger::base::limits::REMOTE_QUEUE_BYTES;
+use lugger::model::points::Points;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -114,4 +117,57 @@ async fn without_a_disk_a_stop_counts_what_is_lost() {
     assert_eq!(registry.counter("lugger_remote_write_dropped_samples_total", "", &labels).get(), 5);
     let pending = registry.gauge("lugger_remote_write_pending_samples", "", &[("remote_name", "prom")]);
     assert_eq!(pending.get(), 0.0);
+}
+
+/// The spool's disk is full while the endpoint is away: memory is bounded, the oldest of what it has go and are counted, and all others arrive, in order.
+#[tokio::test]
+async fn a_full_disk_under_the_spool_costs_the_oldest() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::at(directory.path().join("disk"), "2m");
+    let addr = nowhere();
+    let mut settings = settings(&format!("http://{addr}/api/v1/write"));
+    settings.max_samples = 500;
+    let rig = Rig::spooled(settings, &disk.path().join("spool"));
+    let mut next = 0;
+    let mut write = |count: i64| {
+        // Values that do not compress, so that few samples fill much.
+        let mut points = Points::default();
+        for at in next..next + count {
+            points.add(
+                &labels("x", &[]),
+                point(at, f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2)),
+            );
+        }
+        next += count;
+        rig.write(&points);
+        next
+    };
+    write(50_000);
+    rig.until("something is on disk", |rig| rig.frames() > 0).await;
+    disk.fill();
+    // More than there is room for in memory.
+    let mut total = 0;
+    while rig.dropped("queue_full") < 50_000 {
+        total = write(50_000);
+        assert!(rig.gauge("lugger_remote_write_pending_bytes") <= 2.0 * REMOTE_QUEUE_BYTES as f64);
+        assert!(total < 20_000_000, "nothing is dropped");
+        tokio::task::yield_now().await;
+    }
+    let receiver = receiver_at(addr, |_| Reply::Store).await;
+    rig.settled(total as u64).await;
+    let dropped = rig.all_dropped();
+    assert_eq!(dropped, rig.dropped("queue_full"));
+    let stored = receiver.seen().stored.clone();
+    assert_eq!(stored.len() as u64 + dropped, total as u64, "all is stored or counted");
+    let times: Vec<i64> = stored.iter().map(|(_, time, _)| *time).collect();
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "each once, in order");
+    assert_eq!(
+        (times.first(), times.last()),
+        (Some(&0), Some(&(total - 1))),
+        "what is on disk and what is newest are there"
+    );
+    let gaps = times.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(gaps >= 1, "the oldest of what was in memory are missing");
+    assert!(!rig.handle.task.is_finished(), "nothing has panicked");
+    rig.stop().await;
 }

@@ -2,6 +2,7 @@
 
 #[path = "../support/exposer.rs"]
 mod exposer;
+mod memory;
 mod reach;
 mod real;
 
@@ -37,9 +38,14 @@ struct Run {
 
 impl Run {
     fn start(jobs: Vec<Settings>) -> Run {
+        Run::within(1 << 30, jobs)
+    }
+
+    /// With so much memory, bytes.
+    fn within(memory: u64, jobs: Vec<Settings>) -> Run {
         let (kept, registry) = (Kept::new(), Registry::default());
         let prepared = Prepared::new(with(jobs, &[&kept]), None).unwrap();
-        Run { handle: scrape::start(prepared, Clock::System, &registry), kept, registry }
+        Run { handle: scrape::start(prepared, Clock::System, &registry, memory), kept, registry }
     }
 
     fn change(&self, jobs: Vec<Settings>) {
@@ -429,4 +435,54 @@ async fn too_many_targets_are_none() {
     bad.scheme = "http".into();
     run.change(vec![bad]);
     assert_eq!(run.handle.status()[0].problems.len(), 1);
+}
+
+/// As in Prometheus: an error in the text does not undo the counting.
+#[tokio::test]
+async fn samples_are_counted_up_to_an_error() {
+    let exposer = Exposer::start(|_| Reply::text("a 1\nb 2\nc 3\nno value\nd 4\n")).await;
+    let mut settings = job("j", &[exposer.address()]);
+    settings.series.relabel = vec![relabel::Settings {
+        action: Action::Drop,
+        source_labels: vec!["__name__".into()],
+        regex: Some("b".into()),
+        ..relabel::Settings::default()
+    }];
+    let run = Run::start(vec![settings]);
+    until("two scrapes", || run.kept.of(&of("up", &exposer)).len() >= 2).await;
+    let first = |name: &str| run.kept.of(&of(name, &exposer))[0].get();
+    assert_eq!(["up", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"].map(first), [0.0, 3.0, 2.0]);
+    assert!(run.kept.of(&of("a", &exposer)).is_empty());
+    run.handle.stop().await;
+}
+
+/// Whoever gets nothing of a target any more has its markers when the change is settled, also while the target is being asked; and the scrape goes on.
+#[tokio::test]
+async fn an_output_that_leaves_in_mid_scrape_has_its_markers() {
+    let exposer = Exposer::start(|_| Reply::text("a 1\n")).await;
+    let mut settings = job("j", &[exposer.address()]);
+    (settings.interval, settings.timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    let (stays, leaves, registry) = (Kept::new(), Kept::new(), Registry::default());
+    let prepared = Prepared::new(with(vec![settings.clone()], &[&stays, &leaves]), None).unwrap();
+    let handle = scrape::start(prepared, Clock::System, &registry, 1 << 30);
+    let a = of("a", &exposer);
+    until("a scrape", || leaves.last(&a) == Some(1.0)).await;
+    let asked = exposer.asked().len();
+    exposer.answer(|_| Reply::Hang);
+    until("the target is asked", || exposer.asked().len() > asked).await;
+    let ups = stays.of(&of("up", &exposer)).len();
+    let prepared = Prepared::new(with(vec![settings], &[&stays]), Some(&handle)).unwrap();
+    handle.change(prepared);
+    handle.settled().await;
+    assert!(leaves.is_stale(&a) && leaves.is_stale(&of("up", &exposer)), "all by then");
+    assert!(!stays.is_stale(&a), "the scrape is not cut short");
+    let writes = leaves.writes();
+    until("the scrape is over", || stays.of(&of("up", &exposer)).len() > ups).await;
+    assert_eq!(stays.last(&of("up", &exposer)), Some(0.0));
+    assert_eq!(leaves.writes(), writes, "nothing comes behind the markers");
+    // The same for a target that goes with it.
+    handle.change(Prepared::new(Vec::new(), Some(&handle)).unwrap());
+    handle.settled().await;
+    assert!(stays.is_stale(&of("up", &exposer)));
+    handle.stop().await;
 }

@@ -17,3 +17,4 @@ pub mod small_disk;
 pub mod wait;
 pub mod wire;
 pub mod writer;
+pub mod written;

@@ -50,10 +50,12 @@ pub const HOST_CERTIFICATES_SERVER_S: u64 = 600;
 /// chronyd has so long to answer, milliseconds. It is on this host.
 pub const HOST_CHRONY_MS: u64 = 500;
 
-/// Series of one target that are known at a time; a target with more is refused. Its body is bounded far below that by default.
+/// Series of one target that are known at a time; a target with more is refused. `limits.memory` bounds those of all targets far below that by default.
 pub const TARGET_SERIES_MAX: usize = 2_000_000;
-/// Bytes of their keys and labels.
+/// Bytes of their keys and labels where nothing else bounds them: of the host.
 pub const TARGET_SERIES_BYTES_MAX: usize = 1 << 30;
+/// What a series that is known takes beside its key and its labels, bytes: its slot (40), two entries of tables (23), its last time (8), what the allocator adds.
+pub const SERIES_SLOT_BYTES: usize = 96;
 /// A sample whose own time is so far ahead is not taken, milliseconds, as Prometheus has it.
 pub const SAMPLE_AHEAD_MS_MAX: i64 = 600_000;
 
@@ -86,7 +88,7 @@ pub const REMOTE_FAMILIES: usize = 20_000;
 pub const REMOTE_FAMILY_BYTES: usize = 16 * 1024;
 /// Series of which it is remembered what `write_relabel_configs` make of them. Further ones are relabelled each time.
 pub const REMOTE_RELABEL_SERIES: usize = 50_000;
-/// Bytes of their labels, before and after.
+/// Bytes that they take: their labels, before and after, and [`SERIES_SLOT_BYTES`] each.
 pub const REMOTE_RELABEL_BYTES: usize = 16 * 1024 * 1024;
 /// A round of that memory, milliseconds.
 pub const REMOTE_RELABEL_MS: u64 = 60_000;
@@ -106,6 +108,11 @@ pub const REMOTE_DIVIDED_REQUESTS: u32 = 64;
 pub const REMOTE_DIVIDED_REFUSALS: u32 = 14;
 /// After a search that found nothing that the endpoint takes there is none for so long, milliseconds: refused requests are given up whole.
 pub const REMOTE_DIVIDE_AGAIN_MS: u64 = 60_000;
+
+/// An endpoint that refuses so many requests in a row as a whole is degraded: what is wrong with all of them is no matter of single series.
+pub const REMOTE_FRUITLESS_REQUESTS: u32 = 5;
+/// So is one that refuses all for so long, milliseconds.
+pub const REMOTE_FRUITLESS_MS: u64 = 60_000;
 
 /// Longest file of targets (`file_sd_configs`), bytes.
 pub const TARGETS_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -135,8 +142,17 @@ pub const SCRAPE_SNAP_SHARE: i64 = 100;
 pub const SCRAPE_BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 /// Largest that can be set; `0`, which is no bound in Prometheus, is this.
 pub const SCRAPE_BODY_BYTES_MAX: u64 = SAMPLES_TEXT_BYTES_MAX as u64;
-/// Bodies that are being received take so many bytes together; above that only one goes on at a time. So many slow targets cannot fill the memory, and
-/// none of them holds up those with small bodies for long.
+/// What scraping may take of `limits.memory`, in 32nds: what is known of the series of all targets. With the three below it is 14 of them; with the share of logs (8), and
+/// the two of pushes (10), that is the whole, and what lugger takes by itself comes on top.
+pub const SCRAPE_SERIES_32NDS: u64 = 6;
+/// The same for the samples of the one scrape that is being read, before and after labels are made.
+pub const SCRAPE_BENCH_32NDS: u64 = 5;
+/// The same for the largest body; so a larger one is refused.
+pub const SCRAPE_BODY_32NDS: u64 = 2;
+/// The same for the other bodies that are being received, all of them together.
+pub const SCRAPE_BODIES_32NDS: u64 = 1;
+/// Bodies that are being received take so many bytes together, if their share of `limits.memory` is not less; above that only one goes on at a time. So many slow
+/// targets cannot fill the memory, and none of them holds up those with small bodies for long.
 pub const SCRAPE_BODIES_BYTES: usize = 8 * 1024 * 1024;
 /// Steps in which that is counted, bytes; so much any body may take.
 pub const SCRAPE_BODY_STEP_BYTES: usize = 64 * 1024;

@@ -6,12 +6,13 @@
 //! Prometheus does with `legacy` validation: targets write them only for those who ask.
 //!
 //! A sample belongs to the family that was spoken of last if its name says so; otherwise a family without a kind begins with it. Series with
-//! `_created` are samples as all others. `le` and `quantile` stay as they are written. A label with an empty value is none, but it is kept: with
+//! `_created` are samples as all others; in OpenMetrics they also say since when the others count. `le` and `quantile` stay as they are written. A label with an empty value is none, but it is kept: with
 //! `honor_labels` it says that the target's label is not wanted.
 //!
 //! Promises: an error leaves nothing behind, and has the line and the reason. A NaN has Go's usual bits, so that nobody sends a stale marker from
 //! a text. Nothing is allocated once memory has grown. Leaves to others: equal series, limits, relabelling, and which time samples have.
 
+mod created;
 mod error;
 mod labels;
 mod lex;
@@ -24,6 +25,7 @@ pub use error::{ParseError, Reason};
 use super::number;
 use crate::base::limits::{EXEMPLAR_LABEL_CHARS, SAMPLES_TEXT_BYTES_MAX};
 use crate::model::samples::{self, Kind, NAN_BITS, Samples};
+use created::Created;
 use error::error;
 use labels::{How, Labels, read_labels};
 use lex::Cursor;
@@ -62,12 +64,26 @@ pub struct Parser {
     series: Labels,
     exemplar: Labels,
     unescaped: Vec<u8>,
+    created: Created,
+    /// Bytes that what is read may take.
+    most: Option<usize>,
 }
 
 impl Parser {
+    /// From now on what is there after a text ([`Samples::memory`]) may take so many bytes at most.
+    pub fn bound(&mut self, bytes: usize) {
+        self.most = Some(bytes);
+    }
+
     /// Reads a text. After an error `out` is as before.
     pub fn parse(&mut self, form: Form, body: &[u8], out: &mut Samples) -> Result<Parsed, ParseError> {
         let mark = out.mark();
+        self.parse_up_to_error(form, body, out).inspect_err(|_| out.back_to(mark))
+    }
+
+    /// The same; but after an error `out` has what stands before it.
+    pub fn parse_up_to_error(&mut self, form: Form, body: &[u8], out: &mut Samples) -> Result<Parsed, ParseError> {
+        let before = out.len();
         let room = (u32::MAX as usize).saturating_sub(out.text_bytes());
         let mut run = Run {
             at: Cursor::new(body),
@@ -76,17 +92,18 @@ impl Parser {
             strict: form == Form::OpenMetrics,
             family: &[],
             kind: Kind::Unknown,
+            has_created: false,
             parser: self,
             parsed: Parsed::default(),
             out,
         };
         // What is kept is never more than twice as much as was read.
         let result = if body.len() > SAMPLES_TEXT_BYTES_MAX.min(room / 2) { Err(Reason::TooLarge) } else { run.all() };
-        let (parsed, place) = (run.parsed, body.len() - run.at.rest().len());
-        result.map(|()| parsed).map_err(|reason| {
-            out.back_to(mark);
-            error(body, place, reason)
-        })
+        let (parsed, place, has_created) = (run.parsed, body.len() - run.at.rest().len(), run.has_created);
+        if has_created && result.is_ok() {
+            self.created.give(out, before);
+        }
+        result.map(|()| parsed).map_err(|reason| error(body, place, reason, out.len() - before))
     }
 }
 
@@ -98,6 +115,8 @@ struct Run<'a, 'b> {
     strict: bool,
     family: &'a [u8],
     kind: Kind,
+    /// Some sample says since when others count.
+    has_created: bool,
     parser: &'b mut Parser,
     parsed: Parsed,
     out: &'b mut Samples,
@@ -293,7 +312,11 @@ impl<'a> Run<'a, '_> {
         if !belongs(name, self.family, self.kind) {
             self.set_family(name)?;
         }
+        self.has_created |= self.strict && name.ends_with(b"_created");
         self.out.add_key(&self.parser.series.key, bits, time_ms);
+        if self.parser.most.is_some_and(|most| self.out.memory() > most) {
+            return Err(Reason::Memory);
+        }
         if self.strict { self.open_metrics_end() } else { self.end() }
     }
 

@@ -351,6 +351,108 @@ fn an_error_has_its_place_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_stands_before_an_error_may_be_kept() {
+    let (mut parser, mut samples) = (Parser::default(), Samples::default());
+    let body = b"a 1\nb{x=\"1\"} 2\nc{x=\"1\" 3\nd 4\n";
+    let error = parser.parse_up_to_error(Form::Text, body, &mut samples).unwrap_err();
+    assert_eq!((error.line, error.samples, samples.len()), (3, 2, 2));
+    samples.clear();
+    let error = parser.parse(Form::Text, body, &mut samples).unwrap_err();
+    assert_eq!((error.samples, samples.len()), (2, 0));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let (mut parser, mut samples) = (Parser::default(), Samples::default());
+    let body = "a 1\n".repeat(100_000);
+    parser.parse(Form::Text, body.as_bytes(), &mut samples).unwrap();
+    let whole = samples.memory();
+    // A sample with the shortest of names takes many times as much as its line.
+    assert!(whole > 10 * body.len());
+    parser.bound(whole / 4);
+    samples = Samples::default();
+    let error = parser.parse_up_to_error(Form::Text, body.as_bytes(), &mut samples).unwrap_err();
+    assert_eq!(error.reason, Reason::Memory);
+    assert!((24_900..25_100).contains(&error.samples), "{error:?}");
+    assert!(samples.memory() <= whole / 4 + 100);
+    parser.bound(whole);
+    samples.clear();
+    parser.parse(Form::Text, body.as_bytes(), &mut samples).unwrap();
+}
+
+#[test]
+fn created_tells_since_when_others_count() {
+    let body = "\
+# TYPE a counter
+a_total{x=\"1\"} 5
+a_created{x=\"1\"} 100.25
+a_total{x=\"2\"} 6
+a_total 7
+a_created 300
+# TYPE h histogram
+h_created{x=\"1\"} 10
+h_bucket{x=\"1\",le=\"1\"} 1
+h_bucket{le=\"+Inf\",x=\"1\"} 1
+h_sum{x=\"1\"} 1
+h_count{x=\"1\"} 1
+h_count{x=\"2\"} 1
+# TYPE s summary
+s{quantile=\"0.5\"} 1
+s_sum 1
+s_created 2e3
+# TYPE bad counter
+bad_total 1
+bad_created NaN
+# TYPE old counter
+old_total 1
+old_created -5
+# TYPE g gauge
+g 1
+# TYPE a_created gauge
+a_created 9
+# EOF
+";
+    let mut samples = Samples::default();
+    let mut parser = Parser::default();
+    // Behind what is there already.
+    for _ in 0..2 {
+        parser.parse(Form::OpenMetrics, body.as_bytes(), &mut samples).unwrap();
+    }
+    let half = samples.len() / 2;
+    for from in [0, half] {
+        let starts: Vec<(&str, i64)> =
+            samples.iter().skip(from).take(half).map(|sample| (sample.name(), sample.start_ms)).collect();
+        let expected = [
+            ("a_total", 100_250),
+            ("a_created", 0),
+            ("a_total", 0),
+            ("a_total", 300_000),
+            ("a_created", 0),
+            ("h_created", 0),
+            ("h_bucket", 10_000),
+            ("h_bucket", 10_000),
+            ("h_sum", 10_000),
+            ("h_count", 10_000),
+            ("h_count", 0),
+            ("s", 2_000_000),
+            ("s_sum", 2_000_000),
+            ("s_created", 0),
+            ("bad_total", 0),
+            ("bad_created", 0),
+            ("old_total", 0),
+            ("old_created", 0),
+            ("g", 0),
+            ("a_created", 0),
+        ];
+        assert_eq!(starts, expected);
+    }
+    // In the other format it is a metric like others.
+    let mut samples = Samples::default();
+    parser.parse(Form::Text, b"# TYPE a counter\na_total 1\na_created 5\n", &mut samples).unwrap();
+    assert!(samples.iter().all(|sample| sample.start_ms == 0));
+}
+
+#[test]
 fn bounds_hold() {
     let labels = |n: usize| (0..n).map(|i| format!("l{i}=\"v\"")).collect::<Vec<_>>().join(",");
     let body = |n| format!("a{{{}}} 1\n", labels(n));

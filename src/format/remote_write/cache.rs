@@ -6,6 +6,7 @@
 //! Promises: bounded in series and bytes; beyond the bounds labels are made anew each time, and nothing else changes. A series that is known
 //! allocates nothing. Leaves to others: what the labels are, and one cache for each target, since equal keys of two targets are two series.
 
+use crate::base::limits::SERIES_SLOT_BYTES;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -29,6 +30,8 @@ pub struct SeriesCache {
     times: Vec<i64>,
     /// The slot that stands for the series that was asked for last.
     asked: Option<u32>,
+    /// Bytes of series for which there was no room in the collection under way.
+    missing: usize,
     /// Whether there was no room in the collection under way.
     overflowed: bool,
 }
@@ -69,7 +72,7 @@ pub enum Series<'a> {
 pub type Make<'m> = dyn FnMut(&[u8], &mut Vec<u8>) -> bool + 'm;
 
 impl SeriesCache {
-    /// With these bounds: series, and bytes of keys and labels.
+    /// With these bounds: series, and bytes of them, [`SERIES_SLOT_BYTES`] for each among them.
     pub fn new(max_series: usize, max_bytes: usize) -> Self {
         SeriesCache {
             keys: HashTable::new(),
@@ -84,6 +87,7 @@ impl SeriesCache {
             max_bytes,
             times: Vec::new(),
             asked: None,
+            missing: 0,
             overflowed: false,
         }
     }
@@ -98,15 +102,25 @@ impl SeriesCache {
         self.keys.is_empty()
     }
 
-    /// Bytes of keys and labels that are kept.
+    /// Bytes of memory that series take.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// From now on series take so many bytes at most. What is there stays.
+    pub fn bound(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
+    /// Bytes that the series take for which there was no room in this collection; one that is there twice counts twice.
+    pub fn missing(&self) -> usize {
+        self.missing
     }
 
     /// Begins a collection, and forgets what was not asked for in the `keep` collections before it. At least 1: the last one tells what ended.
     pub fn begin(&mut self, keep: u32) {
         self.now += 1;
-        self.overflowed = false;
+        (self.overflowed, self.missing) = (false, 0);
         let oldest = self.now.saturating_sub(keep.max(1));
         // A look at all slots costs little beside a collection, yet need not be each time.
         if self.now.is_multiple_of(keep.max(1)) {
@@ -134,6 +148,7 @@ impl SeriesCache {
                     Some(at) => at,
                     None if kept => {
                         self.overflowed = true;
+                        self.missing = self.missing.saturating_add(size_of(key, &self.scratch));
                         return Series::Labels(&self.scratch);
                     }
                     None => return Series::Dropped,
@@ -252,8 +267,11 @@ impl SeriesCache {
     /// Keeps the labels in the scratch buffer, if there is room.
     fn insert(&mut self, hash: u64, key: &[u8], kept: bool) -> Option<u32> {
         let labels: &[u8] = if kept { &self.scratch } else { &[] };
-        let bytes = key.len() + labels.len();
-        if self.keys.len() >= self.max_series || self.bytes + bytes > self.max_bytes || bytes > u32::MAX as usize {
+        let bytes = size_of(key, labels);
+        if self.keys.len() >= self.max_series
+            || self.bytes.saturating_add(bytes) > self.max_bytes
+            || bytes > u32::MAX as usize
+        {
             return None;
         }
         let at = self.free.pop().unwrap_or(self.slots.len() as u32);
@@ -290,7 +308,7 @@ impl SeriesCache {
 
     fn forget(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at as usize).map(std::mem::take) else { return };
-        self.bytes -= slot.text.len();
+        self.bytes = self.bytes.saturating_sub(slot.text.len() + SERIES_SLOT_BYTES);
         self.free.push(at);
         let time = self.times.get_mut(at as usize).map(|time| std::mem::replace(time, i64::MIN));
         if let Ok(found) = self.keys.find_entry(self.hasher.hash_one(slot.key()), |other| *other == at) {
@@ -318,6 +336,11 @@ impl SeriesCache {
             (heir.shared, heir.told, heir.tracked, heir.before) = (true, slot.told, slot.tracked, slot.before);
         }
     }
+}
+
+/// What a series takes of memory.
+fn size_of(key: &[u8], labels: &[u8]) -> usize {
+    key.len() + labels.len() + SERIES_SLOT_BYTES
 }
 
 impl Slot {
@@ -362,7 +385,7 @@ mod tests {
                 assert_eq!(cache.get(key, true, &mut make), expected);
             }
         }
-        assert_eq!((made, cache.len(), cache.bytes()), (3, 3, 6));
+        assert_eq!((made, cache.len(), cache.bytes()), (3, 3, 6 + 3 * SERIES_SLOT_BYTES));
     }
 
     #[test]
@@ -402,7 +425,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bounds_labels_are_made_each_time() {
-        let mut cache = SeriesCache::new(2, 100);
+        let mut cache = SeriesCache::new(2, 10_000);
         for _ in 0..2 {
             cache.begin(2);
             for key in [b"a", b"b", b"c"] {
@@ -411,12 +434,14 @@ mod tests {
             assert_eq!(cache.get(b"-", true, &mut make), Series::Dropped);
         }
         assert_eq!(cache.len(), 2);
-        let mut cache = SeriesCache::new(100, 10);
+        let mut cache = SeriesCache::new(100, 10 + 2 * SERIES_SLOT_BYTES);
         cache.begin(2);
-        for key in [&b"long one"[..], b"ab", b"abc", b"de"] {
+        let long = [b'l'; 200];
+        for key in [&long[..], b"ab", b"abc", b"de"] {
             assert_eq!(cache.get(key, true, &mut make), Series::Labels(&key.to_ascii_uppercase()));
         }
-        assert_eq!((cache.len(), cache.bytes()), (2, 10));
+        assert_eq!((cache.len(), cache.bytes()), (2, 10 + 2 * SERIES_SLOT_BYTES));
+        assert_eq!(cache.missing(), 400 + 4 + 2 * SERIES_SLOT_BYTES);
     }
 
     fn labels_of(f: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<String> {

@@ -10,6 +10,7 @@ pub mod endpoint;
 mod families;
 pub mod pending;
 mod queue;
+mod refusals;
 mod relabel;
 mod request;
 mod sender;

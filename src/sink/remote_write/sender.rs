@@ -8,6 +8,7 @@
 
 use super::pending::Pending;
 use super::queue::Queue;
+use super::refusals::{OfRequest, Refusals, advice};
 use super::request::{Content, Request};
 use super::settings::{Endpoint, Message};
 use super::status::{Drop, Status};
@@ -66,6 +67,11 @@ struct Part {
 /// What to do with a part after an attempt.
 enum Step {
     Stored,
+    /// Nothing of it was stored, and the rest of it is not sent again.
+    NotStored {
+        reason: Reason,
+        text: String,
+    },
     /// It is settled otherwise.
     Dropped,
     /// The same again.
@@ -94,6 +100,10 @@ struct Search {
     has_stored: bool,
     /// Whether anything was divided.
     has_begun: bool,
+    /// What is given up.
+    refused: OfRequest,
+    /// Something may have been stored of what was refused.
+    is_unclear: bool,
 }
 
 pub(super) struct Sender {
@@ -109,7 +119,7 @@ pub(super) struct Sender {
     size_limit: Option<(usize, Instant)>,
     /// No search before this.
     divide_again: Option<Instant>,
-    refusals_said: Option<Instant>,
+    refusals: Refusals,
     age_said: Option<Instant>,
 }
 
@@ -126,7 +136,7 @@ impl Sender {
             reload_credentials: false,
             size_limit: None,
             divide_again: None,
-            refusals_said: None,
+            refusals: Refusals::default(),
             age_said: None,
         }
     }
@@ -179,6 +189,9 @@ impl Sender {
                         self.fall_back("it takes the same request as 1.0");
                     }
                 }
+                Step::NotStored { reason, text } => {
+                    search.refused.add(part.content.samples.into(), reason, &text);
+                }
                 Step::Again => work.push(part),
                 Step::Divide => self.halve(part, &mut work),
                 Step::Fallback { is_certain: true, text } => {
@@ -189,7 +202,7 @@ impl Sender {
                     part.is_trial = true;
                     work.push(part);
                 }
-                Step::TooLarge { text } => self.too_large(part, &text, &mut work).await?,
+                Step::TooLarge { text } => self.too_large(part, &text, &mut work, &mut search.refused).await?,
                 Step::Refused { reason, text, is_divisible } => {
                     search.refusals += 1;
                     let may = is_divisible && !part.is_single && self.may_divide(&search);
@@ -198,16 +211,35 @@ impl Sender {
                         self.parts.status.retried(Retry::Refused, part.content.samples.into());
                         self.halve(part, &mut work);
                     } else {
-                        self.give_up(&part, reason, &text);
+                        search.is_unclear |= !is_divisible;
+                        self.give_up(&part, reason, &text, &mut search.refused);
                     }
                 }
             }
             search.requests += 1;
         }
+        self.settled(&search);
         if search.has_begun && !search.has_stored {
             self.divide_again = Some(Instant::now() + Duration::from_millis(REMOTE_DIVIDE_AGAIN_MS));
         }
         Ok(())
+    }
+
+    /// All of a request is settled: what of it was refused is told, and what it says of the endpoint is taken in.
+    fn settled(&mut self, search: &Search) {
+        let name = &self.parts.settings.name;
+        let Some((reason, text)) = &search.refused.why else { return };
+        self.refusals.say(name, search.refused.samples, *reason, text);
+        if search.has_stored || search.is_unclear {
+            return self.works();
+        }
+        // It answers: there is no reason to wait before the next request.
+        self.backoff.reset();
+        if let Some(since_ns) = self.refusals.fruitless(name, text, self.clock.now_ns()) {
+            let error =
+                format!("it refuses all that it is sent, and all of it is dropped: {text}; {}", advice(*reason));
+            self.parts.status.enter(State::Degraded, Some(Failing { error, since_ns, for_person: false }));
+        }
     }
 
     /// Whether a refused request may still be divided.
@@ -332,9 +364,12 @@ impl Sender {
                 let Content { samples, exemplars, .. } = part.content;
                 let (samples, exemplars) = (u64::from(samples), u64::from(exemplars));
                 let stored = (written.samples.min(samples), written.exemplars.min(exemplars));
-                self.stored(part, stored.0, stored.1);
                 self.parts.status.failed(reason, samples - stored.0, exemplars - stored.1);
-                self.say_refused(samples - stored.0, reason, &text);
+                if stored == (0, 0) {
+                    return Ok(Step::NotStored { reason, text });
+                }
+                self.stored(part, stored.0, stored.1);
+                self.refusals.say(&self.parts.settings.name, samples - stored.0, reason, &text);
                 return Ok(Step::Stored);
             }
             Verdict::Refused(reason) => {
@@ -348,7 +383,7 @@ impl Sender {
             }
             Verdict::RateLimited { .. } if !self.parts.settings.retry_rate_limited => {
                 self.parts.status.rate_limited(part.content.samples.into(), part.content.exemplars.into());
-                self.say_refused(part.content.samples.into(), Reason::Other, &text);
+                self.refusals.say(&self.parts.settings.name, part.content.samples.into(), Reason::Other, &text);
                 return Ok(Step::Dropped);
             }
             Verdict::RateLimited { retry_after } => {
@@ -461,14 +496,20 @@ impl Sender {
     }
 
     /// A part is larger than the endpoint takes.
-    async fn too_large(&mut self, part: Part, text: &str, work: &mut Vec<Part>) -> Result<(), Stopped> {
+    async fn too_large(
+        &mut self,
+        part: Part,
+        text: &str,
+        work: &mut Vec<Part>,
+        refused: &mut OfRequest,
+    ) -> Result<(), Stopped> {
         let size = part.content.raw_bytes as usize;
         if !part.is_single {
             let until = Instant::now() + Duration::from_millis(REQUEST_LIMIT_KEEP_MS);
             self.size_limit = Some(((size / 2).max(SURELY_SMALL_BYTES), until));
             self.halve(part, work);
         } else if size > SURELY_SMALL_BYTES {
-            self.give_up(&part, Reason::TooLarge, text);
+            self.give_up(&part, Reason::TooLarge, text, refused);
         } else {
             let failure = Failure {
                 kind: Retry::TooLarge,
@@ -520,24 +561,14 @@ impl Sender {
         self.backoff.reset();
         self.parts.status.enter(State::Ok, None);
         self.troubles.over(&self.parts.settings.name);
+        self.refusals.stored(&self.parts.settings.name);
     }
 
     /// A part is refused for good.
-    fn give_up(&mut self, part: &Part, reason: Reason, text: &str) {
-        self.parts.status.failed(reason, part.content.samples.into(), part.content.exemplars.into());
-        self.say_refused(part.content.samples.into(), reason, text);
-        self.works();
-    }
-
-    fn say_refused(&mut self, samples: u64, reason: Reason, text: &str) {
-        if !is_over(self.refusals_said) {
-            return;
-        }
-        self.refusals_said = Some(Instant::now());
-        tracing::warn!(
-            endpoint = %self.parts.settings.name, samples, reason = reason.as_str(), answer = text, advice = advice(reason),
-            "the endpoint refused samples for good; they are dropped. Further ones are counted in lugger_remote_write_failed_samples_total"
-        );
+    fn give_up(&mut self, part: &Part, reason: Reason, text: &str, refused: &mut OfRequest) {
+        let samples = u64::from(part.content.samples);
+        self.parts.status.failed(reason, samples, part.content.exemplars.into());
+        refused.add(samples, reason, text);
     }
 }
 
@@ -574,21 +605,4 @@ fn misconfigured(problem: Misconfigured, what: String) -> Failure {
         Misconfigured::Redirect => (Retry::Address, "redirects are not followed: put the final address into url"),
     };
     Failure { kind, state: State::Degraded, what, advice, retry_after: None, for_person: false }
-}
-
-/// What a person may do about samples that were refused.
-fn advice(reason: Reason) -> &'static str {
-    match reason {
-        Reason::TooOld => {
-            "the endpoint takes nothing so old: after an outage let it (out_of_order_time_window in Prometheus), or check this host's clock"
-        }
-        Reason::TooNew => "check the clocks of this host and of the endpoint",
-        Reason::OutOfOrder | Reason::Duplicate => {
-            "does something else send the same series? Give each host labels of its own, such as `labels: { host: \"${HOSTNAME}\" }`"
-        }
-        Reason::Labels => "rename or drop these labels, by metric_relabel_configs or write_relabel_configs",
-        Reason::SeriesLimit => "send fewer series, or raise the endpoint's limit",
-        Reason::TooLarge => "these are too many or too long labels: drop some by write_relabel_configs",
-        Reason::Other => "the answer says what the endpoint does not like",
-    }
 }

@@ -7,17 +7,23 @@
 //! Promises: one thread for each collector that may hang, also over [`Host::renew`]; a late collector delays one tick, by the deadline at most.
 //! Leaves to others: when there is a tick; saying what failed ([`Host::failures`]) where it can be read.
 
-use super::own::Own;
+use super::files::Buffer;
+use super::own::{Own, boot_time_s};
 use super::settings::Shared;
 use super::told::Told;
 use super::{COLLECTORS, Collector, Entry, Fail, Settings};
 use crate::base::limits::HOST_STACK_BYTES;
 use crate::model::samples::{Kind, Mark, Samples};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The collector that tells what others wrote.
 const TEXTFILE: &str = "textfile";
+
+/// Collectors whose counters begin at 0 with the kernel and are of things that are there from then on: the processors, the scheduler, pressure. Not those of
+/// devices, interfaces, interrupts or network namespaces, which may have come later, nor of what programs say.
+const FROM_BOOT: [&str; 6] = ["cpu", "pressure", "schedstat", "softirqs", "softnet", "stat"];
 
 /// The collectors of a host, with what they keep from one tick to the next.
 pub struct Host {
@@ -26,6 +32,8 @@ pub struct Host {
     others: Shared,
     own: Own,
     told: Told,
+    /// When the host booted, milliseconds since 1970, by this file. It is read once: the kernel tells other seconds when the clock is adjusted, and counters begin but once.
+    boot: Option<(PathBuf, i64)>,
 }
 
 /// A collector that told nothing, or not all, in the last tick, and why.
@@ -93,6 +101,7 @@ impl Host {
             others: Shared::default(),
             own: Own::new(),
             told: Told::default(),
+            boot: None,
         };
         host.renew(settings)?;
         Ok(host)
@@ -133,6 +142,11 @@ impl Host {
             }
         }
         self.parts = parts;
+        let stat = settings.roots.proc.join("stat");
+        if self.boot.as_ref().is_none_or(|(path, _)| *path != stat) {
+            let boot_s = boot_time_s(&stat, &mut Buffer::default()).and_then(|boot| i64::try_from(boot).ok());
+            self.boot = boot_s.map(|boot| (stat, boot.saturating_mul(1000)));
+        }
         Ok(())
     }
 
@@ -148,6 +162,7 @@ impl Host {
         self.failures.clear();
         self.told.clear();
         let mut since = out.mark();
+        let boot_ms = self.boot.as_ref().map(|(_, boot_ms)| *boot_ms);
         let began = Instant::now();
         for part in &self.parts {
             if let Runs::Apart(place) = &part.runs {
@@ -159,7 +174,7 @@ impl Host {
                 let began = Instant::now();
                 let result = collector.collect(out);
                 part.took = began.elapsed();
-                part.note(result, &mut self.told, out, &mut since, &mut self.failures);
+                part.note(result, &mut self.told, out, &mut since, boot_ms, &mut self.failures);
             }
         }
         for part in &mut self.parts {
@@ -175,7 +190,7 @@ impl Host {
                         Err(Fail::Error(format!("it hangs: it was not done after {} ms", part.deadline.as_millis())))
                     }
                 };
-                part.note(result, &mut self.told, out, &mut since, &mut self.failures);
+                part.note(result, &mut self.told, out, &mut since, boot_ms, &mut self.failures);
             }
         }
         self.tell(out);
@@ -218,9 +233,13 @@ impl Part {
         told: &mut Told,
         out: &mut Samples,
         since: &mut Mark,
+        boot_ms: Option<i64>,
         failures: &mut Vec<Failure>,
     ) {
         let wrong = told.take(out, *since, self.name == TEXTFILE);
+        if let Some(boot_ms) = boot_ms.filter(|_| FROM_BOOT.contains(&self.name)) {
+            out.counters_start(*since, boot_ms);
+        }
         *since = out.mark();
         let result = result.and(wrong.map_or(Ok(()), |what| Err(Fail::Error(what))));
         self.succeeded = result.is_ok();

@@ -8,6 +8,12 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 
+/// When the host booted, seconds since 1970, by `stat` of /proc.
+pub(super) fn boot_time_s(stat: &Path, buffer: &mut Buffer) -> Option<u64> {
+    let bytes = read_once(stat, buffer).ok()?;
+    lines(bytes).find_map(|line| line.strip_prefix(b"btime ")).and_then(unsigned)
+}
+
 /// This process.
 pub(super) struct Own {
     /// Always the real /proc: wherever the host's is, this process is here.
@@ -19,14 +25,12 @@ pub(super) struct Own {
 impl Own {
     pub(super) fn new() -> Own {
         let mut buffer = Buffer::default();
-        let boot_s = read_once(Path::new("/proc/stat"), &mut buffer).ok().and_then(|bytes| {
-            let mut found = lines(bytes).filter_map(|line| line.strip_prefix(b"btime "));
-            found.next().and_then(unsigned)
-        });
+        let boot_s = boot_time_s(Path::new("/proc/stat"), &mut buffer);
         Own { stat: File::new("/proc/self/stat"), boot_s, buffer }
     }
 
     pub(super) fn tell(&mut self, out: &mut Samples) {
+        let before = out.mark();
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
         out.one("process_cpu_seconds_total", "CPU time that the agent took.", Kind::Counter, cpu);
@@ -53,6 +57,7 @@ impl Own {
         if let Some(boot) = self.boot_s {
             let start = boot as f64 + start as f64 / rustix::param::clock_ticks_per_second() as f64;
             out.one("process_start_time_seconds", "When the agent started, seconds since 1970.", Kind::Gauge, start);
+            out.counters_start(before, (start * 1000.0) as i64);
         }
         out.one("process_virtual_memory_bytes", "Address space of the agent.", Kind::Gauge, size as f64);
     }

@@ -3,7 +3,7 @@
 //! A directory is watched where the kernel tells of changes; besides, all files are read again at the refresh interval. What is in a file counts if it is another text
 //! than before.
 //!
-//! Promises: a file that cannot be read or understood keeps the targets that it had, and that is told; one that is gone has none. Leaves to others:
+//! Promises: a file that cannot be read or understood keeps the targets that it had, and that is told; so does a directory that is away; a file that is gone from its directory has none. Leaves to others:
 //! what becomes of groups.
 
 use super::settings::{Files, Group};
@@ -37,7 +37,11 @@ pub(super) struct Look {
 
 /// What is known of files from the looks before.
 #[derive(Debug, Default)]
-pub(super) struct Known(BTreeMap<PathBuf, State>);
+pub(super) struct Known {
+    files: BTreeMap<PathBuf, State>,
+    /// What was wrong with directories.
+    directories: Vec<String>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -64,24 +68,35 @@ impl Known {
     pub(super) fn look(&mut self, files: &[Files]) -> Look {
         let mut look = Look::default();
         let mut seen: BTreeMap<PathBuf, State> = BTreeMap::new();
+        let mut directories = Vec::new();
         for pattern in files.iter().flat_map(|files| &files.patterns) {
             let paths = match matching(pattern) {
                 Ok(paths) => paths,
                 Err(error) => {
-                    // The directory may be away for a moment: what was in it stays.
-                    look.problems.push(format!("the directory of {pattern} cannot be read: {error}"));
-                    if error.kind() == io::ErrorKind::NotFound {
-                        continue;
+                    // It may be away for a moment, unlike a file that is removed from it: what was in it stays.
+                    let is_of = |path: &PathBuf| path.parent() == Path::new(pattern).parent() && fits(pattern, path);
+                    let away: Vec<PathBuf> = self.files.keys().filter(|path| is_of(path)).cloned().collect();
+                    let has_targets = away.iter().any(|path| self.files.get(path).is_some_and(State::has_targets))
+                        || seen.iter().any(|(path, state)| is_of(path) && state.has_targets());
+                    let problem = format!("the directory of {pattern} cannot be read: {error}{}", rest(has_targets));
+                    if !self.directories.contains(&problem) && !directories.contains(&problem) {
+                        look.news.push(problem.clone());
                     }
-                    let directory = Path::new(pattern).parent();
-                    self.0.keys().filter(|path| path.parent() == directory).cloned().collect()
+                    directories.push(problem.clone());
+                    look.problems.push(problem);
+                    for path in away {
+                        let Some(state) = self.files.remove(&path) else { continue };
+                        look.keep(&path, &state);
+                        seen.insert(path, state);
+                    }
+                    continue;
                 }
             };
             for path in paths {
                 if seen.contains_key(&path) {
                     continue;
                 }
-                let mut state = self.0.remove(&path).unwrap_or_default();
+                let mut state = self.files.remove(&path).unwrap_or_default();
                 let before = state.problem.take();
                 match read(&path, state.text) {
                     Ok(None) => state.problem = before.clone(),
@@ -104,21 +119,37 @@ impl Known {
                         look.news.push(problem.clone());
                     }
                 }
-                if let Some(groups) = &state.groups {
-                    look.groups.push((path.display().to_string(), Arc::clone(groups)));
-                }
+                look.keep(&path, &state);
                 seen.insert(path, state);
             }
         }
-        self.0 = seen;
+        *self = Known { files: seen, directories };
         look.groups.sort_by(|one, other| one.0.cmp(&other.0));
         look
     }
 }
 
+impl Look {
+    /// The file has the targets that are known of it.
+    fn keep(&mut self, path: &Path, state: &State) {
+        if let Some(groups) = &state.groups {
+            self.groups.push((path.display().to_string(), Arc::clone(groups)));
+        }
+    }
+}
+
+impl State {
+    fn has_targets(&self) -> bool {
+        self.groups.as_ref().is_some_and(|groups| groups.iter().any(|group| !group.targets.is_empty()))
+    }
+}
+
 fn told(path: &Path, error: &FileError, has_targets: bool) -> String {
-    let rest = if has_targets { "; the targets that it had stay" } else { "" };
-    format!("the file of targets {}: {error}{rest}", path.display())
+    format!("the file of targets {}: {error}{}", path.display(), rest(has_targets))
+}
+
+fn rest(has_targets: bool) -> &'static str {
+    if has_targets { "; the targets that it had stay" } else { "" }
 }
 
 type Text = (u64, Result<Vec<Group>, FileError>);
@@ -157,6 +188,12 @@ fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether a path is one that a pattern names, as far as its last part says.
+fn fits(pattern: &str, path: &Path) -> bool {
+    let glob = Path::new(pattern).file_name().and_then(|name| glob(&name.to_string_lossy()));
+    path.file_name().zip(glob).is_some_and(|(name, glob)| glob.is_match(name))
 }
 
 fn glob(name: &str) -> Option<GlobMatcher> {
@@ -279,6 +316,37 @@ mod tests {
         std::fs::write(at("one.json"), r#"[{"targets": ["c"]}]"#).unwrap();
         let look = known.look(&files);
         assert_eq!((told(&look), look.problems.len()), (vec!["c".to_owned()], 0));
+    }
+
+    #[test]
+    fn a_directory_that_goes_away_keeps_the_targets_of_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, aside) = (dir.path().join("targets"), dir.path().join("aside"));
+        let pattern = inside.join("*.yml").display().to_string();
+        let files = vec![Files { patterns: vec![pattern.clone(), pattern], ..Files::default() }];
+        let mut known = Known::default();
+        // Before it is there, that is told once as well.
+        let look = known.look(&files);
+        assert_eq!((told(&look).len(), look.news.len()), (0, 1), "{:?}", look.news);
+        assert!(!look.news[0].contains("stay"));
+        assert!(known.look(&files).news.is_empty());
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join("a.yml"), "- targets: [a]").unwrap();
+        std::fs::write(inside.join("b.yml"), "- targets: [b]").unwrap();
+        assert_eq!(told(&known.look(&files)), ["a", "b"]);
+        std::fs::rename(&inside, &aside).unwrap();
+        for news in [1, 0, 0] {
+            let look = known.look(&files);
+            assert_eq!((told(&look), look.news.len()), (vec!["a".to_owned(), "b".to_owned()], news), "{:?}", look.news);
+            assert!(look.problems.iter().all(|problem| problem.ends_with("the targets that it had stay")));
+        }
+        // Back with less: what is gone from it is gone.
+        std::fs::remove_file(aside.join("a.yml")).unwrap();
+        std::fs::rename(&aside, &inside).unwrap();
+        let look = known.look(&files);
+        assert_eq!((told(&look), look.problems.len()), (vec!["b".to_owned()], 0));
+        std::fs::remove_dir_all(&inside).unwrap();
+        assert_eq!(known.look(&files).news.len(), 1, "told again");
     }
 
     #[tokio::test]

@@ -82,6 +82,11 @@ pub(super) enum FetchError {
     Redirect(String),
     #[error("the body is larger than the body_size_limit of {}: raise it, or have the target tell less", format_size(*.0))]
     TooLarge(u64),
+    #[error(
+        "the body has more than the {} KiB for which `limits.memory` has room ({samples} series are in that): raise it, or have the target tell less",
+        .room / 1024
+    )]
+    Memory { room: u64, samples: usize },
     #[error("the body says that it is compressed by gzip, and is not: {0}")]
     Gzip(String),
     #[error("the body is compressed in a way that was not asked for: {0}")]
@@ -98,6 +103,7 @@ impl FetchError {
             FetchError::Transport(_) => "transport",
             FetchError::Status(_) | FetchError::Redirect(_) => "status",
             FetchError::TooLarge(_) => "too_large",
+            FetchError::Memory { .. } => "memory",
             FetchError::Gzip(_) | FetchError::Encoding(_) => "encoding",
             FetchError::Access(_) => "setup",
         }
@@ -196,6 +202,7 @@ impl Fetcher {
             other => return Err(FetchError::Encoding(other.to_owned())),
         };
         let body = room.body();
+        let most = Most { configured: most, room: room.body_most() as u64 };
         let body = if gzip {
             inflated(response, body, most, &own).await?
         } else {
@@ -350,17 +357,43 @@ fn secret_text(credential: &Credential) -> Result<String, AccessError> {
     }
 }
 
+/// How large a body may be.
+#[derive(Clone, Copy)]
+struct Most {
+    /// `body_size_limit`.
+    configured: u64,
+    /// What there is memory for.
+    room: u64,
+}
+
+impl Most {
+    /// A body of so many is too large.
+    fn bytes(self) -> u64 {
+        self.configured.min(self.room)
+    }
+
+    /// What is said of a body that begins with this and is too large.
+    fn refusal(self, bytes: &[u8]) -> FetchError {
+        if self.configured <= self.room {
+            return FetchError::TooLarge(self.configured);
+        }
+        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', bytes).map(|at| at + 1));
+        let samples = starts.filter(|at| !matches!(bytes.get(*at), None | Some(b'#' | b'\n'))).count();
+        FetchError::Memory { room: self.room, samples }
+    }
+}
+
 /// A body as it is.
-async fn received(mut response: Response, mut body: Body, most: u64, own: &Own) -> Result<Body, FetchError> {
+async fn received(mut response: Response, mut body: Body, most: Most, own: &Own) -> Result<Body, FetchError> {
     let said = response.content_length().unwrap_or(0);
-    if said >= most {
-        return Err(FetchError::TooLarge(most));
+    if said >= most.configured {
+        return Err(FetchError::TooLarge(most.configured));
     }
     // What is said is believed as far as it costs nothing.
     body.bytes.reserve(usize::try_from(said).unwrap_or(0).min(SCRAPE_BODY_STEP_BYTES));
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(error, own))? {
-        if (body.bytes.len() + chunk.len()) as u64 >= most {
-            return Err(FetchError::TooLarge(most));
+        if (body.bytes.len() + chunk.len()) as u64 >= most.bytes() {
+            return Err(most.refusal(&body.bytes));
         }
         body.bytes.extend_from_slice(&chunk);
         body.settle().await;
@@ -369,15 +402,15 @@ async fn received(mut response: Response, mut body: Body, most: u64, own: &Own) 
 }
 
 /// A body that is compressed by gzip.
-async fn inflated(mut response: Response, mut body: Body, most: u64, own: &Own) -> Result<Body, FetchError> {
+async fn inflated(mut response: Response, mut body: Body, most: Most, own: &Own) -> Result<Body, FetchError> {
     let bytes = std::mem::take(&mut body.bytes);
-    let mut decoder = MultiGzDecoder::new(Bounded { bytes, most, is_over: false });
+    let mut decoder = MultiGzDecoder::new(Bounded { bytes, most: most.bytes(), is_over: false });
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(error, own))? {
         for piece in chunk.chunks(SCRAPE_INFLATE_BYTES) {
             let written = decoder.write_all(piece);
             let bounded = decoder.get_mut();
             if bounded.is_over {
-                return Err(FetchError::TooLarge(most));
+                return Err(most.refusal(&bounded.bytes));
             }
             written.map_err(|error| FetchError::Gzip(error.to_string()))?;
             std::mem::swap(&mut body.bytes, &mut bounded.bytes);
@@ -389,7 +422,7 @@ async fn inflated(mut response: Response, mut body: Body, most: u64, own: &Own) 
     let bounded = decoder.get_mut();
     body.bytes = std::mem::take(&mut bounded.bytes);
     if bounded.is_over {
-        return Err(FetchError::TooLarge(most));
+        return Err(most.refusal(&body.bytes));
     }
     finished.map_err(|error| FetchError::Gzip(error.to_string()))?;
     body.settle().await;

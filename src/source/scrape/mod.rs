@@ -1,15 +1,16 @@
 //! Scraping: targets that jobs name or files tell of are asked for their metrics, as Prometheus does it.
 //!
-//! `settings` (what a job is), `discover` (files of targets), `target` (labels, relabelling, the URL), `ticks` (when), `fetch` (HTTP), `room` (memory for bodies), `turn` (a target's
+//! `settings` (what a job is), `discover` (files of targets), `target` (labels, relabelling, the URL), `ticks` (when), `fetch` (HTTP), `room` (memory for bodies), `shares` (for series), `turn` (a target's
 //! loop), `status`. What becomes of samples is `source/series`. A [`Handle`] holds all jobs; each target is a task of the runtime, which has one thread.
 //!
-//! Promises: a change of the configuration or of a file leaves targets alone that it does not concern, with all that is known of their series; memory is bounded
-//! by what targets have, not by how many answer at the same time. Leaves to others: the configuration's form, sending.
+//! Promises: a change of the configuration or of a file leaves targets alone that it does not concern, with all that is known of their series; what all targets
+//! take of memory is a share of `limits.memory`, and a target above it is refused, the largest first. Leaves to others: the configuration's form, sending.
 
 mod discover;
 mod fetch;
 mod room;
 pub mod settings;
+mod shares;
 pub mod status;
 mod target;
 mod turn;
@@ -134,6 +135,8 @@ struct Inner {
     shared: Arc<Shared>,
     registry: Registry,
     jobs: Vec<JobState>,
+    /// Loops that are told to end.
+    ending: Vec<JoinHandle<()>>,
 }
 
 struct JobState {
@@ -146,6 +149,8 @@ struct JobState {
     /// By identity.
     running: BTreeMap<String, Running>,
     looking: Option<Looking>,
+    /// Loops that are told to end.
+    ending: Vec<JoinHandle<()>>,
 }
 
 /// The task that looks at files of targets.
@@ -165,13 +170,19 @@ struct Running {
     target: Arc<Target>,
     orders: watch::Sender<Order>,
     seen: Arc<Seen>,
+    /// Up to which order its loop has heard.
+    heard: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
-/// Starts jobs as tasks of the current tokio runtime.
-pub fn start(prepared: Prepared, clock: Clock, registry: &Registry) -> Handle {
-    let shared = Shared { clock, room: room::Room::new(), bench: Mutex::default() };
-    let inner = Inner { shared: Arc::new(shared), registry: registry.clone(), jobs: Vec::new() };
+/// Starts jobs as tasks of the current tokio runtime. `memory`: bytes (`limits.memory`), of which they take their shares.
+pub fn start(prepared: Prepared, clock: Clock, registry: &Registry, memory: u64) -> Handle {
+    let inner = Inner {
+        shared: Arc::new(Shared::new(clock, memory)),
+        registry: registry.clone(),
+        jobs: Vec::new(),
+        ending: Vec::new(),
+    };
     let handle = Handle { inner: Arc::new(Mutex::new(inner)) };
     handle.change(prepared);
     handle
@@ -200,6 +211,11 @@ impl Handle {
         View(Arc::clone(&self.inner))
     }
 
+    /// From now on jobs take their shares of so much memory, bytes.
+    pub fn resize(&self, memory: u64) {
+        lock(&self.inner).shared.resize(memory);
+    }
+
     /// Goes on with other jobs. Those of the same name and their targets go on, as far as they are the same. Within the runtime of [`start`].
     pub fn change(&self, prepared: Prepared) {
         let mut inner = lock(&self.inner);
@@ -222,8 +238,35 @@ impl Handle {
         }
         for job in old {
             inner.registry.forget(LABEL, &job.now.settings.job);
-            job.running.into_values().for_each(|running| running.end(End::Gone));
+            let ending = job.running.into_values().map(|running| running.end(End::Gone));
+            inner.ending.extend(job.ending.into_iter().chain(ending));
         }
+    }
+
+    /// Waits until what [`Handle::change`] ended has its stale markers, also with outputs that get nothing any more: those may end then. Loops wait for
+    /// nothing on the way, so that it takes no longer than the runtime is busy; a bound holds all the same.
+    pub async fn settled(&self) {
+        let (ending, waits) = {
+            let mut inner = lock(&self.inner);
+            let mut ending = std::mem::take(&mut inner.ending);
+            let mut waits = Vec::new();
+            for job in &mut inner.jobs {
+                ending.append(&mut job.ending);
+                let number = |running: &Running| running.orders.borrow().number;
+                waits.extend(job.running.values().map(|running| (running.heard.clone(), number(running))));
+            }
+            (ending, waits)
+        };
+        let all = async {
+            for task in ending {
+                let _ = task.await;
+            }
+            for (mut heard, number) in waits {
+                // An error: the loop has ended.
+                let _ = heard.wait_for(|heard| *heard >= number).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(SCRAPE_STOP_MS), all).await;
     }
 
     /// How all is doing, by job and target.
@@ -252,9 +295,10 @@ impl Running {
         self.orders.send_modify(|order| order.end = Some(end));
     }
 
-    fn end(self, end: End) {
+    /// The loop has its order: it does not end with its sender, as it sees the order first.
+    fn end(self, end: End) -> JoinHandle<()> {
         self.order(end);
-        // The loop has its order: it does not end with its sender, as it sees the order first.
+        self.task
     }
 }
 
@@ -270,6 +314,7 @@ impl JobState {
             dropped: 0,
             running: BTreeMap::new(),
             looking: None,
+            ending: Vec::new(),
         }
     }
 
@@ -386,16 +431,17 @@ impl JobState {
             };
             self.running.insert(identity, running);
         }
-        left.into_values().for_each(|running| running.end(End::Gone));
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.extend(left.into_values().map(|running| running.end(End::Gone)));
     }
 
     fn start(&self, shared: &Arc<Shared>, target: Target) -> Running {
         let (target, seen) = (Arc::new(target), Arc::new(Seen::default()));
-        let order = Order { job: Arc::clone(&self.now), target: Arc::clone(&target), end: None };
+        let order = Order { job: Arc::clone(&self.now), target: Arc::clone(&target), end: None, number: 0 };
         let (orders, receiver) = watch::channel(order);
-        let of_target = Loop::new(Arc::clone(shared), receiver, Arc::clone(&seen));
+        let (of_target, heard) = Loop::new(Arc::clone(shared), receiver, Arc::clone(&seen));
         let task = tokio::spawn(of_target.run());
-        Running { target, orders, seen, task }
+        Running { target, orders, seen, heard, task }
     }
 }
 
@@ -406,7 +452,8 @@ impl Running {
             self.target = Arc::new(target);
         }
         if is_other || !Arc::ptr_eq(&self.orders.borrow().job, job) {
-            let order = Order { job: Arc::clone(job), target: Arc::clone(&self.target), end: None };
+            let number = self.orders.borrow().number + 1;
+            let order = Order { job: Arc::clone(job), target: Arc::clone(&self.target), end: None, number };
             self.orders.send_replace(order);
         }
         self

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub(super) const LABEL: &str = "scrape_job";
 
 /// Why a scrape yields nothing; for metrics.
-const FAILURES: [&str; 9] =
-    ["timeout", "connect", "transport", "status", "too_large", "encoding", "setup", "text", "limit"];
+const FAILURES: [&str; 10] =
+    ["timeout", "connect", "transport", "status", "too_large", "encoding", "setup", "text", "limit", "memory"];
 
 /// How a target is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,17 +11,19 @@
 
 use super::JobNow;
 use super::fetch::{FetchError, Fetched};
-use super::room::Room;
+use super::room::{Room, share};
+use super::shares::{Place, Shares};
 use super::status::{Health, Seen};
 use super::target::Target;
 use crate::base::clock::Clock;
-use crate::base::limits::SCRAPE_KEPT_BYTES;
+use crate::base::limits::{SCRAPE_BENCH_32NDS, SCRAPE_SERIES_32NDS};
 use crate::base::units::format_duration;
-use crate::format::prometheus::parse::{ParseError, Parser};
+use crate::format::prometheus::parse::{self, ParseError, Parser};
 use crate::model::points::{Output, Points};
 use crate::model::samples::Samples;
-use crate::source::series::{Refused, Report, Series, Taken};
+use crate::source::series::{Bound, Reason, Refused, Report, Series, Taken};
 use crate::source::ticks::{self, Ticks};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -32,6 +34,8 @@ pub(super) struct Order {
     pub(super) job: Arc<JobNow>,
     pub(super) target: Arc<Target>,
     pub(super) end: Option<End>,
+    /// Grows with each order; see [`Loop::heard`].
+    pub(super) number: u64,
 }
 
 /// How a loop ends.
@@ -47,8 +51,31 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) room: Arc<Room>,
-    pub(super) bench: Mutex<Bench>,
+    room: Arc<Room>,
+    shares: Arc<Shares>,
+    bench: Mutex<Bench>,
+    /// Bytes that what is on the bench may take.
+    bench_most: AtomicUsize,
+}
+
+impl Shared {
+    /// With its shares of this memory, bytes.
+    pub(super) fn new(clock: Clock, memory: u64) -> Shared {
+        Shared {
+            clock,
+            room: Room::new(memory),
+            shares: Shares::new(share(memory, SCRAPE_SERIES_32NDS)),
+            bench: Mutex::default(),
+            bench_most: AtomicUsize::new(share(memory, SCRAPE_BENCH_32NDS)),
+        }
+    }
+
+    /// From now on its shares are of this memory, bytes.
+    pub(super) fn resize(&self, memory: u64) {
+        self.room.resize(memory);
+        self.shares.resize(share(memory, SCRAPE_SERIES_32NDS));
+        self.bench_most.store(share(memory, SCRAPE_BENCH_32NDS), Ordering::Relaxed);
+    }
 }
 
 /// Memory for the scrape whose body is there: there is one at a time, as nothing waits from then on.
@@ -72,6 +99,16 @@ enum Failure {
     Refused(#[from] Refused),
     #[error("{0}")]
     Limit(String),
+    #[error(
+        "the {samples} samples that were read so far take more than {} KiB of memory, which is what `limits.memory` has for that: raise it, or have the target tell less",
+        .room / 1024
+    )]
+    Memory { samples: usize, room: usize },
+    #[error(
+        "its {series} series take {} KiB of memory, and give way to those of smaller targets: of `limits.memory` {} KiB are for all together; raise it, or drop some by metric_relabel_configs",
+        .bytes / 1024, .room / 1024
+    )]
+    GaveWay { series: usize, bytes: usize, room: usize },
 }
 
 impl Failure {
@@ -80,8 +117,16 @@ impl Failure {
             Failure::Fetch(error) => error.kind(),
             Failure::Timeout(_) => "timeout",
             Failure::Text(_) => "text",
+            Failure::Refused(Refused { reason, .. }) if reason.is_memory() => "memory",
+            Failure::Memory { .. } | Failure::GaveWay { .. } => "memory",
             Failure::Refused(_) | Failure::Limit(_) => "limit",
         }
+    }
+
+    /// Whether what is known of the series is to be forgotten, so that others have the memory.
+    fn forgets(&self) -> bool {
+        matches!(self, Failure::GaveWay { .. })
+            || matches!(self, Failure::Refused(Refused { reason: Reason::Memory { .. }, .. }))
     }
 }
 
@@ -90,18 +135,28 @@ pub(super) struct Loop {
     pub(super) shared: Arc<Shared>,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) seen: Arc<Seen>,
+    /// The last order of which all has been done that others wait for: whoever gets nothing any more has its stale markers.
+    heard: watch::Sender<u64>,
     now: Order,
     ticks: Ticks,
     series: Series,
+    place: Place,
     last_ms: Option<i64>,
 }
 
 impl Loop {
-    pub(super) fn new(shared: Arc<Shared>, orders: watch::Receiver<Order>, seen: Arc<Seen>) -> Self {
+    /// And where it says which orders it has heard.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        orders: watch::Receiver<Order>,
+        seen: Arc<Seen>,
+    ) -> (Self, watch::Receiver<u64>) {
         let now = orders.borrow().clone();
         let series = Series::new(Arc::clone(&now.job.common), now.target.labels.clone());
         let ticks = ticks_of(&now);
-        Loop { shared, orders, seen, now, ticks, series, last_ms: None }
+        let place = shared.shares.place();
+        let (heard, hearing) = watch::channel(now.number);
+        (Loop { shared, orders, seen, heard, now, ticks, series, place, last_ms: None }, hearing)
     }
 
     pub(super) async fn run(mut self) {
@@ -122,6 +177,10 @@ impl Loop {
                     if self.ticks != ticks {
                         tick = self.ticks.after(self.now_ms());
                     }
+                }
+                () = self.place.must_leave() => {
+                    let time_ms = self.fresh(self.now_ms());
+                    self.take(Err(self.gives_way()), time_ms, Instant::now());
                 }
                 () = tokio::time::sleep(wait) => {
                     let Some(took) = self.scrape(tick).await else { continue };
@@ -152,18 +211,7 @@ impl Loop {
             }
             None => {}
         }
-        let left: Vec<_> = self
-            .now
-            .job
-            .outputs
-            .iter()
-            .filter(|old| !next.job.outputs.iter().any(|new| is_same(old, new)))
-            .cloned()
-            .collect();
-        if !left.is_empty() {
-            let time_ms = self.fresh(self.now_ms());
-            self.emit(&left, |series, points| series.part(time_ms, points));
-        }
+        self.part(&next);
         if !Arc::ptr_eq(&next.job.common, &self.now.job.common) {
             let series = Series::new(Arc::clone(&next.job.common), next.target.labels.clone());
             let old = std::mem::replace(&mut self.series, series);
@@ -172,6 +220,18 @@ impl Loop {
         self.now = next;
         self.ticks = ticks_of(&self.now);
         false
+    }
+
+    /// Outputs that the next order has no more get stale markers, and nothing from now on.
+    fn part(&mut self, next: &Order) {
+        let is_left = |old: &Arc<dyn Output>| !next.job.outputs.iter().any(|new| is_same(old, new));
+        let (left, stay): (Vec<_>, Vec<_>) = self.now.job.outputs.iter().cloned().partition(is_left);
+        if !left.is_empty() {
+            let time_ms = self.fresh(self.now_ms());
+            self.emit(&left, |series, points| series.part(time_ms, points));
+            self.now.job = Arc::new(JobNow { outputs: stay, ..(*self.now.job).clone() });
+        }
+        self.heard.send_replace(next.number);
     }
 
     /// A time behind that of the last scrape.
@@ -199,24 +259,41 @@ impl Loop {
         }
         let started = Instant::now();
         let mut orders = self.orders.clone();
-        let Order { job, target, .. } = &self.now;
+        // Its own, as outputs may leave meanwhile.
+        let Order { job, target, .. } = self.now.clone();
+        let shared = Arc::clone(&self.shared);
         let fetch = async {
             if let Some(refused) = &job.refused {
                 return Err(Failure::Limit(refused.clone()));
             }
-            let fetch = job.fetcher.fetch(target, job.settings.body_bytes, &self.shared.room);
+            let fetch = job.fetcher.fetch(&target, job.settings.body_bytes, &shared.room);
             match tokio::time::timeout(target.timeout, fetch).await {
                 Ok(fetched) => Ok(fetched?),
                 Err(_) => Err(Failure::Timeout(target.timeout)),
             }
         };
-        let fetched = tokio::select! {
-            biased;
-            _ = orders.wait_for(|order| order.end.is_some()) => return None,
-            fetched = fetch => fetched,
+        tokio::pin!(fetch);
+        let fetched = loop {
+            tokio::select! {
+                biased;
+                changed = orders.changed() => {
+                    let next = orders.borrow_and_update().clone();
+                    if changed.is_err() || next.end.is_some() {
+                        return None;
+                    }
+                    // The rest of the order waits until the scrape is over; those who leave do not.
+                    self.part(&next);
+                }
+                () = self.place.must_leave() => break Err(self.gives_way()),
+                fetched = &mut fetch => break fetched,
+            }
         };
         self.take(fetched, time_ms, started);
         Some(started.elapsed())
+    }
+
+    fn gives_way(&self) -> Failure {
+        Failure::GaveWay { series: self.series.len(), bytes: self.series.bytes(), room: self.shared.shares.most() }
     }
 
     fn take(&mut self, fetched: Result<Fetched, Failure>, time_ms: i64, started: Instant) {
@@ -225,18 +302,39 @@ impl Loop {
         let Bench { parser, samples, points } = bench;
         samples.clear();
         points.clear();
+        let most = self.shared.bench_most.load(Ordering::Relaxed);
         let bytes = fetched.as_ref().map_or(0, |fetched| fetched.body.bytes.len());
         let mut taken = Taken::default();
+        let series = &mut self.series;
         let result = fetched.and_then(|Fetched { body, form }| {
-            let parsed = parser.parse(form.unwrap_or(job.settings.fallback), &body.bytes, samples)?;
+            parser.bound(most);
+            let parsed = parser.parse_up_to_error(form.unwrap_or(job.settings.fallback), &body.bytes, samples);
             // Others may have its place from here on.
             drop(body);
+            series.bound(Bound { series: self.place.room(), points: most.saturating_sub(samples.memory()) });
+            let parsed = parsed.map_err(|error| {
+                // As in Prometheus it is reported how much there was up to the error.
+                taken = series.count(samples, time_ms, points);
+                match error.reason {
+                    parse::Reason::Memory => Failure::Memory { samples: error.samples, room: most },
+                    _ => error.into(),
+                }
+            })?;
             job.metrics.exemplars.add(parsed.exemplars_left_out);
-            self.series.take(samples, time_ms, points).map_err(|refused| {
+            let mut result = series.take(samples, time_ms, points);
+            if let Err(Refused { reason: Reason::Memory { bytes, .. }, taken: first }) = result
+                && self.place.make_room(bytes)
+            {
+                series.bound(Bound { series: self.place.room(), points: most.saturating_sub(samples.memory()) });
+                // Some of those that are new are known from the first time.
+                result = series.take(samples, time_ms, points).map(|taken| Taken { added: first.added, ..taken });
+            }
+            result.map_err(|refused| {
                 taken = refused.taken;
                 refused.into()
             })
         });
+        samples.clear();
         match &result {
             Ok(counted) => {
                 taken = *counted;
@@ -244,11 +342,15 @@ impl Loop {
             }
             Err(failure) => {
                 self.series.fail(time_ms, points);
+                if failure.forgets() {
+                    self.series.forget();
+                }
                 job.metrics.failed(failure.kind());
             }
         }
+        self.place.holds(self.series.bytes());
         let body_bytes = match &result {
-            Err(Failure::Fetch(FetchError::TooLarge(_))) => -1,
+            Err(Failure::Fetch(FetchError::TooLarge(_) | FetchError::Memory { .. })) => -1,
             _ => i64::try_from(bytes).unwrap_or(i64::MAX),
         };
         let took = started.elapsed();
@@ -261,7 +363,7 @@ impl Loop {
         };
         self.series.report(&report, time_ms, points);
         job.outputs.iter().for_each(|output| output.write(points));
-        if bytes > SCRAPE_KEPT_BYTES {
+        if bytes > self.shared.room.kept_most() {
             (*samples, *points) = (Samples::default(), Points::default());
         }
         self.last_ms = Some(time_ms);

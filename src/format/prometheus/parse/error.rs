@@ -15,6 +15,8 @@ pub struct ParseError {
     pub reason: Reason,
     /// The line up to where it is wrong and a little more, shortened.
     pub excerpt: String,
+    /// How many samples are before it.
+    pub samples: usize,
 }
 
 /// What is wrong with a line.
@@ -86,10 +88,13 @@ pub enum Reason {
     /// Larger than places in it can be.
     #[error("the text is larger than {SAMPLES_TEXT_BYTES_MAX} bytes")]
     TooLarge,
+    /// What was read takes more memory than [`Parser::bound`](super::Parser::bound) allows.
+    #[error("what was read so far takes more memory than it may")]
+    Memory,
 }
 
 /// The error of what is wrong at `place`.
-pub(super) fn error(body: &[u8], place: usize, reason: Reason) -> ParseError {
+pub(super) fn error(body: &[u8], place: usize, reason: Reason, samples: usize) -> ParseError {
     let before = body.get(..place).unwrap_or(body);
     let line = memchr::memchr_iter(b'\n', before).count() + 1;
     let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1).max(place.saturating_sub(SAMPLE_EXCERPT_BYTES));
@@ -99,5 +104,5 @@ pub(super) fn error(body: &[u8], place: usize, reason: Reason) -> ParseError {
     // A little behind the place, so that the byte that was not expected shows.
     let end = end.min(place - start + SAMPLE_EXCERPT_BYTES / 4);
     let excerpt = String::from_utf8_lossy(rest.get(..end).unwrap_or_default());
-    ParseError { line, reason, excerpt: excerpt.escape_debug().to_string() }
+    ParseError { line, reason, excerpt: excerpt.escape_debug().to_string(), samples }
 }
