@@ -7,7 +7,7 @@ use lugger::base::metrics::Registry;
 use lugger::format::remote_write::labels_in;
 use lugger::model::points::{Output, Points};
 use lugger::model::samples::STALE_BITS;
-use lugger::source::host::ticker::{Job, Status, Ticker};
+use lugger::source::host::ticker::{Job, NoText, Status, Ticker};
 use lugger::source::host::{Roots, Settings};
 use lugger::source::series::{self, Common};
 use std::collections::BTreeMap;
@@ -117,9 +117,9 @@ async fn whoever_asks_gets_a_collection_without_any_tick() {
     let asker = ticker.asker();
     let (one, two) = tokio::join!(asker.text(), asker.text());
     let text = one.unwrap();
-    assert_eq!(Some(&text), two.as_ref(), "one collection for both");
+    assert_eq!(Ok(&text), two.as_ref(), "one collection for both");
     assert!(std::str::from_utf8(&text).unwrap().contains("\nnode_load1 "));
     assert_eq!(ticker.status().ticks.get(), 0);
     assert!(ticker.join());
-    assert_eq!(asker.text().await, None);
+    assert_eq!(asker.text().await, Err(NoText::Ended));
 }

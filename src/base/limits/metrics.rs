@@ -8,7 +8,9 @@ pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
 /// What that, and a collector's own deadline, may be set to, milliseconds: below, what is only slow would be late; above, a tick would be later than the next.
 pub const HOST_DEADLINE_MS_RANGE: (u64, u64) = (100, 60_000);
-/// Stack of a thread of a collector that may hang, bytes.
+/// So many collectors of one thread may begin to hang in a tick and the others are still told in it: one hangs when it takes this part of the deadline.
+pub const HOST_HANGS_A_TICK: u32 = 4;
+/// Stack of a thread of collectors, bytes.
 pub const HOST_STACK_BYTES: usize = 512 * 1024;
 /// Bytes of an answer that netlink gives at once: it never gives more than 32 KiB.
 pub const HOST_NETLINK_BYTES: usize = 64 * 1024;
@@ -157,6 +159,8 @@ pub const SCRAPE_STOP_MS: u64 = 500;
 
 /// Whoever asks for the host's metrics gets those of a collection of this age at most, milliseconds.
 pub const HOST_ASKED_FRESH_MS: u64 = 1_000;
+/// So much longer than its collectors may take the thread of the host's metrics may be busy with what an order or a tick brings, milliseconds; then it hangs.
+pub const HOST_STUCK_MS: u64 = 10_000;
 /// A collector that goes on failing in the same way is told of again after so many ticks: an hour, at the default interval.
 pub const HOST_SAID_AGAIN_TICKS: u32 = 240;
 /// At a stop endpoints of metrics have so long to take what there is, and their disks to take the rest, milliseconds.

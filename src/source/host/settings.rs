@@ -258,6 +258,11 @@ impl Settings {
         self.deadlines.get(name).copied().unwrap_or(self.deadline)
     }
 
+    /// How long a tick waits at most.
+    pub(super) fn longest_deadline(&self) -> Duration {
+        self.deadlines.values().copied().fold(self.deadline, Duration::max)
+    }
+
     /// Whether a collector has a deadline of its own.
     pub(super) fn has_deadline(&self, name: &str) -> bool {
         self.deadlines.contains_key(name)
