@@ -256,6 +256,6 @@ impl Part {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.others.0.end();
+        self.others.statfs.end();
     }
 }
