@@ -31,10 +31,12 @@ struct Mirror {
 impl Mirror {
     fn new(of: &Path, at: &Path) -> Mirror {
         fs::create_dir_all(at).unwrap();
-        let child = Command::new("bindfs").arg("-f").arg(of).arg(at).spawn();
+        let at_it = format!(" {} ", at.display());
+        let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().matches(&at_it).count();
+        let before = mounts();
+        let child = Command::new("bindfs").arg("-f").arg(of).arg(at).args(["-o", "nonempty"]).spawn();
         let mirror = Mirror { child: child.expect("bindfs: tests/run installs it"), at: at.to_owned() };
-        let mounted = || fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", at.display()));
-        wait_until("the mount", SOON, mounted);
+        wait_until("the mount", SOON, || mounts() > before);
         mirror
     }
 
@@ -149,6 +151,61 @@ fn what_hangs_delays_one_tick_and_nothing_else() {
         let again = tick(&mut host);
         error(&again) == (0.0, String::new()) && again.contains_key("from_text")
     });
+    drop(host);
+    wait_until("the threads end", SOON, || held().0 == 0);
+}
+
+/// More mounts hang than threads ask at a time, two of them at one path: others are told in every tick, nobody waits for them twice, and one path keeps one thread.
+#[test]
+fn mounts_that_hang_leave_the_others_to_be_told() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let mirror = |of: &str, to: &str| {
+        fs::create_dir_all(at(of)).unwrap();
+        Mirror::new(&at(of), &at(to))
+    };
+    let names: Vec<String> = (0..6).map(|number| format!("hangs{number}")).collect();
+    let mut hanging: Vec<Mirror> = names.iter().map(|name| mirror(&format!("of-{name}"), name)).collect();
+    hanging.push(mirror("over", &names[0]));
+    let _well = mirror("of-well", "well");
+    let mut settings = Settings::new(Roots::default());
+    settings.none();
+    settings.set("filesystem", true).unwrap();
+    settings.deadline = Duration::from_secs(4);
+    let mut host = Host::new(&settings).unwrap();
+    let error = |families: &BTreeMap<String, Family>, name: &str| {
+        let path = at(name).to_string_lossy().into_owned();
+        find(families, "node_filesystem_device_error", ("mountpoint", &path), "device_error").unwrap().1
+    };
+    let series = |families: &BTreeMap<String, Family>| families["node_filesystem_size_bytes"].series.len();
+    let before = tick(&mut host);
+    for name in names.iter().map(String::as_str).chain(["well"]) {
+        assert_eq!(error(&before, name), "");
+    }
+    hanging.iter().for_each(|mirror| mirror.signal(Signal::STOP));
+    let all_hang = |families: &BTreeMap<String, Family>| {
+        assert_eq!(error(families, "well"), "", "what does not hang is told");
+        names.iter().all(|name| error(families, name) == "mountpoint timeout")
+    };
+    wait_until("all that hang are known", SOON, || all_hang(&tick(&mut host)));
+    tick(&mut host);
+    let threads = held().0;
+    let began = Instant::now();
+    for _ in 0..40 {
+        let families = tick(&mut host);
+        assert!(all_hang(&families));
+        assert_eq!(series(&families), series(&before) - hanging.len());
+    }
+    // Half of the deadline is what a tick waits for what hangs.
+    assert!(began.elapsed() < 10 * settings.deadline, "{:?}", began.elapsed());
+    let asking = fs::read_dir("/proc/self/task").unwrap();
+    let asking = asking.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    let asking = asking.filter(|name| name.starts_with("lugger-statfs")).count();
+    assert!(asking <= names.len() + 4, "{asking} threads");
+    assert_eq!(held().0, threads, "threads");
+    hanging.iter().for_each(|mirror| mirror.signal(Signal::CONT));
+    wait_until("all are told again", SOON, || series(&tick(&mut host)) == series(&before));
     drop(host);
     wait_until("the threads end", SOON, || held().0 == 0);
 }

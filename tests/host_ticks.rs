@@ -132,7 +132,8 @@ async fn ticks_come_by_the_clock_and_what_ends_is_marked() {
 #[tokio::test]
 async fn whoever_asks_gets_a_collection_without_any_tick() {
     let status = Status::new(&Registry::default());
-    let ticker = Ticker::start(job::<Kept>(&["loadavg"], Duration::from_secs(3600), &[]), Clock::System, status).unwrap();
+    let ticker =
+        Ticker::start(job::<Kept>(&["loadavg"], Duration::from_secs(3600), &[]), Clock::System, status).unwrap();
     let asker = ticker.asker();
     let (one, two) = tokio::join!(asker.text(), asker.text());
     let text = one.unwrap();

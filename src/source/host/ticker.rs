@@ -241,7 +241,9 @@ impl Ticker {
         self.shared.told.notify_one();
         // An error of the channel: the thread has failed, which is shown.
         if tokio::time::timeout(before, is_done).await.is_err() {
-            tracing::error!("the thread that collects the host's metrics hangs: it takes the new configuration when it is back");
+            tracing::error!(
+                "the thread that collects the host's metrics hangs: it takes the new configuration when it is back"
+            );
         }
     }
 
@@ -264,7 +266,9 @@ impl Ticker {
         self.shared.told.notify_one();
         // An error of the channel: the thread has failed, which has been shown.
         if tokio::time::timeout(self.patience, is_done).await.is_err() {
-            tracing::error!("the thread that collects the host's metrics hangs: series of the host may end without a mark");
+            tracing::error!(
+                "the thread that collects the host's metrics hangs: series of the host may end without a mark"
+            );
         }
     }
 
