@@ -1,6 +1,6 @@
 //! A tick: every collector once, and what is told of the collecting itself.
 //!
-//! Collectors run on threads of their own ([`Worker`]) and never on the caller's: most on one that they share, one after the other; each that is known to
+//! Collectors run on threads of their own (`worker`) and never on the caller's: most on one that they share, one after the other; each that is known to
 //! hang now and then on one of its own. All are asked first and waited for afterwards. One of those that share a thread which takes longer than a part of the
 //! deadline has that thread to itself from then on, and the others go on with another in the same tick.
 //! One that is not done by the deadline is late: its tick goes on without it, its result is thrown away when it comes, and until then it is
@@ -12,7 +12,7 @@
 use super::own::Own;
 use super::settings::Shared;
 use super::told::Told;
-use super::worker::{Member, Outcome, Owned, Worker};
+use super::worker::{Member, Outcome, Owned};
 use super::{COLLECTORS, Collector, Fail, Settings};
 use crate::base::limits::HOST_HANGS_A_TICK;
 use crate::model::samples::{Kind, Mark, Samples};
@@ -75,7 +75,7 @@ impl Host {
     pub fn new(settings: &Settings) -> std::io::Result<Host> {
         let mut host = Host {
             parts: Vec::new(),
-            shared: Worker::new(SHARED, Vec::new()),
+            shared: Owned::new(SHARED, Vec::new()),
             left: Vec::new(),
             deadline: settings.deadline,
             failures: Vec::new(),
@@ -107,7 +107,7 @@ impl Host {
             } else if known.is_some() {
                 Place::Known(collector, hangs)
             } else {
-                let own = Worker::new(entry.name, vec![Member::new(entry.name, collector)]);
+                let own = Owned::new(entry.name, vec![Member::new(entry.name, collector)]);
                 own.start()?;
                 Place::Own(own)
             };
@@ -201,7 +201,7 @@ impl Host {
     /// Leaves the thread that most share to the collector that hangs there; the others get another.
     fn separate(&mut self, name: &str) {
         let Some(part) = self.parts.iter_mut().find(|part| part.name == name) else { return };
-        let others = Worker::new(SHARED, self.shared.leave(name));
+        let others = Owned::new(SHARED, self.shared.leave(name));
         part.own = Some(std::mem::replace(&mut self.shared, others));
         part.hung = true;
     }

@@ -85,6 +85,14 @@ impl Member {
 /// A worker that ends with this.
 pub(super) struct Owned(Arc<Worker>);
 
+impl Owned {
+    /// A worker that has no thread yet: [`Worker::start`], or the first time it is asked. `thread` is what that is called.
+    pub(super) fn new(thread: &'static str, members: Vec<Member>) -> Owned {
+        let state = Mutex::new(State { members, ..State::default() });
+        Owned(Arc::new(Worker { thread, state, changed: Condvar::new() }))
+    }
+}
+
 impl Deref for Owned {
     type Target = Arc<Worker>;
 
@@ -101,12 +109,6 @@ impl Drop for Owned {
 }
 
 impl Worker {
-    /// One that has no thread yet: [`Worker::start`], or the first time it is asked. `thread` is what that is called.
-    pub(super) fn new(thread: &'static str, members: Vec<Member>) -> Owned {
-        let state = Mutex::new(State { members, ..State::default() });
-        Owned(Arc::new(Worker { thread, state, changed: Condvar::new() }))
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change of the state is one assignment: there is nothing half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
