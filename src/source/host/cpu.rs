@@ -316,7 +316,7 @@ mod tests {
             let told = out.iter().filter(|sample| sample.name() == "node_cpu_seconds_total");
             let user = told.filter(|sample| sample.labels().any(|label| label == ("mode", "user")));
             let number = |text: &str| text.parse::<u64>().unwrap();
-            user.map(|sample| (number(sample.labels().next().unwrap().1), (sample.value() * TICKS) as u64))
+            user.map(|sample| (number(sample.labels().next().unwrap().1), (sample.value() * TICKS).round() as u64))
                 .collect::<Vec<_>>()
         };
         for of in [
