@@ -277,3 +277,48 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Is done when it is told to.
+    struct Told(Receiver<()>);
+
+    impl Collector for Told {
+        fn collect(&mut self, _: &mut Samples) -> Result<(), Fail> {
+            self.0.recv().map_err(|_| Fail::NoData)
+        }
+    }
+
+    fn in_a_minute() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    /// What was late comes back after it was not asked and before it is waited for: that costs nothing, and the next time it is told.
+    #[test]
+    fn who_was_not_asked_is_not_waited_for() {
+        let (go, told) = channel();
+        let worker = Owned::new("told", vec![Member::new("told", Box::new(Told(told)))]);
+        let mut out = Samples::default();
+        worker.ask();
+        assert_eq!(worker.wait(in_a_minute(), Duration::from_millis(10)), Some("told"));
+        assert!(matches!(worker.take("told", &mut out), Outcome::Hangs(_)));
+        worker.ask();
+        go.send(()).unwrap();
+        let until = in_a_minute();
+        while worker.is_busy() {
+            assert!(Instant::now() < until);
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        assert_eq!(worker.wait(in_a_minute(), Duration::MAX), None);
+        assert!(matches!(worker.take("told", &mut out), Outcome::Hangs(_)));
+        worker.ask();
+        go.send(()).unwrap();
+        assert_eq!(worker.wait(in_a_minute(), Duration::MAX), None);
+        assert!(matches!(worker.take("told", &mut out), Outcome::Ran(Ok(()), _)));
+        assert!(began.elapsed() < Duration::from_secs(50), "nobody waited for an end of the time");
+    }
+}
