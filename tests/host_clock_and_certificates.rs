@@ -162,9 +162,14 @@ fn certificates_hold_as_long_as_openssl_says() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     settings.certificate_servers = vec![format!("localhost:{port}"), format!("127.0.0.1:{gone}")];
     let mut host = Host::new(&settings).unwrap();
-    // A server a tick.
-    tick(&mut host);
-    let families = tick(&mut host);
+    // Servers are asked beside ticks, files are not.
+    assert_eq!(values(&tick(&mut host), "x509_cert_not_after", ("issuer_O", "Example")).len(), 6);
+    let mut families = BTreeMap::new();
+    wait_until("both servers to be asked", SOON, || {
+        families = tick(&mut host);
+        values(&families, "x509_cert_not_after", ("subject_CN", "served")).len() == 2
+            && host.failures().iter().any(|failure| failure.what.contains("(and 2 more)"))
+    });
     let path = |name: &str| at.join(name).to_string_lossy().into_owned();
     let until = |name: &str| values(&families, "x509_cert_not_after", ("filepath", &path(name)));
     assert_eq!(until("one.pem"), [ends(at, "one.pem")]);
@@ -182,4 +187,53 @@ fn certificates_hold_as_long_as_openssl_says() {
     assert_eq!(values(&families, "x509_read_errors", ("", "")), [3.0]);
     let failures = host.failures();
     assert!(failures.len() == 1 && failures[0].what.contains("(and 2 more)"), "{failures:?}");
+
+    // Under other settings what servers have shown is still known.
+    settings.deadline *= 2;
+    host.renew(&settings).unwrap();
+    assert_eq!(values(&tick(&mut host), "x509_cert_expired", served), [0.0]);
+}
+
+/// Whether this process is the one below, in namespaces of its own.
+const APART: &str = "LUGGER_TEST_DEAD_RESOLVER";
+
+/// A resolver that takes questions and gives no answer: files are told all the same.
+#[test]
+fn a_resolver_that_is_dead_keeps_no_file_from_being_told() {
+    if std::env::var_os(APART).is_none() {
+        let name = "a_resolver_that_is_dead_keeps_no_file_from_being_told";
+        let mut apart = Command::new("unshare");
+        apart.args(["--mount", "--net"]).arg(std::env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]);
+        let told = apart.env(APART, "1").output().expect("unshare is there");
+        let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        assert!(told.status.success() && out.contains("1 passed"), "{out}\n{err}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).status();
+        assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success(), "{program} {arguments:?}");
+    };
+    run("ip", &["link", "set", "lo", "up"]);
+    let dead = UdpSocket::bind("127.0.0.1:53").unwrap();
+    fs::write(at.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:10 attempts:2\n").unwrap();
+    run("mount", &["--bind", at.join("resolv.conf").to_str().unwrap(), "/etc/resolv.conf"]);
+    openssl(
+        at,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout one.key -out one.pem -days 30 -subj /O=Example/CN=one",
+    );
+    let mut settings = settings("certificates");
+    settings.certificate_files = vec![at.join("one.pem")];
+    settings.certificate_servers = vec!["nobody.example.org:443".to_owned()];
+    let mut host = Host::new(&settings).unwrap();
+    dead.set_read_timeout(Some(SOON)).unwrap();
+    for round in 0..5 {
+        let families = tick(&mut host);
+        assert_eq!(values(&families, "x509_cert_expired", ("filename", "one.pem")), [0.0], "{round}");
+        assert_eq!(host.failures(), []);
+        if round == 0 {
+            dead.recv(&mut [0; 512]).expect("the resolver is asked");
+        }
+    }
 }

@@ -124,6 +124,100 @@ fn a_server_that_has_everything() {
     }
 }
 
+/// What becomes of a host.
+enum Change {
+    /// A file or directory is gone.
+    Gone(&'static str),
+    /// The lines of a file from the one that has this up to the next that begins without white space.
+    Without(&'static str, &'static str),
+}
+
+/// What goes away while the agent runs, and what is in each line of its series and in no other.
+const VANISHING: &[(Change, &str)] = &[
+    (Change::Without("proc/stat", "cpu1 "), "node_cpu_seconds_total{cpu=\"1\""),
+    (Change::Gone("sys/devices/system/cpu/cpu1/cpufreq"), "node_cpu_scaling_frequency_hertz{cpu=\"1\""),
+    (Change::Gone("sys/devices/system/cpu/cpu0/cpufreq"), "node_cpu_scaling_governor{"),
+    (Change::Without("proc/diskstats", " sda "), "{device=\"sda\""),
+    (Change::Without("proc/net/dev", "eth0:"), "node_network_receive_bytes_total{device=\"eth0\""),
+    (Change::Gone("sys/class/net/eth0"), "node_network_mtu_bytes{device=\"eth0\""),
+    (Change::Without("sys/class/net/bonding_masters", "bond0"), "node_bonding_"),
+    (Change::Without("proc/net/arp", "eth0"), "node_arp_entries{device=\"eth0\""),
+    (Change::Without("proc/1/mountinfo", "/var/tmp"), "mountpoint=\"/var/tmp"),
+    (Change::Without("proc/interrupts", "24:"), "type=\"24\""),
+    (Change::Without("proc/softirqs", "TIMER"), "type=\"TIMER\""),
+    (Change::Without("proc/schedstat", "cpu0 "), "node_schedstat_running_seconds_total{cpu=\"0\""),
+    (Change::Without("proc/mdstat", "md0"), "node_md_disks{device=\"md0\""),
+    (Change::Gone("sys/block/md1"), "node_md_degraded{device=\"md1\""),
+    (Change::Gone("sys/class/hwmon/hwmon1"), "chip=\"nct6779\""),
+    (Change::Gone("sys/devices/platform/coretemp.0/hwmon/hwmon0/temp1_max"), "node_hwmon_temp_max_celsius{"),
+    (Change::Gone("sys/class/hwmon/hwmon0"), "node_hwmon_"),
+    (Change::Gone("sys/class/thermal/thermal_zone0"), "node_thermal_zone_temp{"),
+    (Change::Gone("sys/class/thermal/cooling_device0"), "node_cooling_device_"),
+    (Change::Gone("sys/class/nvme/nvme0/nvme0c0n1"), "node_nvme_namespace_"),
+    (Change::Gone("sys/class/nvme/nvme0"), "node_nvme_info{"),
+    (Change::Gone("sys/devices/system/edac/mc/mc0/csrow0"), "csrow=\"0\""),
+    (Change::Gone("sys/devices/system/edac/mc/mc0"), "node_edac_"),
+    (Change::Gone("sys/class/powercap/intel-rapl:0:0"), "node_rapl_core_joules_total"),
+    (Change::Gone("sys/class/power_supply/BAT0"), "power_supply=\"BAT0\""),
+    (Change::Gone("sys/fs/xfs/sda1"), "node_xfs_"),
+    (Change::Gone("sys/class/watchdog/watchdog0"), "name=\"watchdog0\""),
+    (Change::Gone("sys/block/dm-5"), "node_dmmultipath_"),
+    (Change::Gone("sys/fs/bcache/deaddd54-c735-46d5-868e-f331c5fd7c74"), "uuid=\"deaddd54"),
+    (Change::Gone("sys/fs/btrfs/0abb23a9-579b-43e6-ad30-227ef47fcb9d/devices/loop26"), "device=\"loop26\""),
+    (Change::Gone("sys/fs/btrfs/0abb23a9-579b-43e6-ad30-227ef47fcb9d"), "uuid=\"0abb23a9"),
+    (Change::Gone("sys/class/fc_host/host0"), "fc_host=\"host0\""),
+    (Change::Gone("sys/class/infiniband/mlx4_0"), "device=\"mlx4_0\""),
+    (Change::Gone("sys/class/scsi_tape/st0"), "device=\"st0\""),
+    (Change::Gone("proc/spl/kstat/zfs/tank/objset-0x1"), "node_zfs_zpool_dataset_"),
+    (Change::Gone("proc/spl/kstat/zfs/tank"), "zpool=\"tank\""),
+    (Change::Gone("text/batch.prom"), "batch_last_seconds"),
+];
+
+#[test]
+fn what_is_there_no_more_is_told_no_more() {
+    let tree = Tree::new();
+    let mut host = Host::new(&tree.settings()).unwrap();
+    let mut wrong = Vec::new();
+    for (change, of) in VANISHING {
+        let has = |text: &str| text.lines().any(|line| !line.starts_with('#') && line.contains(of));
+        // What is open is told from there.
+        tree::told(&mut host);
+        if !has(&tree::told(&mut host)) {
+            wrong.push(format!("{of} is not told"));
+            continue;
+        }
+        match change {
+            Change::Gone(path) => {
+                let path = tree.path(path);
+                if path.is_symlink() || path.is_file() { fs::remove_file(path) } else { fs::remove_dir_all(path) }
+                    .unwrap();
+            }
+            Change::Without(path, begins) => {
+                let path = tree.path(path);
+                let text = fs::read_to_string(&path).unwrap();
+                let mut leaves_out = false;
+                let stays = |line: &&str| {
+                    leaves_out = line.contains(begins) || leaves_out && line.starts_with(char::is_whitespace);
+                    !leaves_out
+                };
+                let stays: String = text.split_inclusive('\n').filter(stays).collect();
+                assert_ne!(stays, text, "{of}");
+                fs::write(path, stays).unwrap();
+            }
+        }
+        // Some devices are looked at closely now and then only; the kernel's own files would tell nothing at once.
+        let mut ticks = 0;
+        while has(&tree::told(&mut host)) && ticks <= lugger::base::limits::HOST_LOOK_TICKS {
+            ticks += 1;
+        }
+        if has(&tree::told(&mut host)) {
+            wrong.push(format!("{of} is still told"));
+        }
+        wrong.extend(host.failures().iter().map(|failure| format!("without {of}: {failure:?}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn many_disks_interfaces_and_processors() {
     const MANY: usize = 1500;

@@ -7,15 +7,34 @@ use lugger::base::metrics::Registry;
 use lugger::format::remote_write::labels_in;
 use lugger::model::points::{Output, Points};
 use lugger::model::samples::STALE_BITS;
-use lugger::source::host::ticker::{Job, Status, Ticker};
+use lugger::source::host::ticker::{Job, NoText, Status, Ticker};
 use lugger::source::host::{Roots, Settings};
 use lugger::source::series::{self, Common};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 use support::wait::wait_until;
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// Takes nothing while it is shut.
+#[derive(Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
+    waiting: AtomicBool,
+}
+
+impl Output for Gate {
+    fn write(&self, _: &Points) {
+        let mut shut = self.shut.lock().unwrap();
+        while *shut {
+            self.waiting.store(true, Ordering::Relaxed);
+            shut = self.opened.wait(shut).unwrap();
+        }
+    }
+}
 
 type Labels = BTreeMap<String, String>;
 
@@ -44,7 +63,7 @@ impl Kept {
     }
 }
 
-fn job(collectors: &[&str], interval: Duration, outputs: &[Arc<Kept>]) -> Job {
+fn job<O: Output + 'static>(collectors: &[&str], interval: Duration, outputs: &[Arc<O>]) -> Job {
     let mut settings = Settings::new(Roots::default());
     settings.none();
     for collector in collectors {
@@ -113,13 +132,51 @@ async fn ticks_come_by_the_clock_and_what_ends_is_marked() {
 #[tokio::test]
 async fn whoever_asks_gets_a_collection_without_any_tick() {
     let status = Status::new(&Registry::default());
-    let ticker = Ticker::start(job(&["loadavg"], Duration::from_secs(3600), &[]), Clock::System, status).unwrap();
+    let ticker =
+        Ticker::start(job::<Kept>(&["loadavg"], Duration::from_secs(3600), &[]), Clock::System, status).unwrap();
     let asker = ticker.asker();
     let (one, two) = tokio::join!(asker.text(), asker.text());
     let text = one.unwrap();
-    assert_eq!(Some(&text), two.as_ref(), "one collection for both");
+    assert_eq!(Ok(&text), two.as_ref(), "one collection for both");
     assert!(std::str::from_utf8(&text).unwrap().contains("\nnode_load1 "));
     assert_eq!(ticker.status().ticks.get(), 0);
     assert!(ticker.join());
-    assert_eq!(asker.text().await, None);
+    assert_eq!(asker.text().await, Err(NoText::Ended));
+}
+
+/// Nothing should keep the thread, but if something does nobody waits for it without end, and it is shown.
+#[tokio::test]
+async fn a_thread_that_hangs_is_told_of_and_keeps_nobody() {
+    let gate = Arc::new(Gate::default());
+    let interval = Duration::from_secs(1);
+    let job = || {
+        let mut job = job(&["loadavg"], interval, std::slice::from_ref(&gate));
+        job.settings.deadline = Duration::from_millis(100);
+        job
+    };
+    let status = Status::new(&Registry::default());
+    let mut ticker = Ticker::start(job(), Clock::System, status.clone()).unwrap();
+    wait_until("a tick", SOON, || status.ticks.get() > 0);
+    assert_eq!(status.stuck(), None);
+    *gate.shut.lock().unwrap() = true;
+    wait_until("the thread to hang", SOON, || gate.waiting.load(Ordering::Relaxed));
+    let began = Instant::now();
+    let asker = ticker.asker();
+    let (text, ()) = tokio::join!(asker.text(), ticker.change(job()));
+    assert_eq!(text, Err(NoText::Stuck));
+    wait_until("it to be told", SOON, || status.stuck().is_some_and(|what| what.contains("has hung for")));
+    assert!(began.elapsed() < 2 * SOON, "{:?}", began.elapsed());
+    // It comes back, under the new job.
+    *gate.shut.lock().unwrap() = false;
+    gate.opened.notify_all();
+    wait_until("it to be told no more", SOON, || status.stuck().is_none());
+    assert!(asker.text().await.is_ok());
+    gate.waiting.store(false, Ordering::Relaxed);
+    *gate.shut.lock().unwrap() = true;
+    wait_until("the thread to hang", SOON, || gate.waiting.load(Ordering::Relaxed));
+    ticker.end().await;
+    *gate.shut.lock().unwrap() = false;
+    gate.opened.notify_all();
+    wait_until("it to end", SOON, || status.stuck().is_none());
+    assert_eq!(asker.text().await, Err(NoText::Ended));
 }

@@ -167,6 +167,8 @@ impl Probe {
         let mut problems: Vec<String> = Vec::new();
         let mut sources = sources;
         sources.extend(host(&parts.metrics));
+        problems
+            .extend(parts.metrics.host().and_then(|status| status.stuck()).map(|what| format!("source host: {what}")));
         sources.extend(parts.metrics.jobs().iter().map(job));
         let remotes: Vec<EndpointStatus> = parts.metrics.endpoints().iter().map(|monitor| monitor.status()).collect();
         notes.extend(statuses.iter().chain(&remotes).filter_map(|status| away(status, now_ns)));

@@ -103,8 +103,8 @@ async fn host<B>(view: &View, request: &Request<B>) -> Reply {
         return serve::text(StatusCode::NOT_FOUND, words);
     };
     match asker.text().await {
-        Some(text) => serve::reply(StatusCode::OK, CONTENT_TYPE, text),
-        None => serve::text(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"),
+        Ok(text) => serve::reply(StatusCode::OK, CONTENT_TYPE, text),
+        Err(error) => serve::text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 

@@ -8,7 +8,9 @@ pub const HOST_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HOST_DEADLINE_MS_DEFAULT: u64 = 2_000;
 /// What that, and a collector's own deadline, may be set to, milliseconds: below, what is only slow would be late; above, a tick would be later than the next.
 pub const HOST_DEADLINE_MS_RANGE: (u64, u64) = (100, 60_000);
-/// Stack of a thread of a collector that may hang, bytes.
+/// So many collectors of one thread may begin to hang in a tick and the others are still told in it: one hangs when it takes this part of the deadline.
+pub const HOST_HANGS_A_TICK: u32 = 4;
+/// Stack of a thread of collectors, bytes.
 pub const HOST_STACK_BYTES: usize = 512 * 1024;
 /// Bytes of an answer that netlink gives at once: it never gives more than 32 KiB.
 pub const HOST_NETLINK_BYTES: usize = 64 * 1024;
@@ -16,8 +18,12 @@ pub const HOST_NETLINK_BYTES: usize = 64 * 1024;
 pub const HOST_NETLINK_MS: u64 = 1_000;
 /// With more network interfaces than these, their files are not kept open.
 pub const HOST_LINKS_OPEN: usize = 64;
-/// Threads that ask file systems that may hang: so many of them can hang at once and the others are still told.
+/// Threads that ask file systems that may hang, without those that do hang.
 pub const HOST_STATFS_THREADS: usize = 4;
+/// File systems that may hang, each with a thread that asks it. Of more than those not all need be found, and of their servers no others are asked.
+pub const HOST_STATFS_HUNG: usize = 64;
+/// Into so many parts the time is divided that is waited for file systems: after each, those behind what hangs get other threads.
+pub const HOST_STATFS_SHARES: u32 = 8;
 /// Longest file of the textfile collector, bytes.
 pub const HOST_TEXTFILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest text of samples that is parsed, bytes: places in it are 32 bits.
@@ -41,8 +47,10 @@ pub const HOST_DBUS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A file of certificates, bytes: 10,000 certificates.
 pub const HOST_CERTIFICATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// A server has so long to show its certificate, milliseconds; less than a tick waits for the collector.
+/// A server has so long to show its certificate, milliseconds.
 pub const HOST_CERTIFICATE_CONNECT_MS: u64 = 1_500;
+/// Servers that are asked for certificates at once: so many names of which no resolver says anything leave others to be asked.
+pub const HOST_CERTIFICATE_THREADS: usize = 4;
 /// Between two looks at files of certificates, seconds: nobody needs to know of days' validity sooner.
 pub const HOST_CERTIFICATES_LOOK_S: u64 = 60;
 /// Between two connections to a server, seconds.
@@ -173,6 +181,8 @@ pub const SCRAPE_STOP_MS: u64 = 500;
 
 /// Whoever asks for the host's metrics gets those of a collection of this age at most, milliseconds.
 pub const HOST_ASKED_FRESH_MS: u64 = 1_000;
+/// So much longer than its collectors may take the thread of the host's metrics may be busy with what an order or a tick brings, milliseconds; then it hangs.
+pub const HOST_STUCK_MS: u64 = 5_000;
 /// A collector that goes on failing in the same way is told of again after so many ticks: an hour, at the default interval.
 pub const HOST_SAID_AGAIN_TICKS: u32 = 240;
 /// At a stop endpoints of metrics have so long to take what there is, and their disks to take the rest, milliseconds.

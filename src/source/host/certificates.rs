@@ -1,27 +1,21 @@
 //! `certificates`: up to when certificates hold, those in files and those that servers show, under the names that exporters of certificates have.
 //!
-//! Files are read again when they have changed, and looked for once a minute. A server is connected to once in ten minutes, one a tick, and whoever it
-//! is, it is believed: what is told is the time in its certificate.
+//! Files are read again when they have changed, and looked for once a minute. Servers are asked elsewhere ([`Servers`]); what they have shown by now is told.
 //!
-//! Promises: a server that does not answer delays no other collector; of a file that cannot be read, or a server that cannot be reached, the last
-//! certificates stay told, and an error beside them. Leaves to others: whether a certificate is to be trusted.
+//! Promises: a server that does not answer delays nothing; of a file that cannot be read, or a server that cannot be reached, the last certificates stay
+//! told, and an error beside them. Leaves to others: whether a certificate is to be trusted.
 
+use super::servers::{Server, Servers};
 use super::textfile::expanded;
 use super::{Collector, Fail, Settings};
-use crate::base::access::Tls;
 use crate::base::clock::Clock;
-use crate::base::limits::{
-    HOST_CERTIFICATE_BYTES_MAX, HOST_CERTIFICATE_CONNECT_MS, HOST_CERTIFICATES_LOOK_S, HOST_CERTIFICATES_SERVER_S,
-};
-use crate::base::tls::client_config;
+use crate::base::limits::{HOST_CERTIFICATE_BYTES_MAX, HOST_CERTIFICATES_LOOK_S};
 use crate::format::x509::{self, Certificate};
 use crate::model::samples::{Kind, Samples};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection};
 use std::fs::Metadata;
-use std::io::{self, Read};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,8 +25,8 @@ pub(super) struct Certificates {
     patterns: Vec<PathBuf>,
     files: Vec<Found>,
     looked: Option<Instant>,
-    servers: Vec<Server>,
-    tls: Option<Arc<ClientConfig>>,
+    names: Vec<String>,
+    servers: Arc<Servers>,
 }
 
 /// A file, and what was in it.
@@ -43,24 +37,14 @@ struct Found {
     error: Option<String>,
 }
 
-/// A server, and what it showed.
-struct Server {
-    /// `host:port`.
-    name: String,
-    asked: Option<Instant>,
-    certificates: Vec<Certificate>,
-    error: Option<String>,
-}
-
 impl Certificates {
     pub(super) fn new(settings: &Settings) -> Certificates {
-        let server = |name: &String| Server { name: name.clone(), asked: None, certificates: Vec::new(), error: None };
         Certificates {
             patterns: settings.certificate_files.clone(),
             files: Vec::new(),
             looked: None,
-            servers: settings.certificate_servers.iter().map(server).collect(),
-            tls: None,
+            names: settings.certificate_servers.clone(),
+            servers: Arc::clone(&settings.others.servers),
         }
     }
 
@@ -78,27 +62,6 @@ impl Certificates {
             let known = before.iter().position(|found| found.path == path).map(|at| before.swap_remove(at));
             self.files.push(renewed(path, known));
         }
-    }
-
-    /// Asks the server that is due, if one is: the one that was asked longest ago.
-    fn ask(&mut self) -> Result<(), Fail> {
-        let pause = Duration::from_secs(HOST_CERTIFICATES_SERVER_S);
-        let due = self.servers.iter_mut().filter(|server| server.asked.is_none_or(|at| at.elapsed() >= pause));
-        let Some(server) = due.min_by_key(|server| server.asked) else { return Ok(()) };
-        server.asked = Some(Instant::now());
-        let tls = match &self.tls {
-            Some(tls) => Arc::clone(tls),
-            None => {
-                let believing = Tls { insecure_skip_verify: true, ..Tls::default() };
-                let config = client_config(&believing).map_err(|error| Fail::Error(error.to_string()))?;
-                Arc::clone(self.tls.insert(Arc::new(config)))
-            }
-        };
-        match shown_by(&server.name, tls) {
-            Ok(certificates) => (server.certificates, server.error) = (certificates, None),
-            Err(error) => server.error = Some(format!("{}: {error}", server.name)),
-        }
-        Ok(())
     }
 }
 
@@ -145,55 +108,6 @@ fn in_file(path: &Path) -> Result<Vec<Certificate>, String> {
     Ok(found)
 }
 
-/// The certificates that a server shows, its own first.
-fn shown_by(name: &str, tls: Arc<ClientConfig>) -> Result<Vec<Certificate>, String> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("it did not answer within {HOST_CERTIFICATE_CONNECT_MS} ms")
-        }
-        _ => error.to_string(),
-    };
-    let host = name.rsplit_once(':').map_or(name, |(host, _)| host).trim_matches(['[', ']']);
-    let server = ServerName::try_from(host.to_owned()).map_err(|_| "this is no host name".to_owned())?;
-    let until = Instant::now() + Duration::from_millis(HOST_CERTIFICATE_CONNECT_MS);
-    let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let mut socket = Err("the name leads to no address".to_owned());
-    for address in name.to_socket_addrs().map_err(failed)? {
-        socket = TcpStream::connect_timeout(&address, left()).map_err(failed);
-        if socket.is_ok() {
-            break;
-        }
-    }
-    let mut socket = socket?;
-    let mut connection = ClientConnection::new(tls, server).map_err(|error| error.to_string())?;
-    while connection.is_handshaking() {
-        socket.set_read_timeout(Some(left())).and_then(|()| socket.set_write_timeout(Some(left()))).map_err(failed)?;
-        if Instant::now() >= until {
-            return Err(failed(io::ErrorKind::TimedOut.into()));
-        }
-        // One step each time, so that a server that sends a byte a second has no more time than others.
-        if connection.wants_write() {
-            connection.write_tls(&mut socket).map_err(failed)?;
-        } else {
-            if connection.read_tls(&mut socket).map_err(failed)? == 0 {
-                return Err("it closed the connection before it had shown a certificate".to_owned());
-            }
-            if let Err(error) = connection.process_new_packets()
-                && connection.peer_certificates().is_none()
-            {
-                return Err(error.to_string());
-            }
-        }
-        // Who wants a certificate of ours has shown its own by then.
-        if connection.peer_certificates().is_some() {
-            break;
-        }
-    }
-    let shown = connection.peer_certificates().unwrap_or_default();
-    let read = shown.iter().map(|der| x509::read(der)).collect::<Result<Vec<_>, _>>();
-    read.map_err(|error| error.to_string())
-}
-
 /// The labels of a certificate: where it was found, who issued it, whose it is, its number.
 fn labels<'a>(place: &'a [(&'static str, String)], certificate: &'a Certificate) -> Vec<(&'a str, &'a str)> {
     let name = |of: &'a [(&'static str, String)], names: &[(&'static str, &'static str)]| -> Vec<(&'a str, &'a str)> {
@@ -225,18 +139,20 @@ fn labels<'a>(place: &'a [(&'static str, String)], certificate: &'a Certificate)
 
 impl Collector for Certificates {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        if self.patterns.is_empty() && self.servers.is_empty() {
+        if self.patterns.is_empty() && self.names.is_empty() {
             return Err(Fail::NoData);
         }
         self.look();
-        self.ask()?;
+        self.servers.ask(&self.names);
         let of_file = |found: &Found| {
             let name = found.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             vec![("filename", name), ("filepath", found.path.to_string_lossy().into_owned())]
         };
         let of_server = |server: &Server| vec![("endpoint", server.name.clone())];
         let files = self.files.iter().map(|found| (of_file(found), &found.certificates, &found.error));
-        let servers = self.servers.iter().map(|server| (of_server(server), &server.certificates, &server.error));
+        let known = self.servers.known();
+        let known = known.iter().filter(|server| self.names.contains(&server.name));
+        let servers = known.map(|server| (of_server(server), &server.certificates, &server.error));
         let all: Vec<_> = files.chain(servers).collect();
         let now_s = Clock::System.now_ns() / 1_000_000_000;
         type Value = fn(&Certificate, i64) -> f64;

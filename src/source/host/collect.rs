@@ -1,25 +1,29 @@
 //! A tick: every collector once, and what is told of the collecting itself.
 //!
-//! Most collectors run on the caller's thread, one after the other. Each that may hang has a thread of its own, is asked first and waited for last.
+//! Collectors run on threads of their own (`worker`) and never on the caller's: most on one that they share, one after the other; each that is known to
+//! hang now and then on one of its own. All are asked first and waited for afterwards. One of those that share a thread which takes longer than a part of the
+//! deadline has that thread to itself from then on, and the others go on with another in the same tick.
 //! One that is not done by the deadline is late: its tick goes on without it, its result is thrown away when it comes, and until then it is
 //! neither asked again nor waited for.
 //!
-//! Promises: one thread for each collector that may hang, also over [`Host::renew`]; a late collector delays one tick, by the deadline at most.
+//! Promises: one thread for each collector at most, also over [`Host::renew`]; a late collector delays one tick, by the deadline at most.
 //! Leaves to others: when there is a tick; saying what failed ([`Host::failures`]) where it can be read.
 
 use super::files::Buffer;
 use super::own::{Own, boot_time_s};
 use super::settings::Shared;
 use super::told::Told;
-use super::{COLLECTORS, Collector, Entry, Fail, Settings};
-use crate::base::limits::HOST_STACK_BYTES;
+use super::worker::{Member, Outcome, Owned};
+use super::{COLLECTORS, Collector, Fail, Settings};
+use crate::base::limits::HOST_HANGS_A_TICK;
 use crate::model::samples::{Kind, Mark, Samples};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The collector that tells what others wrote.
 const TEXTFILE: &str = "textfile";
+/// The name of the thread that most share.
+const SHARED: &str = "collect";
 
 /// Collectors whose counters begin at 0 with the kernel and are of things that are there from then on: the processors, the scheduler, pressure. Not those of
 /// devices, interfaces, interrupts or network namespaces, which may have come later, nor of what programs say.
@@ -28,6 +32,11 @@ const FROM_BOOT: [&str; 6] = ["cpu", "pressure", "schedstat", "softirqs", "softn
 /// The collectors of a host, with what they keep from one tick to the next.
 pub struct Host {
     parts: Vec<Part>,
+    /// Where those run that have no thread of their own.
+    shared: Owned,
+    /// Of collectors that are off and have not come back.
+    left: Vec<(&'static str, Owned)>,
+    deadline: Duration,
     failures: Vec<Failure>,
     others: Shared,
     own: Own,
@@ -48,45 +57,22 @@ pub struct Failure {
 /// A collector, where it runs and how its last run went.
 struct Part {
     name: &'static str,
-    runs: Runs,
-    /// How long a tick waits for it, if it runs apart.
+    /// None: where others do.
+    own: Option<Owned>,
+    /// It was found to hang where others run.
+    hung: bool,
+    /// How long a tick waits for it.
     deadline: Duration,
     took: Duration,
     succeeded: bool,
 }
 
-enum Runs {
-    Here(Box<dyn Collector>),
-    Apart(Arc<Place>),
-}
-
-/// Where the caller's thread and a collector's own meet.
-#[derive(Default)]
-struct Place {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    step: Step,
-    /// Away while it runs.
-    collector: Option<Box<dyn Collector>>,
-    /// What comes instead when the one that is away is back.
-    next: Option<Box<dyn Collector>>,
-    out: Samples,
-    /// The tick that asked went on without it.
-    late: bool,
-    ended: bool,
-}
-
-#[derive(Default)]
-enum Step {
-    #[default]
-    Rest,
-    Asked,
-    Runs,
-    Done(Result<(), Fail>, Duration),
+/// Where a collector is to run.
+enum Place {
+    Shared(Box<dyn Collector>),
+    /// On the thread that it has; whether it hangs there, or did.
+    Known(Box<dyn Collector>, bool),
+    Own(Owned),
 }
 
 impl Host {
@@ -97,6 +83,9 @@ impl Host {
     pub fn new(settings: &Settings) -> std::io::Result<Host> {
         let mut host = Host {
             parts: Vec::new(),
+            shared: Owned::new(SHARED, Vec::new()),
+            left: Vec::new(),
+            deadline: settings.deadline,
             failures: Vec::new(),
             others: Shared::default(),
             own: Own::new(),
@@ -114,34 +103,55 @@ impl Host {
     pub fn renew(&mut self, settings: &Settings) -> std::io::Result<()> {
         let mut settings = settings.clone();
         settings.others = self.others.clone();
-        let mut parts = Vec::new();
-        let mut later = Vec::new();
+        self.left.retain(|(_, own)| own.is_busy());
+        // All that can fail comes first.
+        let mut places = Vec::new();
         for entry in COLLECTORS.iter().filter(|entry| settings.is_on(entry.name)) {
             let collector = (entry.make)(&settings);
-            let apart = entry.blocks || settings.has_deadline(entry.name);
-            let runs = match self.place_of(entry).filter(|_| apart) {
-                None if !apart => Runs::Here(collector),
-                None => Runs::Apart(start(entry.name, collector)?),
-                Some(place) => {
-                    later.push((place.clone(), collector));
-                    Runs::Apart(place)
-                }
+            let part = self.parts.iter().find(|part| part.name == entry.name);
+            let known = part.and_then(|part| part.own.as_ref()).or_else(|| self.left_of(entry.name));
+            let hangs = part.is_some_and(|part| part.hung) || known.is_some_and(|own| own.is_busy());
+            let place = if !(hangs || entry.blocks || settings.has_deadline(entry.name)) {
+                Place::Shared(collector)
+            } else if known.is_some() {
+                Place::Known(collector, hangs)
+            } else {
+                let own = Owned::new(entry.name, vec![Member::new(entry.name, collector)]);
+                own.start()?;
+                Place::Own(own)
             };
-            let deadline = settings.deadline_of(entry.name);
-            parts.push(Part { name: entry.name, runs, deadline, took: Duration::ZERO, succeeded: false });
+            places.push((entry.name, place));
         }
-        for (place, collector) in later {
-            place.lock().next = Some(collector);
+        if places.iter().any(|(_, place)| matches!(place, Place::Shared(_))) {
+            self.shared.start()?;
         }
-        // Threads of collectors that are off now end with their parts.
-        for part in &self.parts {
-            if let Runs::Apart(place) = &part.runs
-                && !parts.iter().any(|kept| kept.name == part.name && matches!(kept.runs, Runs::Apart(_)))
-            {
-                place.end();
-            }
+        let mut before = std::mem::take(&mut self.parts);
+        let mut members = Vec::new();
+        for (name, place) in places {
+            let (own, hung) = match place {
+                Place::Shared(collector) => {
+                    members.push(Member::new(name, collector));
+                    (None, false)
+                }
+                Place::Known(collector, hung) => {
+                    let of_part = before.iter_mut().find(|part| part.name == name).and_then(|part| part.own.take());
+                    let of_left = self.left.iter().position(|(left, _)| *left == name);
+                    let own = of_part.or_else(|| of_left.map(|at| self.left.swap_remove(at).1));
+                    if let Some(own) = &own {
+                        own.renew(collector);
+                    }
+                    (own, hung)
+                }
+                Place::Own(own) => (Some(own), false),
+            };
+            let deadline = settings.deadline_of(name);
+            self.parts.push(Part { name, own, hung, deadline, took: Duration::ZERO, succeeded: false });
         }
-        self.parts = parts;
+        self.shared.replace(members);
+        self.deadline = settings.deadline;
+        // Threads of collectors that are off now end, and those that hang when they come back: until then others must not get them in addition.
+        let left = before.into_iter().filter_map(|part| part.own.map(|own| (part.name, own)));
+        self.left.extend(left.filter(|(_, own)| own.is_busy()));
         let stat = settings.roots.proc.join("stat");
         if self.boot.as_ref().is_none_or(|(path, _)| *path != stat) {
             let boot_s = boot_time_s(&stat, &mut Buffer::default()).and_then(|boot| i64::try_from(boot).ok());
@@ -150,11 +160,9 @@ impl Host {
         Ok(())
     }
 
-    fn place_of(&self, entry: &Entry) -> Option<Arc<Place>> {
-        self.parts.iter().find(|part| part.name == entry.name).and_then(|part| match &part.runs {
-            Runs::Here(_) => None,
-            Runs::Apart(place) => Some(place.clone()),
-        })
+    /// The thread of a collector that is off.
+    fn left_of(&self, name: &str) -> Option<&Owned> {
+        self.left.iter().find(|(left, _)| *left == name).map(|(_, own)| own)
     }
 
     /// A tick: adds what all collectors find now.
@@ -164,37 +172,53 @@ impl Host {
         let mut since = out.mark();
         let boot_ms = self.boot.as_ref().map(|(_, boot_ms)| *boot_ms);
         let began = Instant::now();
-        for part in &self.parts {
-            if let Runs::Apart(place) = &part.runs {
-                place.ask();
-            }
+        for own in self.parts.iter().filter_map(|part| part.own.as_ref()) {
+            own.ask();
         }
-        for part in &mut self.parts {
-            if let Runs::Here(collector) = &mut part.runs {
-                let began = Instant::now();
-                let result = collector.collect(out);
-                part.took = began.elapsed();
-                part.note(result, &mut self.told, out, &mut since, boot_ms, &mut self.failures);
+        self.shared.ask();
+        let until = began + self.deadline;
+        while let Some(name) = self.shared.wait(until, self.deadline / HOST_HANGS_A_TICK) {
+            self.separate(name);
+            if Instant::now() >= until {
+                break;
             }
+            self.shared.go_on();
         }
-        for part in &mut self.parts {
-            if let Runs::Apart(place) = &part.runs {
-                let left = part.deadline.saturating_sub(began.elapsed());
-                let result = match place.wait(left, out) {
-                    Some((result, took)) => {
-                        part.took = took;
-                        result
-                    }
-                    None => {
-                        part.took = began.elapsed();
-                        Err(Fail::Error(format!("it hangs: it was not done after {} ms", part.deadline.as_millis())))
+        // What others wrote is told after what collectors read, which is why it does not matter who is done first.
+        for apart in [false, true] {
+            for part in self.parts.iter_mut().filter(|part| (part.own.is_some() && !part.hung) == apart) {
+                let result = match &part.own {
+                    None => self.shared.take(part.name, out),
+                    Some(own) => {
+                        own.wait(began + part.deadline, Duration::MAX);
+                        own.take(part.name, out)
                     }
                 };
+                let limit_ms = part.deadline.as_millis();
+                let (result, took) = match result {
+                    Outcome::Ran(result, took) => (result, took),
+                    Outcome::Hangs(took) => {
+                        (Err(Fail::Error(format!("it hangs: it was not done after {limit_ms} ms"))), took)
+                    }
+                    Outcome::Unreached => {
+                        let what = format!("it did not begin: others took all of the {limit_ms} ms");
+                        (Err(Fail::Error(what)), Duration::ZERO)
+                    }
+                };
+                part.took = took;
                 part.note(result, &mut self.told, out, &mut since, boot_ms, &mut self.failures);
             }
         }
         self.tell(out);
         self.told.take(out, since, false);
+    }
+
+    /// Leaves the thread that most share to the collector that hangs there; the others get another.
+    fn separate(&mut self, name: &str) {
+        let Some(part) = self.parts.iter_mut().find(|part| part.name == name) else { return };
+        let others = Owned::new(SHARED, self.shared.leave(name));
+        part.own = Some(std::mem::replace(&mut self.shared, others));
+        part.hung = true;
     }
 
     /// What failed in the last tick.
@@ -251,93 +275,6 @@ impl Part {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.others.0.end();
-        for part in &self.parts {
-            if let Runs::Apart(place) = &part.runs {
-                place.end();
-            }
-        }
-    }
-}
-
-fn start(name: &'static str, collector: Box<dyn Collector>) -> std::io::Result<Arc<Place>> {
-    let place = Arc::new(Place::default());
-    place.lock().collector = Some(collector);
-    let own = place.clone();
-    let thread = std::thread::Builder::new().name(format!("lugger-{name}")).stack_size(HOST_STACK_BYTES);
-    thread.spawn(move || own.run())?;
-    Ok(place)
-}
-
-impl Place {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment: there is nothing half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
-    }
-
-    /// Asks for a run, unless one is still going on.
-    fn ask(&self) {
-        let mut state = self.lock();
-        if matches!(state.step, Step::Rest | Step::Done(..)) {
-            state.step = Step::Asked;
-            drop(state);
-            self.changed.notify_all();
-        }
-    }
-
-    /// The result of the run that was asked for; none if it is not there in time.
-    fn wait(&self, left: Duration, out: &mut Samples) -> Option<(Result<(), Fail>, Duration)> {
-        let mut state = self.lock();
-        if state.late {
-            return None;
-        }
-        let until = Instant::now() + left;
-        loop {
-            match std::mem::take(&mut state.step) {
-                Step::Done(result, took) => {
-                    out.append(&state.out);
-                    return Some((result, took));
-                }
-                step => state.step = step,
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                state.late = true;
-                return None;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn run(&self) {
-        let mut state = self.lock();
-        loop {
-            if state.ended {
-                return;
-            }
-            if !matches!(state.step, Step::Asked) {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let Some(mut collector) = state.next.take().or_else(|| state.collector.take()) else { return };
-            let mut out = std::mem::take(&mut state.out);
-            state.step = Step::Runs;
-            drop(state);
-            out.clear();
-            let began = Instant::now();
-            let result = collector.collect(&mut out);
-            let took = began.elapsed();
-            state = self.lock();
-            state.collector = Some(collector);
-            state.out = out;
-            // Nobody waits for what is late.
-            state.step = if std::mem::take(&mut state.late) { Step::Rest } else { Step::Done(result, took) };
-            self.changed.notify_all();
-        }
+        self.others.statfs.end();
     }
 }

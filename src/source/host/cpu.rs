@@ -2,7 +2,7 @@
 //! /proc/cpuinfo says.
 //!
 //! The kernel computes idle time anew for each reader, so that it may run back a little. A counter that does keeps its old value, and one whose idle
-//! time ran back by seconds was unplugged and begins again.
+//! time ran back by seconds was unplugged and begins again. One that is not in a reading is told no more, and nothing of it is kept.
 
 use super::devices::{natural, number, number_of};
 use super::files::{Buffer, Digits, File, cut, lines, names, text, trim, unsigned, words};
@@ -28,8 +28,8 @@ pub(super) struct Cpu {
     info: Option<File>,
     cpus: Vec<Times>,
     roots: Roots,
-    /// How many CPUs /proc/stat had when /sys was looked at.
-    looked_at: Option<usize>,
+    /// Whether /sys was looked at with these CPUs in /proc/stat.
+    looked: bool,
     buffer: Buffer,
     digits: Digits,
 }
@@ -61,13 +61,13 @@ impl Cpu {
             info: settings.cpu_info.then(|| File::new(roots.proc("cpuinfo"))),
             cpus: Vec::new(),
             roots,
-            looked_at: None,
+            looked: false,
             buffer: Buffer::default(),
             digits: Digits::default(),
         }
     }
 
-    fn times(&mut self) -> Result<usize, Fail> {
+    fn times(&mut self) -> Result<(), Fail> {
         let bytes = self.stat.needed(&mut self.buffer)?;
         let mut count = 0;
         for line in lines(bytes) {
@@ -88,13 +88,15 @@ impl Cpu {
             if got < 4 {
                 return Err(malformed());
             }
-            note(&mut self.cpus, count, text(name), &ticks);
+            self.looked &= note(&mut self.cpus, count, text(name), &ticks);
             count += 1;
         }
         if count == 0 {
             return Err(Fail::malformed(self.stat.path(), "it has no CPU"));
         }
-        Ok(count)
+        self.looked &= self.cpus.len() == count;
+        self.cpus.truncate(count);
+        Ok(())
     }
 
     fn tell_times(&self, out: &mut Samples) {
@@ -242,16 +244,15 @@ const INFO: [(&str, &str); 10] = [
     ("vendor", "vendor_id"),
 ];
 
-/// Takes over a CPU's counters; `at` is where it probably is.
-fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
-    let at = if cpus.get(at).is_some_and(|cpu| cpu.name == name) {
-        Some(at)
-    } else {
-        cpus.iter().position(|cpu| cpu.name == name)
-    };
-    let Some(cpu) = at.and_then(|at| cpus.get_mut(at)) else {
-        cpus.push(Times { name: name.to_owned(), ticks: *ticks });
-        return;
+/// Takes over a CPU's counters, which are those at `at` in the order of /proc/stat then; what is left behind it is not in there. Whether it was known.
+fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) -> bool {
+    let known = cpus.iter().skip(at).position(|cpu| cpu.name == name);
+    if let Some(further) = known.filter(|further| *further > 0) {
+        cpus.swap(at, at + further);
+    }
+    let Some(cpu) = cpus.get_mut(at).filter(|_| known.is_some()) else {
+        cpus.insert(at.min(cpus.len()), Times { name: name.to_owned(), ticks: *ticks });
+        return false;
     };
     if cpu.ticks[IDLE].saturating_sub(ticks[IDLE]) >= RESET {
         cpu.ticks = [0; 10];
@@ -259,18 +260,19 @@ fn note(cpus: &mut Vec<Times>, at: usize, name: &str, ticks: &[u64; 10]) {
     for (old, new) in cpu.ticks.iter_mut().zip(ticks) {
         *old = (*old).max(*new);
     }
+    true
 }
 
 impl Collector for Cpu {
     fn collect(&mut self, out: &mut Samples) -> Result<(), Fail> {
-        let count = self.times()?;
+        self.times()?;
         self.tell_times(out);
         let info = match self.tell_info(out) {
             Err(Fail::NoData) => Ok(()),
             info => info,
         };
-        let looked = if self.looked_at == Some(count) { Ok(()) } else { self.look() };
-        self.looked_at = looked.is_ok().then_some(count);
+        let looked = if self.looked { Ok(()) } else { self.look() };
+        self.looked = looked.is_ok();
         // Each is told whatever the others say.
         let isolated = self.tell_isolated(out);
         let online = self.tell_online(out);
@@ -294,7 +296,40 @@ mod tests {
         assert_eq!(cpus[0].ticks, ticks(7, 1000));
         note(&mut cpus, 0, "0", &ticks(1, 700));
         assert_eq!(cpus[0].ticks, ticks(1, 700));
-        note(&mut cpus, 0, "1", &ticks(2, 2));
+        assert!(!note(&mut cpus, 1, "1", &ticks(2, 2)));
         assert_eq!((cpus.len(), cpus[1].name.as_str()), (2, "1"));
+    }
+
+    /// CPUs are unplugged and come back: those of a reading are told, in its order, and one that was away starts anew.
+    #[test]
+    fn cpus_of_this_reading_alone_are_told() {
+        use super::super::fixture::Tree;
+        let tree = Tree::new("sys/devices/system/cpu/");
+        let mut cpu = Cpu::new(&tree.settings());
+        let mut read = |of: &[(u64, u64)]| {
+            let lines: String = of.iter().map(|(cpu, user)| format!("cpu{cpu} {user} 0 0 7000\n")).collect();
+            // The same file, as /proc/stat is.
+            std::fs::create_dir_all(tree.path("proc")).unwrap();
+            std::fs::write(tree.path("proc/stat"), format!("cpu 1 0 0 1\n{lines}")).unwrap();
+            let mut out = Samples::default();
+            cpu.collect(&mut out).unwrap();
+            let told = out.iter().filter(|sample| sample.name() == "node_cpu_seconds_total");
+            let user = told.filter(|sample| sample.labels().any(|label| label == ("mode", "user")));
+            let number = |text: &str| text.parse::<u64>().unwrap();
+            user.map(|sample| (number(sample.labels().next().unwrap().1), (sample.value() * TICKS).round() as u64))
+                .collect::<Vec<_>>()
+        };
+        for of in [
+            &[(0, 100), (1, 200), (2, 300), (3, 400)][..],
+            &[(0, 101), (2, 301), (3, 401)],
+            // Back, with counters that began again.
+            &[(0, 102), (1, 5), (2, 302), (3, 402)],
+            &[(3, 403)],
+            &[(0, 6), (3, 404)],
+            // One went and another came.
+            &[(1, 7), (3, 405)],
+        ] {
+            assert_eq!(read(of), of);
+        }
     }
 }

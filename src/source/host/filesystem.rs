@@ -1,21 +1,20 @@
 //! `filesystem`: space and files of what is mounted, from mountinfo (proc(5)) and statfs(2).
 //!
 //! A server or a process that does not answer hangs statfs, for ever. File systems that somebody else than the kernel and a disk answers for are
-//! therefore asked on threads of their own, of which there are [`HOST_STATFS_THREADS`] at most: one for all, and a further one when that hangs. A mount that has
-//! not answered in time is told with `device_error="mountpoint timeout"` and nobody waits for it again until it does.
+//! therefore asked on threads of their own ([`Others`]). A mount that has not answered in time is told with `device_error="mountpoint timeout"` and nobody
+//! waits for it again until it does.
 //!
-//! Promises: mounts that hang keep no others from being told, up to that number of them; one mount is asked by one thread at a time.
 //! Leaves to others: a local file system that hangs, which the collector's own deadline is for.
 
 use super::files::{Buffer, File, cut, lines, text, words};
+use super::statfs::{Answer, Others};
 use super::{Collector, Fail, Filter, Roots, Settings};
-use crate::base::limits::{HOST_STACK_BYTES, HOST_STATFS_THREADS};
 use crate::model::samples::{Kind, Samples};
 use rustix::fs::{StatFs, statfs};
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct Filesystem {
     files: [File; 2],
@@ -49,15 +48,6 @@ struct Mount {
     answer: Answer,
 }
 
-/// What statfs said.
-#[derive(Debug, Default)]
-enum Answer {
-    #[default]
-    None,
-    Values(StatFs),
-    Error(String),
-}
-
 impl Filesystem {
     pub(super) fn new(settings: &Settings) -> Filesystem {
         Filesystem {
@@ -68,7 +58,7 @@ impl Filesystem {
             types: settings.filesystem_fs_types.clone(),
             roots: settings.roots.clone(),
             mounts: Vec::new(),
-            others: settings.others.0.clone(),
+            others: settings.others.statfs.clone(),
             // So that what was found is told before the collector itself is late.
             patience: settings.deadline_of("filesystem") / 2,
         }
@@ -185,7 +175,8 @@ impl Collector for Filesystem {
         self.look()?;
         let mut mounts: Vec<&mut Mount> = self.mounts.iter_mut().filter(|mount| mount.told).collect();
         mounts.iter_mut().for_each(|mount| mount.answer = Answer::None);
-        let remote: Vec<&PathBuf> = mounts.iter().filter(|mount| mount.remote).map(|mount| &mount.path).collect();
+        let remote = mounts.iter().filter(|mount| mount.remote);
+        let remote: Vec<_> = remote.map(|mount| (&mount.path, mount.device.as_str())).collect();
         self.others.ask(&remote);
         for mount in mounts.iter_mut().filter(|mount| !mount.remote) {
             mount.answer = Answer::of(statfs(&mount.path));
@@ -196,27 +187,6 @@ impl Collector for Filesystem {
         }
         tell(out, &mounts);
         Ok(())
-    }
-}
-
-impl Answer {
-    fn of(answer: Result<StatFs, rustix::io::Errno>) -> Answer {
-        match answer {
-            Ok(values) => Answer::Values(values),
-            Err(error) => {
-                // As Go words it: the text alone, and not in capitals.
-                let text = std::io::Error::from(error).to_string();
-                Answer::Error(text.split(" (os error").next().unwrap_or_default().to_lowercase())
-            }
-        }
-    }
-
-    fn error(&self) -> &str {
-        match self {
-            Answer::None => "mountpoint timeout",
-            Answer::Values(_) => "",
-            Answer::Error(text) => text,
-        }
     }
 }
 
@@ -275,113 +245,6 @@ fn tell(out: &mut Samples, mounts: &[&mut Mount]) {
     }
 }
 
-/// Mounts that are asked on other threads; one for all the time of a host's collectors, so that other settings do not add threads to those that hang.
-#[derive(Debug, Default)]
-pub(super) struct Others {
-    state: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    queue: VecDeque<PathBuf>,
-    /// What is being asked now, one a thread that is not free. Each may hang.
-    asked: Vec<PathBuf>,
-    /// Those of them that were asked in an earlier tick.
-    hung: Vec<PathBuf>,
-    answers: Vec<(PathBuf, Answer)>,
-    threads: usize,
-    ended: bool,
-}
-
-impl Others {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the threads that are free, and the others when they are.
-    pub(super) fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
-    }
-
-    /// Asks all that are not still being asked since an earlier tick.
-    fn ask(self: &Arc<Self>, paths: &[&PathBuf]) {
-        let mut waiting = self.lock();
-        waiting.answers.clear();
-        waiting.queue.clear();
-        waiting.hung = waiting.asked.clone();
-        for path in paths {
-            if !waiting.asked.contains(path) {
-                waiting.queue.push_back((*path).clone());
-            }
-        }
-        if !waiting.queue.is_empty() {
-            self.need(&mut waiting);
-        }
-    }
-
-    /// Sees to it that a thread is free, if there may be one more.
-    fn need(self: &Arc<Self>, waiting: &mut Waiting) {
-        if waiting.threads == waiting.asked.len() && waiting.threads < HOST_STATFS_THREADS {
-            let own = self.clone();
-            let thread = std::thread::Builder::new().name("lugger-statfs".into()).stack_size(HOST_STACK_BYTES);
-            // Without it what waits is told as not answered.
-            if thread.spawn(move || own.run()).is_ok() {
-                waiting.threads += 1;
-            }
-        }
-        self.changed.notify_all();
-    }
-
-    /// Waits until all have answered; what hangs now is not waited for any longer than this.
-    fn wait(self: &Arc<Self>, patience: Duration) {
-        let began = Instant::now();
-        let mut waiting = self.lock();
-        let mut share = patience / HOST_STATFS_THREADS as u32;
-        // Those that hung before are not waited for.
-        let busy = |waiting: &Waiting| {
-            !waiting.queue.is_empty() || waiting.asked.iter().any(|path| !waiting.hung.contains(path))
-        };
-        while busy(&waiting) && began.elapsed() < patience {
-            let left = share.saturating_sub(began.elapsed());
-            let (back, slow) = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
-            waiting = back;
-            if slow.timed_out() {
-                // One hangs: those behind it get another thread.
-                share += patience / HOST_STATFS_THREADS as u32;
-                if !waiting.queue.is_empty() {
-                    self.need(&mut waiting);
-                }
-            }
-        }
-    }
-
-    /// The answer of this tick, [`Answer::None`] if there is none.
-    fn take(&self, path: &PathBuf) -> Answer {
-        let mut waiting = self.lock();
-        let at = waiting.answers.iter().position(|(answered, _)| answered == path);
-        at.map_or(Answer::None, |at| waiting.answers.swap_remove(at).1)
-    }
-
-    fn run(&self) {
-        let mut waiting = self.lock();
-        while !waiting.ended {
-            let Some(path) = waiting.queue.pop_front() else {
-                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            waiting.asked.push(path.clone());
-            drop(waiting);
-            let answer = Answer::of(statfs(&path));
-            waiting = self.lock();
-            waiting.asked.retain(|asked| *asked != path);
-            waiting.answers.push((path, answer));
-            self.changed.notify_all();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,10 +266,5 @@ mod tests {
             (unescaped(b"a\\0"), unescaped(b"\\999"), unescaped(b"\\777")),
             ("a\\0".into(), "\\999".into(), "\\777".into())
         );
-    }
-
-    #[test]
-    fn errors_as_go_words_them() {
-        assert_eq!(Answer::of(Err(rustix::io::Errno::NOENT)).error(), "no such file or directory");
     }
 }

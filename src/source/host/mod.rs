@@ -4,7 +4,7 @@
 //! collection of all is a **tick**. Where files of /proc and /sys are is set by [`Roots`], so that a container can look at its host, and
 //! tests at trees of their own.
 //!
-//! Promises: a tick takes the collectors' deadline at most, however long a file system or a device hangs, with at most one thread for each collector;
+//! Promises: a tick takes the collectors' deadline at most, whichever file hangs and however long, with at most one thread for each collector;
 //! a collector that fails tells what it found and why, and stops no other; no series is told twice; in the steady state nothing is allocated for a value.
 //! Leaves to others: when there is a tick, what is added to the labels (job, instance), and where samples go.
 //!
@@ -37,9 +37,11 @@ mod own;
 mod pressure;
 mod processes;
 mod schedstat;
+mod servers;
 mod sockstat;
 mod softnet;
 mod stat;
+mod statfs;
 mod systemd;
 mod table;
 mod tcpstat;
@@ -50,6 +52,7 @@ mod told;
 mod udp_queues;
 mod uname;
 mod vmstat;
+mod worker;
 
 // Hardware and file systems.
 mod bcache;
@@ -121,7 +124,7 @@ struct Entry {
     name: &'static str,
     /// Whether it is on where nobody says.
     on: bool,
-    /// Whether it reads what may hang: it gets a thread of its own then.
+    /// Whether it is known to hang or to take long: it gets a thread of its own then, and not only when it has done so.
     blocks: bool,
     make: fn(&Settings) -> Box<dyn Collector>,
 }

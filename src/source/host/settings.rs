@@ -5,7 +5,8 @@
 //! Promises: [`Settings::new`] has node_exporter's defaults; equal settings collect the same. Leaves to others: how a person writes them.
 
 use super::COLLECTORS;
-use super::filesystem::Others;
+use super::servers::Servers;
+use super::statfs::Others;
 use crate::base::expression::{self, ExpressionError};
 use crate::base::limits::HOST_DEADLINE_MS_DEFAULT;
 use regex::Regex;
@@ -175,7 +176,12 @@ pub struct Settings {
 
 /// What one host's settings have in common: no part of what is set.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shared(pub(super) Arc<Others>);
+pub(super) struct Shared {
+    /// Asks file systems.
+    pub(super) statfs: Arc<Others>,
+    /// Asks servers for certificates.
+    pub(super) servers: Arc<Servers>,
+}
 
 impl PartialEq for Shared {
     fn eq(&self, _: &Shared) -> bool {
@@ -256,6 +262,11 @@ impl Settings {
     /// How long a tick waits for a collector.
     pub fn deadline_of(&self, name: &str) -> Duration {
         self.deadlines.get(name).copied().unwrap_or(self.deadline)
+    }
+
+    /// How long a tick waits at most.
+    pub(super) fn longest_deadline(&self) -> Duration {
+        self.deadlines.values().copied().fold(self.deadline, Duration::max)
     }
 
     /// Whether a collector has a deadline of its own.

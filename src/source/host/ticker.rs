@@ -4,12 +4,12 @@
 //! companions is written beside. Ticks are at even distances of the wall clock, spread over hosts by a hash of the labels.
 //!
 //! Promises: what hangs delays the tick it is in by the collectors' deadline at most; a late tick is made at once, and those that went by are left out and counted; a
-//! question ([`Asker::text`]) is answered by a collection of at most a second's age, and moves no tick. Leaves to others: what is collected
-//! (`collect`), and what becomes of points.
+//! question ([`Asker::text`]) is answered by a collection of at most a second's age, and moves no tick. If the thread should hang or fail all the same,
+//! [`Status::stuck`] says so, and nobody waits for it without end. Leaves to others: what is collected (`collect`), and what becomes of points.
 
 use super::{Failure, Host, Settings};
 use crate::base::clock::Clock;
-use crate::base::limits::{HOST_ASKED_FRESH_MS, HOST_SAID_AGAIN_TICKS};
+use crate::base::limits::{HOST_ASKED_FRESH_MS, HOST_SAID_AGAIN_TICKS, HOST_STUCK_MS};
 use crate::base::metrics::{Counter, Gauge, Registry};
 use crate::format::prometheus::text::Writer;
 use crate::model::points::{Output, Points};
@@ -51,6 +51,19 @@ pub struct Status {
     /// How long the last one took, seconds.
     pub duration_s: Gauge,
     failing: Arc<Mutex<Vec<Failure>>>,
+    course: Arc<Mutex<Course>>,
+}
+
+/// What the thread is at.
+#[derive(Debug, Clone, Copy, Default)]
+enum Course {
+    /// There is nothing to do, or no thread.
+    #[default]
+    Waits,
+    /// It does something, since when and for how long at most.
+    Busy(Instant, Duration),
+    /// It has ended and nobody had told it to.
+    Failed,
 }
 
 impl Status {
@@ -75,7 +88,25 @@ impl Status {
                 &[],
             ),
             failing: Arc::default(),
+            course: Arc::default(),
         }
+    }
+
+    /// Why there are no ticks any more, nor answers: what a person has to look at. `None`: all is well.
+    pub fn stuck(&self) -> Option<String> {
+        // Replaced as a whole.
+        match *self.course.lock().unwrap_or_else(PoisonError::into_inner) {
+            Course::Busy(since, limit) if since.elapsed() > limit => Some(format!(
+                "the host's metrics are not collected: their thread has hung for {} s; if that goes on, restart the agent",
+                since.elapsed().as_secs()
+            )),
+            Course::Failed => Some("the host's metrics are not collected any more: their thread has failed, as the log says; restart the agent".to_owned()),
+            Course::Waits | Course::Busy(..) => None,
+        }
+    }
+
+    fn is_at(&self, course: Course) {
+        *self.course.lock().unwrap_or_else(PoisonError::into_inner) = course;
     }
 
     /// What failed in the last tick.
@@ -90,7 +121,25 @@ pub struct Ticker {
     shared: Arc<Shared>,
     status: Status,
     common: Arc<Common>,
+    /// So long the job that runs may take at one time.
+    patience: Duration,
     thread: Option<JoinHandle<()>>,
+}
+
+/// So long whoever waits for the thread under such settings does so: a collection ends by the deadlines of collectors, and there may be another one before.
+fn patience(settings: &Settings) -> Duration {
+    2 * settings.longest_deadline() + Duration::from_millis(HOST_STUCK_MS)
+}
+
+/// Why there is no text of the host's metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoText {
+    /// Nobody collects any more.
+    #[error("the agent is stopping")]
+    Ended,
+    /// It takes much longer than it may.
+    #[error("the host's metrics are not collected: their thread hangs; /ready says more")]
+    Stuck,
 }
 
 impl std::fmt::Debug for Ticker {
@@ -110,18 +159,25 @@ impl std::fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// The host's metrics as Prometheus' text. `None`: nobody collects any more.
-    pub async fn text(&self) -> Option<bytes::Bytes> {
+    /// The host's metrics as Prometheus' text.
+    ///
+    /// # Errors
+    /// Nobody collects any more, or the thread that does hangs.
+    pub async fn text(&self) -> Result<bytes::Bytes, NoText> {
         let (answer, answered) = oneshot::channel();
-        {
+        let patience = {
             let mut orders = self.0.lock();
             if orders.stop {
-                return None;
+                return Err(NoText::Ended);
             }
+            // Whoever has given up waits no more.
+            orders.asked.retain(|asked| !asked.is_closed());
             orders.asked.push(answer);
-        }
+            orders.patience
+        };
         self.0.told.notify_one();
-        answered.await.ok()
+        let answered = tokio::time::timeout(patience, answered).await.map_err(|_| NoText::Stuck)?;
+        answered.map_err(|_| NoText::Ended)
     }
 }
 
@@ -134,8 +190,10 @@ struct Shared {
 #[derive(Default)]
 struct Orders {
     stop: bool,
-    /// With `stop`: the host is no target any more.
-    gone: bool,
+    /// With `stop`: the host is no target any more. Whoever waits for that to be written.
+    gone: Option<oneshot::Sender<()>>,
+    /// So long whoever asks waits.
+    patience: Duration,
     next: Option<(Box<Job>, oneshot::Sender<()>)>,
     asked: Vec<oneshot::Sender<bytes::Bytes>>,
 }
@@ -155,29 +213,38 @@ impl Ticker {
     pub fn start(job: Job, clock: Clock, status: Status) -> io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
         let common = Arc::clone(&job.common);
+        let patience = patience(&job.settings);
+        shared.lock().patience = patience;
         let mut work = Work::new(job, clock, status.clone())?;
-        let of_thread = Arc::clone(&shared);
-        let run = move || {
-            work.run(&of_thread);
-            // Whoever asks from now on is told at once that nobody does it.
-            let mut orders = of_thread.lock();
-            orders.stop = true;
-            orders.asked.clear();
-            orders.next = None;
-        };
+        let ending = Ending { shared: Arc::clone(&shared), status: status.clone() };
+        status.is_at(Course::Waits);
+        let run = move || work.run(&ending.shared);
         let thread = std::thread::Builder::new().name("lugger-host".into()).spawn(run)?;
-        Ok(Ticker { shared, status, common, thread: Some(thread) })
+        Ok(Ticker { shared, status, common, patience, thread: Some(thread) })
     }
 
     /// Goes on under another job. Series that are not in it any more get stale markers with the next tick; outputs that are not have all they get when
-    /// this returns.
+    /// this returns. A thread that hangs is waited for no longer than it may take, and takes the job when it is back.
     pub async fn change(&mut self, job: Job) {
         let (done, is_done) = oneshot::channel();
         self.common = Arc::clone(&job.common);
-        self.shared.lock().next = Some((Box::new(job), done));
+        let before = std::mem::replace(&mut self.patience, patience(&job.settings));
+        {
+            let mut orders = self.shared.lock();
+            orders.patience = self.patience;
+            if orders.stop {
+                // The thread has failed, which is shown.
+                return;
+            }
+            orders.next = Some((Box::new(job), done));
+        }
         self.shared.told.notify_one();
-        // An error: the thread has failed, which has been shown.
-        let _ = is_done.await;
+        // An error of the channel: the thread has failed, which is shown.
+        if tokio::time::timeout(before, is_done).await.is_err() {
+            tracing::error!(
+                "the thread that collects the host's metrics hangs: it takes the new configuration when it is back"
+            );
+        }
     }
 
     /// What its series have in common.
@@ -185,16 +252,23 @@ impl Ticker {
         Arc::clone(&self.common)
     }
 
-    /// Ends: the host is no target any more, so that its series get stale markers. They are written when this returns.
-    pub async fn end(mut self) {
+    /// Ends: the host is no target any more, so that its series get stale markers. They are written when this returns, unless the thread hangs: it is
+    /// waited for no longer than it may take.
+    pub async fn end(self) {
+        let (done, is_done) = oneshot::channel();
         {
             let mut orders = self.shared.lock();
-            (orders.stop, orders.gone) = (true, true);
+            if orders.stop {
+                return;
+            }
+            (orders.stop, orders.gone) = (true, Some(done));
         }
         self.shared.told.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A collector that hangs delays it by a deadline.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // An error of the channel: the thread has failed, which has been shown.
+        if tokio::time::timeout(self.patience, is_done).await.is_err() {
+            tracing::error!(
+                "the thread that collects the host's metrics hangs: series of the host may end without a mark"
+            );
         }
     }
 
@@ -224,6 +298,24 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Goes with the thread, however that ends.
+struct Ending {
+    shared: Arc<Shared>,
+    status: Status,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Whoever asks from now on is told at once that nobody does it.
+        let mut orders = self.shared.lock();
+        let was_told = std::mem::replace(&mut orders.stop, true);
+        orders.asked.clear();
+        (orders.next, orders.gone) = (None, None);
+        drop(orders);
+        self.status.is_at(if was_told { Course::Waits } else { Course::Failed });
     }
 }
 
@@ -278,10 +370,13 @@ impl Work {
             let mut orders = shared.lock();
             let (job, asked) = loop {
                 if orders.stop {
-                    let is_gone = orders.gone;
+                    let gone = orders.gone.take();
                     drop(orders);
-                    if is_gone {
+                    if let Some(done) = gone {
+                        self.is_busy();
                         self.end();
+                        // Whoever waits may have gone.
+                        let _ = done.send(());
                     }
                     return;
                 }
@@ -292,6 +387,7 @@ impl Work {
                 if job.is_some() || !asked.is_empty() || is_due {
                     break (job, asked);
                 }
+                self.status.is_at(Course::Waits);
                 orders = match self.job.outputs.is_empty() {
                     true => shared.told.wait(orders).unwrap_or_else(PoisonError::into_inner),
                     // A clock that is set is seen after an interval at most.
@@ -302,11 +398,13 @@ impl Work {
                 };
             };
             drop(orders);
+            self.is_busy();
             if let Some((job, done)) = job {
                 self.change(*job);
                 // Whoever waits may have gone.
                 let _ = done.send(());
                 next = self.ticks.after(self.now_ms());
+                self.is_busy();
             }
             if !asked.is_empty() {
                 self.answer(asked);
@@ -321,6 +419,11 @@ impl Work {
                 next = self.ticks.after(self.now_ms());
             }
         }
+    }
+
+    /// Begins something.
+    fn is_busy(&self) {
+        self.status.is_at(Course::Busy(Instant::now(), patience(&self.job.settings)));
     }
 
     fn end(&mut self) {
