@@ -13,6 +13,7 @@ mod output;
 mod receive;
 mod rehearse;
 mod run;
+mod service;
 mod signals;
 mod start;
 mod trials;

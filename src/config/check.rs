@@ -47,6 +47,8 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
     let sources = logs::plan(logs, root, &global, &names, caps, http, &mut check);
+    // Without an endpoint sources are checked and not run.
+    let sources = if loki.is_empty() { logs::Sources::default() } else { sources };
     let logs::Sources { files, mut journals, mut dockers, receivers } = sources;
     for JournalSource { settings, .. } in &mut journals {
         // A job that was divided has its own name first.
@@ -397,7 +399,14 @@ impl<'a> Check<'a> {
                 "say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`",
             );
         }
-        if loki {
+        if loki && raw.loki.is_some() {
+            // Written down as empty: one who prepares a configuration, as packages do.
+            self.warn(
+                root.key_span("loki"),
+                "nothing is read and nothing is sent: `loki` is an empty list",
+                "say where logs go, such as `loki: [{ url: \"http://127.0.0.1:3100\" }]`",
+            );
+        } else if loki {
             self.error(
                 root.key_span("loki"),
                 "there is nowhere to send logs to: `loki` is missing or empty",
