@@ -117,6 +117,11 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// The command line, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// A runtime on this thread, which is all that sending and serving need.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime cannot be started")
