@@ -29,6 +29,16 @@ fn package_files() -> &'static Path {
     MADE.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("package_files");
         let mut command = Command::new(env!("CARGO"));
+        // What cargo tells a test would make it build crates anew that ask for it.
+        let told = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+            let name = name.to_string_lossy();
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "LD_LIBRARY_PATH"]
+                .iter()
+                .any(|told| name.starts_with(told))
+        });
+        for name in told {
+            command.env_remove(name);
+        }
         command.args(["run", "--quiet", "--locked", "--example", "package_files", "--"]).arg(&directory);
         succeeds(command.current_dir(env!("CARGO_MANIFEST_DIR")));
         directory
@@ -191,7 +201,7 @@ fn installed(host: &Host) {
     assert_eq!(machine.ok("stat -c '%a %U:%G' /etc/lugger /etc/lugger/agent.yaml"), "750 root:lugger\n640 root:lugger");
     assert_eq!(machine.ok("stat -c '%a %U:%G' /var/lib/lugger"), "700 lugger:lugger");
     assert_eq!(machine.ok("systemd-sysusers --dry-run lugger.conf; systemd-tmpfiles --create lugger.conf"), "");
-    machine.ok("systemd-analyze verify lugger.service");
+    machine.ok("systemd-analyze verify --man=no lugger.service");
 }
 
 /// What systemd makes of the unit's hardening.
@@ -216,7 +226,8 @@ fn reloaded(host: &Host) {
     machine.ok("systemctl reload lugger");
     host.wait_well("2 sources");
     host.configure("logs: 1\n");
-    machine.fails("systemctl reload lugger");
+    machine.ok("systemctl reload lugger");
+    machine.wait_show("lugger", "StatusText", |status| status.contains("the configuration on disk has an error"));
     let journal = machine.ok("journalctl --no-pager -u lugger");
     assert!(journal.contains("agent.yaml:1:7"), "{journal}");
     assert_eq!((machine.show("lugger", "ActiveState"), host.main_pid()), ("active".to_owned(), pid));
