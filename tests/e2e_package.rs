@@ -1,6 +1,6 @@
 //! The packages on a real systemd and in a real RPM database: installed, reloaded, upgraded and downgraded under load, removed, purged.
 //!
-//! Promises: the binary is this build's, packaged as two versions. Leaves to others: what the agent does with lines (all other tests), sizes.
+//! Promises: the binary is this build's, or the one that LUGGER_PACKAGED names, packaged as two versions. Leaves to others: what the agent does with lines (all other tests), sizes.
 
 #[path = "support/machine.rs"]
 mod machine;
@@ -45,6 +45,11 @@ fn package_files() -> &'static Path {
     })
 }
 
+/// What is packaged: this build's binary, or another one, such as a release that is to be tried.
+fn binary() -> String {
+    std::env::var("LUGGER_PACKAGED").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lugger").to_owned())
+}
+
 /// Packages of a binary, of one kind; where the package is.
 fn package(kind: &str, binary: &str, version: &str, out: &Path) -> PathBuf {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/build"));
@@ -75,10 +80,8 @@ const NEW: &str = "/opt/lugger_1.1.0-1_amd64.deb";
 impl Host {
     fn new() -> Self {
         let out = tempfile::tempdir().unwrap();
-        let packages: Vec<PathBuf> = ["1.0.0", "1.1.0"]
-            .iter()
-            .map(|version| package("--deb", env!("CARGO_BIN_EXE_lugger"), version, out.path()))
-            .collect();
+        let packages: Vec<PathBuf> =
+            ["1.0.0", "1.1.0"].iter().map(|version| package("--deb", &binary(), version, out.path())).collect();
         let machine = Machine::boot();
         for (path, name) in packages.iter().zip([OLD, NEW]) {
             machine.write(name, fs::read(path).unwrap());
@@ -390,8 +393,8 @@ scrape_configs:
 #[test]
 fn the_rpm_in_a_root_of_its_own() {
     let out = tempfile::tempdir().unwrap();
-    let old = package("--rpm", env!("CARGO_BIN_EXE_lugger"), "1.0.0", out.path());
-    let new = package("--rpm", env!("CARGO_BIN_EXE_lugger"), "1.1.0", out.path());
+    let old = package("--rpm", &binary(), "1.0.0", out.path());
+    let new = package("--rpm", &binary(), "1.1.0", out.path());
     let host = Machine::boot();
     // The machine's own tree, for there are the commands that scripts call.
     let root = host.path("/");
