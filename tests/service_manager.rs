@@ -270,6 +270,8 @@ fn a_drive_that_is_away_is_no_reason_for_a_new_start() {
     let drive = Drive::mount(&real, &shown);
     let config = config(&loki, &rig).source(FileSource::new("drive", shown.join("*.log")));
     let mut agent = rig.start(&config);
+    // Let go before the agent is, should the test fail: an agent that is held cannot end.
+    let drive = drive;
     manager.until("WATCHDOG=1");
     wait_until("the line is stored", SOON, || loki.distinct() == 1);
     drive.signal(Signal::STOP);
