@@ -3,6 +3,7 @@
 //! Promises: sinks start before sources and stop after them; nothing runs when the start fails; stopping takes 5 s at the most, less
 //! when there is no endpoint to wait for, and loses nothing. Leaves to others: reading the configuration, the command line, serving HTTP.
 
+pub mod alive;
 mod containers;
 pub mod metrics;
 mod probe;

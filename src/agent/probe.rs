@@ -150,6 +150,13 @@ impl Probe {
         self.0.metrics.asker()
     }
 
+    /// Waits until all sources have been looked at for the first time.
+    pub async fn begun(&self) {
+        for begun in &self.0.threads.begun {
+            begun.clone().raised().await;
+        }
+    }
+
     /// The agent at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let parts = &*self.0;

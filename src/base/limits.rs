@@ -678,3 +678,12 @@ pub const DOCKER_STOP_MS: u64 = 500;
 pub const HEALTH_ANSWER_MS: u64 = 5_000;
 /// So much of that answer is read, bytes: a line a problem.
 pub const HEALTH_ANSWER_BYTES: usize = 64 * 1024;
+/// How long the service manager is waited for when it is told something, milliseconds. It has a short queue, and nothing of ours may hang on it.
+pub const NOTIFY_WAIT_MS: u64 = 250;
+/// How long the first look at the sources may take before the service manager hears that the agent is up all the same, milliseconds: one that hangs
+/// on a disk must not hold up the start of those that do not.
+pub const NOTIFY_BEGIN_MS: u64 = 30_000;
+/// How often one looks whether the line for the service manager is still true, milliseconds; more often where its watchdog wants to hear more often.
+pub const NOTIFY_STATUS_MS: u64 = 15_000;
+/// Most of a text that is in that line, bytes: it is for one line of a terminal.
+pub const NOTIFY_STATUS_BYTES: usize = 240;

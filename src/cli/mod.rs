@@ -15,6 +15,7 @@ mod output;
 mod receive;
 mod rehearse;
 mod run;
+mod service;
 mod signals;
 mod start;
 mod trials;
@@ -123,6 +124,11 @@ pub fn main() -> ExitCode {
         output::complain(&format!("lugger: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// The command line, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// A runtime on this thread, which is all that sending and serving need.

@@ -2,6 +2,7 @@
 
 use super::output::complain;
 use super::rehearse;
+use super::service::Service;
 use super::signals::{Hangups, Signals};
 use super::start::{load, view};
 use crate::agent::Agent;
@@ -64,6 +65,7 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
 async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;
+    let service = Service::from_environment();
     // Before anything else is started: an address in use is the likeliest mistake.
     let web = match plan.http {
         Some(address) => Some(Web::bind(address).await?),
@@ -83,6 +85,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
         http = http.map_or("off".to_owned(), |address| format!("http://{address}/")),
         "lugger runs"
     );
+    service.watch(&agent);
     let failed = loop {
         let request = tokio::select! {
             signal = signals.next() => {
@@ -100,6 +103,7 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
             () = hangups.next() => None,
             Some(request) = asked.recv() => Some(request),
         };
+        service.reloading();
         let result = tokio::select! {
             result = reload(&mut agent, &options.config) => result,
             signal = signals.next() => {
@@ -107,11 +111,13 @@ async fn serve(plan: Plan, options: &Options) -> anyhow::Result<ExitCode> {
                 break false;
             }
         };
+        service.reloaded(&agent);
         if let Some(ReloadRequest(answer)) = request {
             // Whoever asked may be gone.
             let _ = answer.send(result);
         }
     };
+    service.stopping();
     // Those who ask from now on are told that the agent stops.
     drop(asked);
     let input = agent.input();

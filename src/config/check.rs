@@ -48,6 +48,8 @@ pub(super) fn plan(raw: &raw::File, root: &Node, env: &Lookup<'_>, findings: &mu
     let logs = raw.logs.as_deref().unwrap_or_default();
     let caps = logs::Caps { line_bytes: limits.line_bytes, labels: limits.label_caps };
     let sources = logs::plan(logs, root, &global, &names, caps, http, &mut check);
+    // Without an endpoint sources are checked and not run.
+    let sources = if loki.is_empty() { logs::Sources::default() } else { sources };
     let logs::Sources { files, mut journals, mut dockers, receivers } = sources;
     for JournalSource { settings, .. } in &mut journals {
         // A job that was divided has its own name first.
@@ -410,7 +412,15 @@ impl<'a> Check<'a> {
                 "say where logs come from, such as `logs: [{ file: { include: [/var/log/*.log] } }]`, or metrics, such as `metrics: { host: {} }`",
             );
         }
-        if loki && (!logs || metrics) {
+        let reads_logs = !logs || metrics;
+        if loki && reads_logs && raw.loki.is_some() {
+            // Written down as empty: one who prepares a configuration, as packages do.
+            self.warn(
+                root.key_span("loki"),
+                "no logs are read, and none are sent: `loki` is an empty list",
+                "say where logs go, such as `loki: [{ url: \"http://127.0.0.1:3100\" }]`",
+            );
+        } else if loki && reads_logs {
             self.error(
                 root.key_span("loki"),
                 "there is nowhere to send logs to: `loki` is missing or empty",

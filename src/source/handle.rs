@@ -1,4 +1,5 @@
-//! What a thread that reads sources is made of and held by: it is told to change its sources and outputs, to stop, and not to wait any longer.
+//! What a thread that reads sources is made of and held by: it is told to change its sources and outputs, to stop, and not to wait any longer;
+//! and it shows that it lives each time it looks for such orders.
 //!
 //! Promises: whoever asks for a change of a thread that takes no more hears so. Leaves to others: what a change means (`file/reload`,
 //! `journal/reload`).
@@ -6,6 +7,7 @@
 use super::stages::Pipeline;
 use crate::base::clock::Clock;
 use crate::base::metrics::Registry;
+use crate::base::pulse::Pulse;
 use crate::base::shutdown::Trigger;
 use crate::base::wake::Wake;
 use crate::model::flow::{Limits, Output};
@@ -103,6 +105,11 @@ impl<N, S> Handle<N, S> {
         true
     }
 
+    /// By what one sees that the thread comes around, and what makes it come around soon.
+    pub fn pulse(&self) -> (Pulse, Wake) {
+        (self.orders.pulse.clone(), self.wake.clone())
+    }
+
     /// Waits for the end. False when the thread failed.
     pub fn join(self) -> bool {
         self.thread.join().is_ok()
@@ -110,7 +117,11 @@ impl<N, S> Handle<N, S> {
 }
 
 /// Where the next set waits for the thread, and its answer: the status of each source, by name.
-pub(super) struct Orders<N, S>(Mutex<Slot<N, S>>);
+pub(super) struct Orders<N, S> {
+    slot: Mutex<Slot<N, S>>,
+    /// Answered by whoever looks for orders.
+    pulse: Pulse,
+}
 
 type Answer<S> = oneshot::Sender<Vec<(String, S)>>;
 
@@ -123,7 +134,7 @@ enum Slot<N, S> {
 
 impl<N, S> Default for Orders<N, S> {
     fn default() -> Self {
-        Orders(Mutex::new(Slot::Empty))
+        Orders { slot: Mutex::new(Slot::Empty), pulse: Pulse::default() }
     }
 }
 
@@ -144,8 +155,9 @@ impl<N, S> Orders<N, S> {
         answered
     }
 
-    /// What waits. Dropping the answer refuses it.
+    /// What waits. Dropping the answer refuses it. Each call is a sign of life.
     pub(super) fn take(&self) -> Option<(Box<N>, Answer<S>)> {
+        self.pulse.answer();
         let mut slot = self.lock();
         if !matches!(*slot, Slot::Waiting(..)) {
             return None;
@@ -163,7 +175,7 @@ impl<N, S> Orders<N, S> {
 
     fn lock(&self) -> MutexGuard<'_, Slot<N, S>> {
         // Whole even after a panic elsewhere: it is replaced in one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

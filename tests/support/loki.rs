@@ -191,6 +191,11 @@ impl Loki {
 
     /// Starts on a port of the kernel's choice.
     pub fn start_with(options: Options) -> Self {
+        Self::start_on(std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port"), options)
+    }
+
+    /// Starts on a socket that listens, which may be one of another network. It cannot be paused there.
+    pub fn start_on(listener: std::net::TcpListener, options: Options) -> Self {
         let state = Arc::new(Mutex::new(State {
             options,
             defects: Vec::new(),
@@ -203,7 +208,6 @@ impl Loki {
             kept: Vec::new(),
             tenant: String::new(),
         }));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let address = listener.local_addr().expect("a bound port has an address");
         let (control, commands) = mpsc::unbounded_channel();
         let shared = Arc::clone(&state);

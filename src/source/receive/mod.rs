@@ -317,6 +317,11 @@ impl Receivers {
         }
     }
 
+    /// The runtime of the thread: what is spawned there runs when the thread comes around.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// What runs, for those that take its place.
     pub fn there(&self) -> Vec<There> {
         let there = |running: &Running| There {
