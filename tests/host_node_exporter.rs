@@ -62,6 +62,12 @@ const DIFFERENCES: &[(&str, Difference, bool, &str)] = &[
         true,
         "who collects runs while it collects, with as many threads as it has",
     ),
+    (
+        "node_memory_KernelStack_bytes",
+        Value,
+        true,
+        "each collection by the command is a process of its own, with a kernel stack for each of its threads",
+    ),
     ("node_processes_threads", Value, true, "each collection by the command is a process of its own, with its threads"),
     ("node_processes_pids", Value, true, "each collection by the command is a process of its own"),
     ("node_procs_running", Value, true, "who collects runs while it collects, with as many threads as it has"),

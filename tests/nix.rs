@@ -12,7 +12,17 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Nix with directories of its own: nothing of the host is read or written.
 fn nix(arguments: &[&str]) -> Output {
     static PLACE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let place = PLACE.get_or_init(|| tempfile::tempdir().unwrap()).path();
+    let place = PLACE.get_or_init(|| {
+        let place = tempfile::tempdir().unwrap();
+        // The first one makes the store; two at once would be in each other's way.
+        let made = nix_in(place.path(), &["--eval", "--expr", "1"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        place
+    });
+    nix_in(place.path(), arguments)
+}
+
+fn nix_in(place: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new("nix-instantiate");
     for (name, directory) in [
         ("HOME", "home"),
