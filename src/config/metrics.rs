@@ -41,6 +41,20 @@ pub(super) fn plan(
             "a scrape has to be over when the next one begins: set it to at most the interval",
         );
     }
+    for (kind, settings) in [
+        ("host", "{}"),
+        ("textfile", "{ directories: [/var/lib/lugger/textfile] }"),
+        ("certificates", "{ servers: [\"example.org:443\"] }"),
+        ("scrape", "[{ job_name: app, static_configs: [{ targets: [\"127.0.0.1:3000\"] }] }]"),
+    ] {
+        if node.entry(kind).is_some_and(|entry| entry.value.is_null()) {
+            check.error(
+                node.key_span(kind),
+                format!("nothing is written behind `{kind}:`, so that it measures nothing"),
+                format!("write `{kind}: {settings}`, or remove it"),
+            );
+        }
+    }
     let times = Times { interval, timeout };
     let outer: Vec<(String, String)> = outer
         .iter()

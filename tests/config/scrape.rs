@@ -234,3 +234,14 @@ fn secrets_of_jobs_are_in_no_report() {
         }
     }
 }
+
+#[test]
+fn what_is_left_empty_is_told() {
+    for kind in ["host", "textfile", "certificates", "scrape"] {
+        let report = load(&with(&format!("  {kind}:\n"))).unwrap_err().to_string();
+        assert!(
+            report.contains(&format!("nothing is written behind `{kind}:`, so that it measures nothing")),
+            "{report}"
+        );
+    }
+}
