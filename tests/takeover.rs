@@ -225,6 +225,28 @@ impl Host {
     }
 }
 
+/// Promtail was taken over before: then only node_exporter goes, and that only where the host is measured.
+#[test]
+fn node_exporter_goes_later() {
+    let host = Host::new();
+    fs::write(host.path("units/prometheus-node-exporter.service"), "").unwrap();
+    fs::write(host.path("active/prometheus-node-exporter.service"), "").unwrap();
+    host.succeeds(&["--apply"]);
+    let refused = host.takeover(&["--node-exporter", "--apply"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("measures no host"), "{}", said(&refused));
+    let config = host.read("etc/agent.yaml") + "metrics: { host: {} }\n";
+    fs::write(host.path("etc/agent.yaml"), config).unwrap();
+    let dry = host.succeeds(&["--node-exporter"]);
+    assert!(dry.contains("would: stop and disable prometheus-node-exporter.service"), "{dry}");
+    assert!(host.path("active/prometheus-node-exporter.service").exists());
+    host.succeeds(&["--node-exporter", "--apply"]);
+    assert!(!host.path("active/prometheus-node-exporter.service").exists());
+    let calls = host.read("calls");
+    assert_eq!(calls.lines().last(), Some("disable --now prometheus-node-exporter.service"), "{calls}");
+    assert!(host.path("active/lugger.service").exists());
+}
+
 #[test]
 fn promtail_is_started_again_when_its_positions_are_broken() {
     let host = Host::new();
