@@ -52,6 +52,20 @@ fn a_command_line_that_is_not_understood_is_exit_code_2() {
 }
 
 #[test]
+fn what_host_does_not_find_is_named() {
+    for (arguments, words) in [
+        (["--collector", "meminf"], "there is no collector meminf; did you mean \"meminfo\"?"),
+        (["--no-collector", "memory_of_all"], "there is no collector memory_of_all; they are: arp, "),
+        (["--proc-root", "/does/not/exist"], "--proc-root: /does/not/exist is no directory"),
+    ] {
+        let output = output(&[&["host", "--once"][..], &arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn an_address_in_use_is_exit_code_1_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

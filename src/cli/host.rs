@@ -1,8 +1,9 @@
 //! `lugger host`: the metrics of this host, for people and for those who want to see what would be collected.
 
+use crate::base::words::suggest;
 use crate::format::prometheus::text::Writer;
 use crate::model::samples::Samples;
-use crate::source::host::{Host, Roots, Settings};
+use crate::source::host::{Host, Roots, Settings, collectors};
 use anyhow::Context;
 use std::io::Write;
 use std::path::PathBuf;
@@ -50,6 +51,11 @@ pub struct Options {
 
 /// Runs the command. What failed goes to stderr; the exit code is 0 also then, as the rest is good.
 pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
+    for (option, root) in
+        [("--proc-root", &options.proc_root), ("--sys-root", &options.sys_root), ("--rootfs", &options.rootfs)]
+    {
+        anyhow::ensure!(root.is_dir(), "{option}: {} is no directory", root.display());
+    }
     let mut settings = Settings::new(Roots {
         proc: options.proc_root.clone(),
         sys: options.sys_root.clone(),
@@ -60,9 +66,13 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
         settings.none();
     }
     settings.textfile_directories.clone_from(&options.textfile);
+    let names: Vec<&str> = collectors().map(|(name, _)| name).collect();
     let on = options.collectors.iter().map(|name| (name, true));
     for (name, on) in on.chain(options.left_out.iter().map(|name| (name, false))) {
-        settings.set(name, on)?;
+        settings.set(name, on).map_err(|error| {
+            let what = suggest(name, "they are", names.iter().copied());
+            anyhow::anyhow!("{error}; {what}")
+        })?;
     }
     let mut host = Host::new(&settings).context("a thread for a collector cannot be started")?;
     let mut samples = Samples::default();
